@@ -1,3 +1,45 @@
-"""fastgan: GANs on a small autograd engine written from scratch."""
+"""fastgan: GANs on a small autograd engine written from scratch.
+
+    import fastgan as fg
+    run = fg.Trainer(fg.recipes["digits"]).fit(steps=500)
+    images = run.sample(25, seed=42)
+
+The tape is in `fastgan.tape`, its ops in `fastgan.ops`; read `fastgan/tape/engine.py` first.
+"""
+
+from fastgan import data, fused, losses, nn, ops, optim, random
+from fastgan.backend import use_kernels
+from fastgan.losses import OBJECTIVES, Objective
+from fastgan.tape import Tensor, grad, no_grad, op, tensor
+from fastgan.train import RECIPES, Callback, OptimiserSettings, Recipe, Trainer, load
+
+fused.install()
+recipes = RECIPES
+objectives = OBJECTIVES
 
 __version__ = "0.1.0"
+__all__ = [
+    "OBJECTIVES",
+    "RECIPES",
+    "Callback",
+    "Objective",
+    "OptimiserSettings",
+    "Recipe",
+    "Tensor",
+    "Trainer",
+    "__version__",
+    "data",
+    "grad",
+    "load",
+    "losses",
+    "nn",
+    "no_grad",
+    "objectives",
+    "op",
+    "ops",
+    "optim",
+    "random",
+    "recipes",
+    "tensor",
+    "use_kernels",
+]

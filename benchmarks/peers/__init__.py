@@ -1,0 +1,116 @@
+"""The same training steps as users of other engines write them, to be timed against fastgan in one process.
+
+One idea: a recipe is a row of facts (`SETTINGS`) that every peer reads, so that two peers cannot differ in a width or
+a learning rate; each peer writes only how its engine runs the row. Peers run on the CPU with their engine's default
+thread settings. A peer's module imports its engine in `make`, so that looking at `RECIPES` costs nothing.
+
+Sources: `keras-mlp` is gan.py of eriklindernoren/Keras-GAN, `toy-mlp` the PyTorch MLP toy GAN, `cs231n-vanilla`
+assignment 3 of cs231n; `wgan-gp-mlp` joins the networks of the latter to the settings of Gulrajani et al. 2017.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan.errors import DataError, UsageError
+
+PIXELS = 784
+PENALTY = 10.0  # lambda of Gulrajani et al. 2017
+CRITIC_UPDATES = 5  # n_critic of the same
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One recipe: widths run from input to output, a slope of 0 means ReLU, `betas` and `eps` are Adam's.
+
+    `critic_update` is `joint` (one update on the sum of the real and the fake loss), `separate` (one update on each,
+    fakes drawn with the running statistics of batch norm) or `penalty` (`CRITIC_UPDATES` Wasserstein updates).
+    """
+
+    generator: tuple[int, ...]
+    critic: tuple[int, ...]
+    generator_slope: float
+    critic_slope: float
+    noise: Literal["normal", "uniform"]
+    batch: int
+    lr: float
+    betas: tuple[float, float]
+    eps: float = 1e-8
+    batch_norm: bool = False
+    critic_update: Literal["joint", "separate", "penalty"] = "joint"
+
+
+SETTINGS = {
+    "keras-mlp": Setting(
+        generator=(100, 256, 512, 1024, PIXELS),
+        critic=(PIXELS, 512, 256, 1),
+        generator_slope=0.2,
+        critic_slope=0.2,
+        noise="normal",
+        batch=32,
+        lr=2e-4,
+        betas=(0.5, 0.999),
+        eps=1e-7,
+        batch_norm=True,
+        critic_update="separate",
+    ),
+    "toy-mlp": Setting(
+        generator=(64, 256, 256, PIXELS),
+        critic=(PIXELS, 256, 256, 1),
+        generator_slope=0.0,
+        critic_slope=0.2,
+        noise="normal",
+        batch=100,
+        lr=2e-4,
+        betas=(0.9, 0.999),
+    ),
+    "cs231n-vanilla": Setting(
+        generator=(96, 1024, 1024, PIXELS),
+        critic=(PIXELS, 256, 256, 1),
+        generator_slope=0.0,
+        critic_slope=0.01,
+        noise="uniform",
+        batch=128,
+        lr=1e-3,
+        betas=(0.5, 0.999),
+    ),
+    "wgan-gp-mlp": Setting(
+        generator=(96, 1024, 1024, PIXELS),
+        critic=(PIXELS, 256, 256, 1),
+        generator_slope=0.0,
+        critic_slope=0.01,
+        noise="uniform",
+        batch=64,
+        lr=1e-4,
+        betas=(0.5, 0.9),
+        critic_update="penalty",
+    ),
+}
+BATCH_NORM_EPS = 1e-3  # Keras's default
+BATCH_NORM_MOMENTUM = 0.8  # share of the old running statistic that is kept, in Keras's sense
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A recipe ready to run: time `step` followed by `sync`; pairs are (generator, critic) unless said otherwise."""
+
+    name: str
+    step: Callable[[], None]
+    sync: Callable[[], None]  # returns when every step so far has finished
+    losses: Callable[[], tuple[float, float]]  # (critic, generator) of the latest step; waits for it
+    updates: Callable[[], tuple[int, int]]  # optimiser updates so far, from Adam's own counter
+    parameters: tuple[int, int]  # trainable numbers
+
+
+def setting(recipe: str, data: NDArray[np.float32]) -> Setting:
+    """The row of `recipe`; raises `UsageError` for an unknown name, `DataError` unless data is float32 (n, 784)."""
+    if recipe not in SETTINGS:
+        raise UsageError(f"no peer runs the recipe {recipe!r}; choose one of {', '.join(SETTINGS)}")
+    if data.dtype != np.float32 or data.ndim != 2 or data.shape[1] != PIXELS or not len(data):
+        raise DataError(
+            f"data is {data.dtype} of shape {data.shape}, wanted float32 (n, {PIXELS}); reshape and cast it first"
+        )
+    return SETTINGS[recipe]

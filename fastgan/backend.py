@@ -1,0 +1,186 @@
+"""Which library owns an array, and which code runs on it.
+
+Array code is written once, for NumPy and CuPy alike: `xp = array_module(x)` and then `xp.tanh(x)`. The device is a
+property of the arrays, never a global. A `Fusable` is array code that may also have a kernel per library: the kernel
+runs where every operand is a float32, C-contiguous array of that library, and the array code everywhere else, so no
+caller ever branches on dtype, layout or device.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fastgan.errors import DeviceError
+
+Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional and has no types of its own
+
+_kernels_wanted: ContextVar[bool] = ContextVar("kernels_wanted", default=True)
+_home: ContextVar[Array | None] = ContextVar("home", default=None)
+
+
+def array_module(x: Array) -> ModuleType:
+    """`numpy` or `cupy`: the library that owns `x` (Python numbers count as NumPy's)."""
+    if isinstance(x, np.ndarray | np.generic | int | float):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    raise DeviceError(
+        f"got a {type(x).__name__}, wanted a NumPy or CuPy array: wrap it with fastgan.tensor(...)"
+    )
+
+
+def device_of(x: Array) -> str:
+    """`"cpu"` or `"cuda"`."""
+    return "cpu" if array_module(x) is np else "cuda"
+
+
+def cuda_problem() -> str | None:
+    """Why CUDA cannot be used here, in one line, or None where it can."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        reason = "CuPy is not installed" if error.name == "cupy" else f"CuPy does not import ({error})"
+        return f'{reason}; pip install "fastgan[cu13]" (driver 580 or newer) or "fastgan[cu12]"'
+    try:
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            return None
+        return "CuPy finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    except Exception as error:  # CuPy raises several unrelated classes for a missing or old driver
+        return f"CuPy finds no usable GPU ({str(error).splitlines()[0]}); check the driver with nvidia-smi"
+
+
+def resolve_device(name: str = "auto") -> str:
+    """`"cpu"` or `"cuda"` for "auto", "cpu" or "cuda"; DeviceError where CUDA is asked for and cannot be used."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"got device {name!r}, wanted auto, cpu or cuda")
+    if name == "cpu":
+        return name
+    problem = cuda_problem()
+    if problem is None:
+        return "cuda"
+    if name == "cuda":
+        raise DeviceError(f"device cuda cannot be used: {problem}; or use --device cpu")
+    return "cpu"
+
+
+def module_of(device: str) -> ModuleType:
+    """The array library of a device that `resolve_device` returned."""
+    return np if device == "cpu" else importlib.import_module("cupy")
+
+
+def to_device(x: Array, device: str) -> Array:
+    """`x` on the device: itself where it lies there already, else a copy."""
+    if device_of(x) == device:
+        return x
+    return x.get() if device == "cpu" else module_of(device).asarray(x)
+
+
+def to_host(x: Array) -> np.ndarray[Any, Any]:
+    """`x` as a NumPy array; waits for the device."""
+    return np.asarray(to_device(x, "cpu"))
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has finished what was asked of it; nothing to do on the CPU."""
+    if device != "cpu":
+        module_of(device).cuda.get_current_stream().synchronize()
+
+
+def from_any(x: Any) -> Array:
+    """An array of any library, without a copy where its device allows: NumPy, CuPy, or whatever speaks DLPack."""
+    if isinstance(x, np.ndarray) or type(x).__module__.partition(".")[0] == "cupy":
+        return x
+    if hasattr(x, "__dlpack__"):
+        return _from_dlpack(x)
+    array = np.asarray(x)
+    if array.dtype == object:
+        raise DeviceError(f"got a {type(x).__name__}, wanted numbers or an array (NumPy, CuPy, or DLPack)")
+    if isinstance(x, np.generic):
+        return array
+    return array.astype(np.float32) if array.dtype != bool else array  # Python numbers: float32, the default
+
+
+def _from_dlpack(x: Any) -> Array:
+    kind, _ = x.__dlpack_device__()
+    library = np if kind == 1 else importlib.import_module("cupy")  # 1 is kDLCPU
+    try:
+        return library.from_dlpack(x)
+    except (RuntimeError, BufferError, TypeError, ValueError) as error:
+        what = f"{type(x).__module__}.{type(x).__name__}"
+        raise DeviceError(
+            f"{what} does not come in through DLPack ({error}); detach or copy it first"
+        ) from error
+
+
+@contextmanager
+def use_kernels(wanted: bool) -> Iterator[None]:
+    """Switch kernels off (or on again) in a block: what remains is plain array code on the same device."""
+    token = _kernels_wanted.set(wanted)
+    try:
+        yield
+    finally:
+        _kernels_wanted.reset(token)
+
+
+class Fusable:
+    """Array code, and for some array types a kernel that computes the same.
+
+    A kernel is registered by its import path and resolved at the first call, so that importing fastgan does not
+    import Numba. Array operands come first; anything else is a keyword.
+    """
+
+    def __init__(self, plain: Callable[..., Any]) -> None:
+        self.plain = plain
+        self.kernels: dict[type, Callable[..., Any]] = {}
+        self._paths: dict[str, tuple[str, str]] = {}
+
+    def register(self, library: str, module: str, function: str) -> None:
+        """Name the kernel for arrays of `library` ("numpy" or "cupy")."""
+        self._paths[library] = (module, function)
+
+    def __call__(self, *operands: Any, **settings: Any) -> Any:
+        """The kernel where it fits, else the array code."""
+        if self._paths and _kernels_wanted.get() and all(map(_fits, operands)):
+            kernel = self.kernels.get(type(operands[0])) or self._resolve(type(operands[0]))
+            if kernel is not None:
+                return kernel(*operands, **settings)
+        return self.plain(*operands, **settings)
+
+    def _resolve(self, kind: type) -> Callable[..., Any] | None:
+        path = self._paths.get(kind.__module__.partition(".")[0])
+        if path is None:
+            return None
+        kernel: Callable[..., Any] = getattr(importlib.import_module(path[0]), path[1])
+        self.kernels[kind] = kernel
+        return kernel
+
+
+def _fits(x: Any) -> bool:
+    """True for what a kernel takes: float32 and C-contiguous (an empty array is left to the array code)."""
+    return hasattr(x, "flags") and x.dtype == np.float32 and x.flags.c_contiguous and x.size > 0
+
+
+@contextmanager
+def home(array: Array) -> Iterator[None]:
+    """Offer an array as the place for the next result that fits it (see `take_home`)."""
+    token = _home.set(array)
+    try:
+        yield
+    finally:
+        _home.reset(token)
+
+
+def take_home(shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """The offered array if it fits, at most once; else None. Saves a GEMM's result one trip through memory."""
+    array = _home.get()
+    if array is None or array.shape != shape or array.dtype != dtype:
+        return None
+    _home.set(None)
+    return array

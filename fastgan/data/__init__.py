@@ -1,0 +1,105 @@
+"""Data sets by name or by path, each loaded, checked and credited by one call.
+
+The idea: `load` finds out what is meant (a built-in name, a folder of pictures, a NumPy or IDX file) and hands it to
+the one module that knows it; a name that is nearly right gets its neighbour suggested.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+from fastgan.data.arrays import load_arrays
+from fastgan.data.dataset import Dataset, check, from_array
+from fastgan.data.digits import digits
+from fastgan.data.folder import SUFFIXES, load_folder
+from fastgan.data.idx import is_idx
+from fastgan.data.idx import read as read_idx
+from fastgan.data.mnist import COLLECTIONS, load_collection
+from fastgan.data.points import MAKERS
+from fastgan.errors import DataError, UsageError
+
+__all__ = ["Dataset", "from_array", "load", "names"]
+
+names: dict[str, str] = {
+    "digits": "1,797 handwritten digits of 8x8, bundled: needs no download",
+    "mnist": "60,000 (test: 10,000) handwritten digits of 28x28, downloaded once (12 MB)",
+    "fashion-mnist": "60,000 (test: 10,000) pieces of clothing of 28x28, downloaded once (31 MB)",
+    "ring": "100,000 points, 8 narrow modes on a circle (PacGAN)",
+    "grid": "100,000 points, 25 modes on a 5x5 grid (PacGAN)",
+    "8gaussians": "100,000 points, 8 modes on a circle (WGAN-GP)",
+    "25gaussians": "100,000 points, 25 modes on a 5x5 grid (WGAN-GP)",
+    "swiss-roll": "100,000 points along a spiral (WGAN-GP)",
+}
+SPLITS = ("train", "test")
+
+
+def load(
+    spec: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str = "train",
+    image_size: int | None = None,
+    skip_bad: bool = False,
+) -> Dataset:
+    """The data set that a name of `names`, or the path of a folder of pictures, .npy, .npz or IDX file, stands for.
+
+    `data_dir` is where MNIST and Fashion-MNIST are looked for first. `split` picks their part, x_train or x_test of an
+    .npz, and an independent draw (seed 1) of a point set; other data has one part only. `image_size` cuts and resizes a
+    folder's pictures; `skip_bad` leaves out those that cannot be read. A name goes before a path: ./digits is a folder.
+    Raises UsageError for an unknown name or option, DataError for data that is missing, damaged or unlearnable.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}; wanted train or test")
+    if image_size is not None and (type(image_size) is not int or not 1 <= image_size <= 8192):
+        raise UsageError(f"image_size is {image_size!r}; wanted a whole number of pixels from 1 to 8192")
+    if isinstance(spec, str) and spec in names:
+        dataset = check(_built_in(spec, data_dir, split))
+    else:
+        dataset = _from_path(_existing(spec), split, image_size, skip_bad)
+    if image_size is not None and dataset.sample_shape[:2] != (image_size, image_size):
+        form = "x".join(map(str, dataset.sample_shape))
+        raise UsageError(
+            f"image_size={image_size} is for folders of pictures; {dataset.name} has samples of {form}"
+        )
+    return dataset
+
+
+def _built_in(name: str, data_dir: str | os.PathLike[str] | None, split: str) -> Dataset:
+    if name in COLLECTIONS:
+        return load_collection(name, split, data_dir)
+    return MAKERS[name](seed=SPLITS.index(split)) if name in MAKERS else digits()
+
+
+def _existing(spec: str | os.PathLike[str]) -> Path:
+    """The path that a spec names; otherwise the error that helps most."""
+    if not isinstance(spec, str | os.PathLike):
+        raise UsageError(
+            f"a data set is named by text or a path, got {type(spec).__name__}; arrays go to from_array()"
+        )
+    path = Path(os.path.expanduser(spec))
+    if os.path.exists(path):
+        return path
+    text = os.fspath(spec)
+    if not isinstance(spec, str) or os.sep in text or "/" in text or path.suffix:
+        raise DataError(f"no file or folder {text!r}; check the path, or name one of {', '.join(names)}")
+    near = difflib.get_close_matches(text.lower(), names, n=1)
+    guess = f": did you mean {near[0]!r}?" if near else ";"
+    raise UsageError(
+        f"unknown data set {text!r}{guess} built in: {', '.join(names)}; or give the path of your own"
+    )
+
+
+def _from_path(path: Path, split: str, image_size: int | None, skip_bad: bool) -> Dataset:
+    if path.is_dir():
+        return load_folder(path, image_size=image_size, skip_bad=skip_bad)
+    if path.suffix.lower() in (".npy", ".npz"):
+        return load_arrays(path, split)
+    if is_idx(path):
+        images = read_idx(path)
+        if images.ndim != 3:
+            raise DataError(f"{path} holds {images.shape[0]} labels; wanted the file of the images (rank 3)")
+        return from_array(images, name=path.name, source=f"Read from {path}.")
+    hint = "; give the folder that holds the pictures" if path.suffix.lower() in SUFFIXES else ""
+    raise DataError(
+        f"cannot tell what {path} is; wanted a folder of pictures, .npy, .npz or an IDX file{hint}"
+    )

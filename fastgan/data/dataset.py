@@ -1,0 +1,253 @@
+"""A data set in memory, and what must hold before a network may see it.
+
+The idea: samples stay as they are stored (uint8 stays uint8), and `low` and `high` say which stored values mean
+black and white, so that whoever draws a batch scales only that batch. Every array that a user brings passes
+`from_array`, and every data set passes `check_samples` once, before the first step and not in the middle of a run.
+
+Letters: `n` samples, `h w c` an image (NHWC), `d` columns of a point.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgan.errors import DataError, UsageError
+
+CHANNELS = (1, 3, 4)  # grey, colour, colour with transparency
+UNSCALED = (-1.0, 1.0)  # the range that points carry
+BLOCK = 1 << 22  # values looked at together: 16 MiB of float32
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples with what is needed to scale, judge and credit them.
+
+    `samples` are images (n, h, w, c) in uint8 or float32, or points (n, d) in float32; `labels` (n,) int64 or
+    None. `low` and `high` are the sample values of black and white. `modes` (k, d) and `mode_std` describe the
+    mixture that points were drawn from, where it is known. `source` is the credit, one or two sentences.
+    Arrays are kept, not copied. Raises DataError when the parts do not fit together.
+    """
+
+    name: str
+    samples: NDArray[Any]
+    labels: NDArray[np.int64] | None = None
+    low: float = UNSCALED[0]
+    high: float = UNSCALED[1]
+    modes: NDArray[np.float64] | None = None
+    mode_std: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.samples.shape, self.samples.dtype
+        wanted = {4: (np.uint8, np.float32), 2: (np.float32,)}.get(len(shape), ())
+        if dtype not in wanted:
+            raise DataError(
+                f"{self.name}: samples are {dtype} of shape {shape}; wanted images (n, h, w, c) of uint8 or float32, "
+                "or points (n, d) of float32: from_array() makes them"
+            )
+        if not math.prod(shape):
+            raise DataError(f"{self.name}: samples of shape {shape} are empty; give at least 2")
+        if self.labels is not None:
+            _check_labels(self.labels, self.n, self.name)
+        if not self.low < self.high:
+            raise DataError(f"{self.name}: low is {self.low} and high is {self.high}; low must be below high")
+
+    def __repr__(self) -> str:
+        form = "x".join(map(str, self.sample_shape))
+        extra = ", labelled" if self.labels is not None else ""
+        return f"Dataset({self.name!r}: {self.n} of {form} {self.samples.dtype}, {self.low:g} to {self.high:g}{extra})"
+
+    @property
+    def n(self) -> int:
+        """How many samples there are."""
+        return len(self.samples)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(h, w, c) of an image, (d,) of a point."""
+        return self.samples.shape[1:]
+
+    @property
+    def features(self) -> int:
+        """Values per sample: h * w * c, or d."""
+        return math.prod(self.sample_shape)
+
+    @property
+    def is_images(self) -> bool:
+        """True for (n, h, w, c), False for points."""
+        return self.samples.ndim == 4
+
+    def scaled(self, low: float, high: float) -> NDArray[np.float32]:
+        """All samples as float32 (n, features), black at `low` and white at `high`.
+
+        Points in their own units (range -1 to 1, which they do not keep to) come back as they are, whatever the
+        range asked for. Costs 4 bytes per value. Raises UsageError unless low < high.
+        """
+        if not low < high:
+            raise UsageError(f"cannot scale to {low} .. {high}: low must be below high")
+        flat = self.samples.reshape(self.n, self.features).astype(np.float32)
+        if not self.is_images and (self.low, self.high) == UNSCALED:
+            return flat
+        flat -= self.low
+        flat /= self.high - self.low  # a division, so that white is exactly 1 before it is stretched
+        flat *= high - low
+        flat += low
+        return flat
+
+    def fingerprint(self) -> str:
+        """16 hex digits of the sha256 of dtype, shape and bytes of the samples, and of the labels if any."""
+        digest = hashlib.sha256()
+        for array in (self.samples, self.labels):
+            if array is not None:
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    def take(self, which: slice | NDArray[Any]) -> "Dataset":
+        """The samples (and labels) that a slice or an index array names, as a data set of the same kind."""
+        labels = None if self.labels is None else self.labels[which]
+        return replace(self, samples=self.samples[which], labels=labels)
+
+
+def check(dataset: Dataset) -> Dataset:
+    """The data set itself, when a network can learn from it; otherwise DataError (see `check_samples`)."""
+    check_samples(dataset.samples, dataset.name)
+    return dataset
+
+
+def check_samples(samples: NDArray[Any], name: str) -> tuple[float, float]:
+    """Smallest and largest value of (n, ...) samples; one pass that also refuses what cannot be learnt from.
+
+    Raises DataError for fewer than 2 samples, for NaN and infinities (with their number and the first index),
+    and for samples that are all alike.
+    """
+    if len(samples) < 2 or not samples.size:
+        raise DataError(
+            f"{name}: an array of shape {samples.shape} holds fewer than 2 samples; give at least 2"
+        )
+    bad, low, high = 0, math.inf, -math.inf
+    first: tuple[int, ...] = ()
+    for start, block in _blocks(samples):
+        broken = ~np.isfinite(block)
+        if broken.any():
+            here = np.unravel_index(int(broken.argmax()), block.shape)
+            first = first or (start + int(here[0]), *map(int, here[1:]))
+            bad += int(np.count_nonzero(broken))
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    if bad:
+        raise DataError(
+            f"{name}: {bad} of {samples.size} values are not finite, the first at index {first}; repair them"
+        )
+    if all(np.array_equal(sample, samples[0]) for sample in samples[1:]):  # ends at the first that differs
+        raise DataError(
+            f"{name}: all {len(samples)} samples are the same, so there is nothing to learn; check the source"
+        )
+    return low, high
+
+
+def _blocks(samples: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(first row, rows) pieces of about BLOCK values, so that a check never doubles the memory."""
+    rows = max(1, BLOCK // max(1, math.prod(samples.shape[1:])))
+    for start in range(0, len(samples), rows):
+        yield start, samples[start : start + rows]
+
+
+def from_array(
+    array: ArrayLike, labels: ArrayLike | None = None, name: str = "array", *, source: str = ""
+) -> Dataset:
+    """A checked data set from an array in memory, which it keeps without copying where the form already fits.
+
+    (n, h, w, c) are images and (n, h, w) grey ones; (n, 2) are points; (n, d) with d a square of at least 16 are
+    flat square grey images; any other (n, d) are vectors, kept in their own units like points. Images: whole
+    numbers 0..255 become uint8, booleans uint8 with white at 1; floats become float32 and mean 0..1, -1..1 or
+    0..255, the narrowest that holds them. Raises DataError otherwise, and for what `check_samples` refuses.
+    """
+    values = _arrange(_numbers(array, name), name)
+    samples, low, high = _images(values, name) if values.ndim == 4 else _vectors(values, name)
+    return Dataset(name, samples, _labels(labels, len(samples), name), low, high, source=source)
+
+
+def _numbers(array: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError) as error:  # ragged lists; arrays of a GPU library
+        raise DataError(f"{name}: not an array ({error}); give a NumPy array of numbers") from error
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name}: values are {values.dtype}; give whole numbers 0..255, floats or booleans")
+    return values
+
+
+def _arrange(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """(n, h, w, c) for everything that is images, (n, d) for the rest."""
+    shape = values.shape
+    if len(shape) == 4 and shape[3] not in CHANNELS:
+        hint = ": array.transpose(0, 2, 3, 1) makes them so" if shape[1] in CHANNELS else ""
+        raise DataError(
+            f"{name}: shape {shape} has {shape[3]} channels; wanted NHWC, channels 1, 3 or 4 last{hint}"
+        )
+    if len(shape) == 4:
+        return values
+    if len(shape) == 3:
+        return values[..., None]
+    if len(shape) != 2:
+        raise DataError(f"{name}: shape {shape}; wanted images (n, h, w, c) or (n, h, w), or vectors (n, d)")
+    side = math.isqrt(shape[1])
+    return values.reshape(-1, side, side, 1) if side >= 4 and side * side == shape[1] else values
+
+
+def _images(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:
+    """uint8 or float32 images with their black and white."""
+    if values.dtype.kind == "f":
+        samples = _as_float32(values)
+        low, high = check_samples(samples, name)
+        for black, white in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+            if black <= low and high <= white:
+                return samples, black, white
+    else:
+        low, high = check_samples(values, name)
+        if low >= 0 and high <= 255:
+            samples = np.ascontiguousarray(values, dtype=np.uint8)
+            return samples, 0.0, 1.0 if values.dtype.kind == "b" else 255.0
+    raise DataError(
+        f"{name}: image values run from {low:g} to {high:g}; wanted whole numbers 0..255, "
+        "or floats in 0..1, -1..1 or 0..255: rescale them"
+    )
+
+
+def _vectors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:
+    """float32 rows in their own units; bytes and booleans of more than two columns keep their black and white."""
+    samples = _as_float32(values)
+    check_samples(samples, name)
+    white = {"b": 1.0, "u": 255.0}.get(values.dtype.kind) if values.dtype.itemsize == 1 else None
+    return (samples, *UNSCALED) if white is None or values.shape[1] == 2 else (samples, 0.0, white)
+
+
+def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check reports
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _labels(labels: ArrayLike | None, n: int, name: str) -> NDArray[np.int64] | None:
+    """(n,) int64 from (n,) or (n, 1) whole numbers."""
+    if labels is None:
+        return None
+    values = _numbers(labels, f"{name}: labels")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.dtype.kind == "f":
+        raise DataError(f"{name}: labels are {values.dtype}; wanted whole numbers, one class per sample")
+    whole = values.astype(np.int64)
+    _check_labels(whole, n, name)
+    return whole
+
+
+def _check_labels(labels: NDArray[Any], n: int, name: str) -> None:
+    if labels.shape != (n,) or labels.dtype != np.int64:
+        raise DataError(
+            f"{name}: {n} samples but labels of shape {labels.shape} {labels.dtype}; wanted ({n},) int64"
+        )

@@ -1,0 +1,186 @@
+"""A folder of pictures as one array of one size.
+
+The idea: every picture becomes the plain thing a network sees, 8-bit grey or RGB the right way up, before anything
+is counted or compared; and one pass names every file that cannot be read, so that a user repairs them once.
+Transparent pixels show white, as on paper. Letters: `h w c` as everywhere.
+"""
+
+import os
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan.data.dataset import Dataset, from_array
+from fastgan.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # what the suffixes promise; nothing else is ever decoded
+LARGEST = 64_000_000  # pixels of one file
+GREY_MODES = ("1", "L", "LA", "La")
+SHOWN = 3  # files named in an error
+
+
+def load_folder(folder: Path, *, image_size: int | None = None, skip_bad: bool = False) -> Dataset:
+    """All pictures below a folder, sorted by path, as (n, h, w, c) uint8; c is 1 when every file is grey, else 3.
+
+    png, jpg, jpeg, bmp, webp and gif (first frame); links are followed, hidden files are not. All must be of one
+    size, unless `image_size` asks for a centred square cut and a resize to that many pixels. Files that cannot be
+    read raise one DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
+    """
+    _require_pillow()
+    paths = image_paths(folder)
+    if not paths:
+        raise DataError(f"{folder} holds no pictures; wanted {', '.join(SUFFIXES)}")
+    pictures: list[NDArray[np.uint8]] = []
+    sizes: dict[tuple[int, int], Path] = {}
+    bad: list[str] = []
+    for path in paths:
+        try:
+            pixels = read_pixels(path, image_size)
+        except Exception as error:  # a dozen types, by decoder and damage
+            bad.append(f"{path.relative_to(folder)}: {_reason(error)}")
+            continue
+        if not sizes:
+            _check_memory(folder, len(paths), pixels.nbytes)
+        sizes.setdefault((pixels.shape[0], pixels.shape[1]), path)
+        if len(sizes) == 1:  # of several sizes there will be no array, so none is kept
+            pictures.append(pixels)
+    _report(folder, bad, len(paths), skip_bad)
+    _check_sizes(folder, sizes)
+    return from_array(
+        _stack(pictures), name=folder.resolve().name, source=f"{len(pictures)} pictures in {folder}."
+    )
+
+
+def _require_pillow() -> None:
+    if find_spec("PIL") is None:
+        raise DataError("reading pictures needs Pillow: pip install pillow")
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """Files with a picture's suffix below `folder`, sorted; each real folder is entered once, so loops of links end."""
+    entered: set[str] = set()
+    found: list[Path] = []
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(root)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += (
+            Path(root, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        )
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"folder {error.filename} cannot be read: {error.strerror}; check its permissions")
+
+
+def read_pixels(path: Path, image_size: int | None = None) -> NDArray[np.uint8]:
+    """One picture as (h, w, 1) grey or (h, w, 3) colour; raises whatever the decoder raises, and ValueError."""
+    from PIL import Image, ImageOps
+
+    if not path.is_file():  # a pipe would block, a broken link has nothing
+        raise ValueError("not a file, or a broken link")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on metadata; the pixels are judged below
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise ValueError(f"{picture.width}x{picture.height} is over {LARGEST // 10**6} megapixels")
+            if image_size:
+                picture.draft(None, (2 * image_size, 2 * image_size))  # large JPEGs decode at reduced size
+            flat = _plain(ImageOps.exif_transpose(picture))
+        if image_size:
+            flat = _middle(flat).resize((image_size, image_size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(flat)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _plain(picture: "Image.Image") -> "Image.Image":
+    """The picture in mode L or RGB: 16-bit grey by its high byte, transparent pixels over white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        wide = np.asarray(picture).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    grey, palette = picture.mode in GREY_MODES, picture.mode in ("P", "PA")
+    if picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, "white")
+        paper.alpha_composite(picture.convert("RGBA"))
+        picture = paper
+    picture = picture.convert("L" if grey else "RGB")
+    return picture.convert("L") if palette and _is_grey(np.asarray(picture)) else picture
+
+
+def _middle(picture: "Image.Image") -> "Image.Image":
+    """The largest centred square; cut before resizing, since ImageOps.fit lets the filter see past the cut."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.crop((left, top, left + side, top + side))
+
+
+def _is_grey(pixels: NDArray[Any]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (
+        text[:100]
+        if isinstance(error, ValueError) and text
+        else f"{type(error).__name__} {text}".strip()[:100]
+    )
+
+
+def _report(folder: Path, bad: list[str], total: int, skip_bad: bool) -> None:
+    if bad and not skip_bad:
+        more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise DataError(
+            f"{len(bad)} of {total} pictures in {folder} cannot be read ({'; '.join(bad[:SHOWN])}{more}): "
+            "repair or remove them, or leave them out with skip_bad"
+        )
+    for line in bad:
+        warnings.warn(f"left out {line}", stacklevel=5)  # points at the caller of load()
+    if len(bad) == total:
+        raise DataError(f"none of the {total} pictures in {folder} can be read; check what made them")
+
+
+def _check_sizes(folder: Path, sizes: dict[tuple[int, int], Path]) -> None:
+    if len(sizes) > 1:
+        some = ", ".join(f"{path.name} is {w}x{h}" for (h, w), path in list(sizes.items())[:SHOWN])
+        raise DataError(
+            f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: "
+            "give image_size=N to cut and resize all to NxN"
+        )
+
+
+def _check_memory(folder: Path, count: int, each: int) -> None:
+    """DataError before `count` pictures of `each` bytes fill the machine (where the system tells its memory)."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count * each > memory > 0:
+        raise DataError(
+            f"{count} pictures in {folder} need {count * each / 1e9:.0f} GB and this machine has "
+            f"{memory / 1e9:.0f} GB; give image_size=N to cut and resize all to NxN"
+        )
+
+
+def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """(n, h, w, c), with c of the richest picture; each picture is let go once it is copied."""
+    channels = max(picture.shape[2] for picture in pictures)
+    stacked = np.empty((len(pictures), *pictures[0].shape[:2], channels), np.uint8)
+    for i in range(len(pictures)):
+        stacked[i] = pictures[i]  # grey spreads over three channels
+        pictures[i] = stacked[i]
+    return stacked

@@ -1,0 +1,79 @@
+"""First values of weights, by the names that papers and libraries use.
+
+An initialiser takes the shape (i, o) of a weight and random draws, and returns values of standard deviation 1 times its
+own rule; the layer's `init_scale` multiplies them (so N(0, 0.02) is "normal" with scale 0.02).
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from fastgan.errors import UsageError
+from fastgan.random import Draws
+
+Shape = tuple[int, ...]
+Values = Any  # a float32 NumPy array
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    """Inputs and outputs of one unit; leading axes (a kernel's height and width) count in both."""
+    field = int(np.prod(shape[:-2]))
+    return field * shape[-2], field * shape[-1]
+
+
+def _normal(std: Callable[[int, int], float]) -> Callable[[Shape, Draws], Values]:
+    return lambda shape, draws: draws.normal(shape) * np.float32(std(*_fans(shape)))
+
+
+def _uniform(std: Callable[[int, int], float]) -> Callable[[Shape, Draws], Values]:
+    def draw(shape: Shape, draws: Draws) -> Values:
+        bound = std(*_fans(shape)) * sqrt(3)
+        return draws.uniform(shape, -bound, bound)
+
+    return draw
+
+
+def _truncated(shape: Shape, draws: Draws) -> Values:
+    """N(0, 1) without the tails beyond 2, by drawing those again (TensorFlow's truncated_normal)."""
+    x = draws.normal(shape)
+    while (bad := np.abs(x) > 2).any():
+        x[bad] = draws.normal((int(bad.sum()),))
+    return x
+
+
+def _orthogonal(shape: Shape, draws: Draws) -> Values:
+    """Rows or columns of length 1 at right angles (Saxe et al. 2014): the Q of a normal matrix, signs fixed by R."""
+    i, o = int(np.prod(shape[:-1])), shape[-1]
+    q, r = np.linalg.qr(draws.normal((max(i, o), min(i, o))).astype(np.float64))
+    q *= np.sign(np.diagonal(r))
+    return (q if i >= o else q.T).reshape(shape).astype(np.float32)
+
+
+INITIALISERS: dict[str, Callable[[Shape, Draws], Values]] = {
+    "torch": _uniform(
+        lambda i, o: sqrt(1 / (3 * i))
+    ),  # U(-1/sqrt(i), 1/sqrt(i)), biases too: PyTorch's default
+    "glorot_uniform": _uniform(lambda i, o: sqrt(2 / (i + o))),  # Glorot and Bengio 2010: Keras's default
+    "glorot_normal": _normal(lambda i, o: sqrt(2 / (i + o))),
+    "he_uniform": _uniform(lambda i, o: sqrt(2 / i)),  # He et al. 2015
+    "he_normal": _normal(lambda i, o: sqrt(2 / i)),
+    "lecun_uniform": _uniform(lambda i, o: sqrt(1 / i)),  # LeCun et al. 1998
+    "lecun_normal": _normal(lambda i, o: sqrt(1 / i)),
+    "normal": _normal(lambda i, o: 1.0),
+    "uniform": _uniform(lambda i, o: sqrt(1 / 3)),  # U(-1, 1)
+    "truncated_normal": _truncated,
+    "orthogonal": _orthogonal,
+    "zeros": lambda shape, draws: np.zeros(shape, np.float32),
+}
+
+
+def initialise(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0) -> Values:
+    """First values of one weight; UsageError for an unknown name."""
+    if name not in INITIALISERS:
+        near = get_close_matches(name, INITIALISERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(INITIALISERS)}"
+        raise UsageError(f"got initialiser {name!r}; {hint}")
+    return INITIALISERS[name](shape, draws) * np.float32(scale)

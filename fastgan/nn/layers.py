@@ -1,0 +1,220 @@
+"""The layers.
+
+Shapes: `n` batch, `i` features in, `o` features out, `f` features. Weights are (i, o), so a layer is x @ w + b.
+`Sequential` runs a Linear and the LeakyReLU or ReLU after it as the one fused op.
+"""
+
+from collections.abc import Callable
+from itertools import count
+
+import numpy as np
+
+from fastgan import ops, random
+from fastgan.backend import Array, array_module, device_of, to_device
+from fastgan.errors import ShapeError, UsageError
+from fastgan.nn.init import initialise
+from fastgan.nn.module import Module
+from fastgan.random import Draws, Stream
+from fastgan.tape import Tensor
+
+_layer_number = count()
+
+
+class Linear(Module):
+    """x @ weight + bias; (n, i) -> (n, o). `init` is a name of nn.INITIALISERS, multiplied by `init_scale`.
+
+    Without a seed, the first values depend on how many layers the program has made before.
+    """
+
+    def __init__(
+        self,
+        i: int,
+        o: int,
+        *,
+        bias: bool = True,
+        init: str = "torch",
+        init_scale: float = 1.0,
+        seed: int | None = None,
+    ) -> None:
+        if i < 1 or o < 1:
+            raise ShapeError(f"Linear: got {i} features in and {o} out, wanted at least 1 each")
+        self.init, self.init_scale = init, init_scale
+        self.weight = Tensor(np.zeros((i, o), np.float32), requires_grad=True)
+        if bias:
+            self.bias = Tensor(np.zeros(o, np.float32), requires_grad=True)
+        self.has_bias = bias
+        number = next(_layer_number)
+        self.initialise(Draws(number if seed is None else seed, Stream.INIT))
+
+    def initialise(self, draws: Draws) -> None:
+        """Draw the weight; biases are 0, or like the weight with PyTorch's default."""
+        device = device_of(self.weight.data)
+        values = initialise(self.init, self.weight.shape, draws, scale=self.init_scale)
+        self.weight.data[...] = to_device(values, device)
+        if self.has_bias:
+            bound = self.weight.shape[0] ** -0.5
+            first = draws.uniform(self.bias.shape, -bound, bound) if self.init == "torch" else 0
+            self.bias.data[...] = first if isinstance(first, int) else to_device(first, device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x @ weight + bias."""
+        return ops.linear(x, self.weight, self.bias) if self.has_bias else x @ self.weight
+
+    def leaky(self, x: Tensor, slope: float) -> Tensor:
+        """The layer and the LeakyReLU after it, as one op."""
+        if not self.has_bias:
+            return ops.leaky_relu(x @ self.weight, slope=slope)
+        return ops.linear_leaky_relu(x, self.weight, self.bias, slope=slope)
+
+
+class LeakyReLU(Module):
+    """x where positive, slope * x elsewhere; 0 <= slope <= 1. PyTorch's default slope is 0.01."""
+
+    def __init__(self, slope: float = 0.01) -> None:
+        if not 0 <= slope <= 1:
+            raise UsageError(f"LeakyReLU: got slope {slope}, wanted 0 to 1")
+        self.slope = slope
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """leaky_relu(x)."""
+        return ops.leaky_relu(x, slope=self.slope)
+
+
+class ReLU(LeakyReLU):
+    """x where positive, 0 elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """tanh(x)."""
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """sigmoid(x)."""
+        return ops.sigmoid(x)
+
+
+class Arctan(Module):
+    """Inverse tangent."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """arctan(x)."""
+        return ops.arctan(x)
+
+
+class Maxout(Module):
+    """The largest of `pieces` linear maps per unit (Goodfellow et al. 2013); (n, i) -> (n, o)."""
+
+    def __init__(
+        self, i: int, o: int, *, pieces: int = 5, init: str = "torch", init_scale: float = 1.0
+    ) -> None:
+        self.linear = Linear(i, o * pieces, init=init, init_scale=init_scale)
+        self.pieces = pieces
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """max over pieces of x @ w + b."""
+        y = self.linear(x)
+        return ops.maximum(y.reshape(y.shape[0], -1, self.pieces), axis=2)
+
+
+class BatchNorm(Module):
+    """Normalise each feature by the batch's mean and variance (Ioffe and Szegedy 2015), then scale and shift.
+
+    In inference mode the running statistics are used instead. They move by `momentum` per training batch, as in PyTorch
+    (Keras calls 1 - momentum its momentum), and the running variance is the biased one, as in Keras and TensorFlow.
+    """
+
+    state = ("mean", "variance")
+
+    def __init__(self, f: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        if not 0 <= momentum <= 1:
+            raise UsageError(f"BatchNorm: got momentum {momentum}, wanted 0 to 1")
+        self.momentum, self.eps = momentum, eps
+        self.gamma = Tensor(np.ones(f, np.float32), requires_grad=True)
+        self.beta = Tensor(np.zeros(f, np.float32), requires_grad=True)
+        self.mean: Array = np.zeros(f, np.float32)
+        self.variance: Array = np.ones(f, np.float32)
+
+    def initialise(self, draws: Draws) -> None:
+        """Identity: gamma 1, beta 0, running statistics of N(0, 1)."""
+        for ones in (self.gamma.data, self.variance):
+            ones[...] = 1
+        for zeros in (self.beta.data, self.mean):
+            zeros[...] = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x normalised per feature (the last axis)."""
+        if not self.training:
+            inverse = (self.variance + self.eps) ** -0.5
+            return (x - Tensor(self.mean)) * (self.gamma * Tensor(inverse)) + self.beta
+        if x.size == x.shape[-1]:
+            raise ShapeError(
+                f"BatchNorm: got a batch of one sample {x.shape}, wanted two or more to take statistics of"
+            )
+        stats = ops.moments(x.data, eps=self.eps)
+        variance = array_module(stats).maximum(stats[1] ** -2 - self.eps, 0)
+        self.mean += self.momentum * (stats[0] - self.mean)
+        self.variance += self.momentum * (variance - self.variance)
+        return ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, stats=stats)
+
+
+class Dropout(Module):
+    """Set a share `rate` of the elements to 0 and scale the rest up, in training mode only (Srivastava et al. 2014).
+
+    Which ones is a function of the run's seed and step (see `Module.begin`), the layer, and the call within the step.
+    """
+
+    def __init__(self, rate: float = 0.5) -> None:
+        if not 0 <= rate < 1:
+            raise UsageError(f"Dropout: got rate {rate}, wanted 0 <= rate < 1")
+        self.rate = rate
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x with a share of its elements dropped."""
+        if not self.training or self.rate == 0:
+            return x
+        seed, step, layer = self.source
+        stream = Stream.DROPOUT | layer << 4 | self.calls_done << 16
+        self.calls_done += 1
+        u = random.uniform(x.shape, seed=seed, stream=stream, step=step, device=x.device)
+        return ops.dropout(x, Tensor((u >= self.rate).astype(x.dtype) / (1 - self.rate)))
+
+
+class Sequential(Module):
+    """Layers one after the other. With a `seed`, their parameters are drawn anew from it."""
+
+    def __init__(self, *layers: Module, seed: int | None = None) -> None:
+        for number, layer in enumerate(layers):
+            setattr(self, str(number), layer)
+        self.calls = _plan(layers)
+        if seed is not None:
+            self.initialise(Draws(seed, Stream.INIT))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The last layer's output."""
+        for call in self.calls:
+            x = call(x)
+        return x
+
+
+def _plan(layers: tuple[Module, ...]) -> list[Callable[[Tensor], Tensor]]:
+    """What to call in turn: each layer, or a Linear and the LeakyReLU after it as one."""
+    calls: list[Callable[[Tensor], Tensor]] = []
+    rest = list(layers)
+    while rest:
+        layer = rest.pop(0)
+        if isinstance(layer, Linear) and rest and isinstance(rest[0], LeakyReLU):
+            slope = rest.pop(0).slope  # type: ignore[attr-defined]
+            calls.append(lambda x, layer=layer, slope=slope: layer.leaky(x, slope))  # type: ignore[misc]
+        else:
+            calls.append(layer)
+    return calls

@@ -1,0 +1,73 @@
+"""Every op. Arithmetic lives with the tape; the families here are elementwise, shaping, dense, norm and scores."""
+
+from fastgan.ops.dense import linear, linear_leaky_relu
+from fastgan.ops.elementwise import (
+    absolute,
+    arctan,
+    dropout,
+    exp,
+    leaky_relu,
+    leaky_relu_grad,
+    log,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+)
+from fastgan.ops.norm import batch_norm, batch_norm_gamma_grad, batch_norm_grad, moments
+from fastgan.ops.scores import bce_with_logits, mse
+from fastgan.ops.shaping import concat, maximum
+from fastgan.tape.arithmetic import (
+    add,
+    broadcast_to,
+    divide,
+    index,
+    matmul,
+    multiply,
+    power,
+    reshape,
+    subtract,
+    sum_to,
+    total,
+    transpose,
+    unindex,
+)
+
+__all__ = [
+    "absolute",
+    "add",
+    "arctan",
+    "batch_norm",
+    "batch_norm_gamma_grad",
+    "batch_norm_grad",
+    "bce_with_logits",
+    "broadcast_to",
+    "concat",
+    "divide",
+    "dropout",
+    "exp",
+    "index",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "linear",
+    "linear_leaky_relu",
+    "log",
+    "matmul",
+    "maximum",
+    "moments",
+    "mse",
+    "multiply",
+    "power",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "softplus",
+    "sqrt",
+    "subtract",
+    "sum_to",
+    "tanh",
+    "total",
+    "transpose",
+    "unindex",
+]

@@ -1,0 +1,279 @@
+"""Optimisers over flat buffers: an update is one pass over parameters, gradient and state, in array code or a kernel.
+
+An optimiser's class only keeps state. Use with any network:
+
+    optimiser = Adam(network, lr=2e-4, betas=(0.5, 0.999))
+    grad(loss, network.parameters(), out=optimiser.gradients)
+    optimiser.step()
+"""
+
+from collections.abc import Sequence
+
+from fastgan.backend import Array, Fusable, array_module
+from fastgan.errors import ShapeError, UsageError
+from fastgan.nn import Flat, Module, flatten
+from fastgan.tape import Tensor
+
+
+@Fusable
+def adam_update(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    rate: float,
+    b1: float,
+    b2: float,
+    scale: float,
+    eps: float,
+    shrink: float = 1.0,
+    clip: float = 0.0,
+) -> None:
+    """One Adam step in place on p, m and v (Kingma and Ba 2015, algorithm 1).
+
+    The bias corrections come in through `rate` = lr / (1 - b1^t) and `scale` = 1 / sqrt(1 - b2^t); `shrink` < 1 is
+    AdamW's decoupled weight decay, `clip` > 0 keeps the weights in [-clip, clip].
+    """
+    xp = array_module(p)
+    m += (1 - b1) * (g - m)
+    v += (1 - b2) * (g * g - v)
+    p *= shrink
+    p -= rate * m / (xp.sqrt(v) * scale + eps)
+    if clip:
+        xp.clip(p, -clip, clip, out=p)
+
+
+@Fusable
+def rmsprop_update(
+    p: Array, g: Array, v: Array, *, lr: float, decay: float, eps: float, clip: float = 0.0
+) -> None:
+    """One RMSProp step in place on p and v (Tieleman and Hinton 2012, lecture 6.5)."""
+    xp = array_module(p)
+    v += (1 - decay) * (g * g - v)
+    p -= lr * g / (xp.sqrt(v) + eps)
+    if clip:
+        xp.clip(p, -clip, clip, out=p)
+
+
+@Fusable
+def sgd_update(p: Array, g: Array, m: Array, *, lr: float, momentum: float, clip: float = 0.0) -> None:
+    """One step of gradient descent with momentum (Polyak's heavy ball), in place on p and m."""
+    m *= momentum
+    m += g
+    p -= lr * m
+    if clip:
+        array_module(p).clip(p, -clip, clip, out=p)
+
+
+class Optimiser:
+    """State of one network's optimiser: flat arrays by name, and how many steps were made."""
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(
+        self, network: Module | Flat, *, lr: float, clip: float = 0.0, max_norm: float = 0.0
+    ) -> None:
+        if lr < 0 or clip < 0 or max_norm < 0:
+            raise UsageError(f"got lr {lr}, clip {clip}, max_norm {max_norm}, wanted none below 0")
+        self.flat = network if isinstance(network, Flat) else flatten(network)
+        self.lr, self.clip, self.max_norm = lr, clip, max_norm
+        self.steps = 0
+        self.state = {name: self.flat.like() for name in self.slots}
+
+    @property
+    def gradients(self) -> list[Array]:
+        """One array per parameter, views of the flat gradient: pass them to `grad` as `out`."""
+        return self.flat.gradients
+
+    def step(self, gradients: Sequence[Tensor] | None = None) -> None:
+        """Update the parameters from the flat gradient, or from Tensors that are copied into it first."""
+        if gradients is not None:
+            if len(gradients) != len(self.gradients):
+                raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
+            for place, g in zip(self.gradients, gradients, strict=True):
+                if place is not g.data:
+                    place[...] = g.data
+        if self.max_norm:
+            clip_norm(self.flat.gradient, self.max_norm)
+        self.steps += 1
+        self.update()
+
+    def update(self) -> None:
+        """The rule itself; `steps` counts this step already."""
+        raise NotImplementedError
+
+
+class SGD(Optimiser):
+    """Gradient descent with momentum."""
+
+    slots = ("m",)
+
+    def __init__(
+        self,
+        network: Module | Flat,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
+    ) -> None:
+        super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
+        self.momentum = momentum
+
+    def update(self) -> None:
+        """One step."""
+        sgd_update(
+            self.flat.buffer,
+            self.flat.gradient,
+            self.state["m"],
+            lr=self.lr,
+            momentum=self.momentum,
+            clip=self.clip,
+        )
+
+
+class Adam(Optimiser):
+    """Adam; with `weight_decay` the decoupled one of AdamW (Loshchilov and Hutter 2019).
+
+    `constant_correction` divides by (1 - beta) at every step instead of (1 - beta^t): the mistake of one of the source
+    articles, kept for `--as-published`; it makes late steps 0.32 of what they should be at the default betas.
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        network: Module | Flat,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
+        constant_correction: bool = False,
+    ) -> None:
+        super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
+        if not all(0 <= b < 1 for b in betas):
+            raise UsageError(f"Adam: got betas {betas}, wanted 0 <= beta < 1")
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.constant_correction = constant_correction
+
+    def update(self) -> None:
+        """One step."""
+        b1, b2 = self.betas
+        t = 1 if self.constant_correction else self.steps
+        adam_update(
+            self.flat.buffer,
+            self.flat.gradient,
+            self.state["m"],
+            self.state["v"],
+            rate=self.lr / (1 - b1**t),
+            b1=b1,
+            b2=b2,
+            scale=(1 - b2**t) ** -0.5,
+            eps=self.eps,
+            shrink=1 - self.lr * self.weight_decay,
+            clip=self.clip,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay."""
+
+    def __init__(
+        self,
+        network: Module | Flat,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(network, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class RMSProp(Optimiser):
+    """RMSProp; `alpha` is the share of the old mean square that stays, as in PyTorch."""
+
+    slots = ("v",)
+
+    def __init__(
+        self,
+        network: Module | Flat,
+        *,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
+    ) -> None:
+        super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
+        self.alpha, self.eps = alpha, eps
+
+    def update(self) -> None:
+        """One step."""
+        rmsprop_update(
+            self.flat.buffer,
+            self.flat.gradient,
+            self.state["v"],
+            lr=self.lr,
+            decay=self.alpha,
+            eps=self.eps,
+            clip=self.clip,
+        )
+
+
+def clip_norm(gradient: Array, max_norm: float) -> None:
+    """Scale a flat gradient down, in place, to a Euclidean norm of at most `max_norm`; no host sync."""
+    xp = array_module(gradient)
+    norm = xp.sqrt((gradient * gradient).sum())
+    gradient *= xp.minimum(1, max_norm / (norm + 1e-6))
+
+
+class Ema:
+    """An exponential moving average of a network's parameters: average += (1 - decay) (parameters - average)."""
+
+    def __init__(self, network: Module | Flat, *, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise UsageError(f"Ema: got decay {decay}, wanted 0 <= decay < 1")
+        self.flat = network if isinstance(network, Flat) else flatten(network)
+        self.decay = decay
+        self.average = self.flat.like()
+        self.average[...] = self.flat.buffer
+
+    def update(self) -> None:
+        """Move the average towards the parameters."""
+        self.average += (1 - self.decay) * (self.flat.buffer - self.average)
+
+    def swap(self) -> None:
+        """Exchange parameters and average: call before sampling and again after."""
+        keep = self.flat.buffer.copy()
+        self.flat.buffer[...] = self.average
+        self.average[...] = keep
+
+
+def schedule(text: str, step: int, steps: int) -> float:
+    """The factor on the learning rate at a step (from 0) of `steps`, for a schedule written as text.
+
+    "constant"; "linear" or "linear:0.1" (to 0 or that factor at the end); "exponential:0.999" (per step);
+    "drop:0.01@1,41" (times 0.01 from step 1 on and again from step 41 on: Seo's "high first").
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "constant" and not rest:
+            return 1.0
+        if kind == "linear":
+            end = float(rest or 0)
+            return 1 + (end - 1) * min(1.0, step / max(1, steps))
+        if kind == "exponential":
+            return float(float(rest) ** step)
+        if kind == "drop":
+            factor, _, at = rest.partition("@")
+            return float(float(factor) ** sum(step >= int(x) for x in at.split(",")))
+    except ValueError:
+        pass
+    raise UsageError(
+        f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"
+    )

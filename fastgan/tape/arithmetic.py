@@ -1,0 +1,183 @@
+"""The arithmetic that Tensor's operators and the engine itself rest on. Every other op is in fastgan.ops."""
+
+from typing import Any
+
+import numpy as np
+
+from fastgan.backend import Array, array_module, take_home
+from fastgan.errors import ShapeError
+from fastgan.tape.engine import Thunk, op
+from fastgan.tape.tensor import Operand, Tensor
+
+
+@op
+def add(x: Array, y: Array) -> Array:
+    """x + y."""
+    return x + y
+
+
+@add.vjp
+def _(g: Tensor, out: Tensor, x: Operand, y: Operand) -> tuple[Thunk, ...]:
+    return lambda: g, lambda: g
+
+
+@op
+def subtract(x: Array, y: Array) -> Array:
+    """x - y."""
+    return x - y
+
+
+@subtract.vjp
+def _(g: Tensor, out: Tensor, x: Operand, y: Operand) -> tuple[Thunk, ...]:
+    return lambda: g, lambda: -g
+
+
+@op
+def multiply(x: Array, y: Array) -> Array:
+    """x * y."""
+    return x * y
+
+
+@multiply.vjp
+def _(g: Tensor, out: Tensor, x: Operand, y: Operand) -> tuple[Thunk, ...]:
+    return lambda: g * y, lambda: g * x
+
+
+@op
+def divide(x: Array, y: Array) -> Array:
+    """x / y."""
+    return x / y
+
+
+@divide.vjp
+def _(g: Tensor, out: Tensor, x: Operand, y: Operand) -> tuple[Thunk, ...]:
+    return lambda: g / y, lambda: -g * out / y
+
+
+@op
+def power(x: Array, *, exponent: float) -> Array:
+    """x ** exponent for a constant exponent."""
+    return x**exponent
+
+
+@power.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, exponent: float) -> tuple[Thunk, ...]:
+    return (lambda: g * exponent * x ** (exponent - 1) if exponent != 0 else g * 0.0,)
+
+
+@op
+def matmul(x: Array, w: Array) -> Array:
+    """x @ w; (n, i), (i, o) -> (n, o)."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
+        raise ShapeError(f"matmul: got shapes {x.shape} and {w.shape}, wanted (n, i) and (i, o)")
+    out = take_home((x.shape[0], w.shape[1]), x.dtype)
+    return array_module(x).matmul(x, w, out=out)
+
+
+@matmul.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, w: Tensor) -> tuple[Thunk, ...]:
+    return lambda: g @ w.T, lambda: x.T @ g
+
+
+@op
+def transpose(x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
+    """The axes in another order (reversed by default), as a view."""
+    return x.transpose(axes)
+
+
+@transpose.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, axes: tuple[int, ...] | None = None) -> tuple[Thunk, ...]:
+    back = None if axes is None else tuple(int(a) for a in np.argsort(axes))
+    return (lambda: transpose(g, axes=back),)
+
+
+@op
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """The same elements in another shape."""
+    return x.reshape(shape)
+
+
+@reshape.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
+    return (lambda: reshape(g, shape=x.shape),)
+
+
+@op
+def total(x: Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """The sum over all axes, or over some."""
+    return array_module(x).sum(x, axis=axis, keepdims=keepdims)
+
+
+@total.vjp
+def _(
+    g: Tensor, out: Tensor, x: Tensor, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> tuple[Thunk, ...]:
+    return (lambda: broadcast_to(reshape(g, shape=kept(x.shape, axis)), shape=x.shape),)
+
+
+def kept(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a reduction with keepdims: 1 where an axis was reduced."""
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    reduced = {a % len(shape) for a in axes} if shape else set()
+    return tuple(1 if i in reduced else n for i, n in enumerate(shape))
+
+
+@op
+def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """x repeated to a larger shape, as a view."""
+    return array_module(x).broadcast_to(x, shape)
+
+
+@broadcast_to.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
+    return (lambda: g,)  # summed to x's shape by the engine
+
+
+@op
+def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """The opposite of broadcasting: sum the axes that `shape` lacks or has as 1."""
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
+    )
+    out = take_home(shape, x.dtype) if extra == len(axes) else None
+    return (
+        array_module(x).sum(x, axis=axes, out=out) if extra == len(axes) else x.sum(axis=axes).reshape(shape)
+    )
+
+
+@sum_to.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
+    return (lambda: broadcast_to(g, shape=x.shape),)
+
+
+@op
+def index(x: Array, *, key: Any) -> Array:
+    """x[key] for integers, slices, None and Ellipsis (a view), or one array of row numbers (a copy)."""
+    return x[key]
+
+
+@index.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any) -> tuple[Thunk, ...]:
+    return (lambda: unindex(g, key=key, shape=x.shape),)
+
+
+@op
+def unindex(g: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of a shape with g added at key: what `index` read, given back. Repeated rows add up.
+
+    Rows are added by a product with a 0/1 matrix: no atomics, so the same bits every time, on every device.
+    """
+    xp = array_module(g)
+    if hasattr(key, "shape") and len(key.shape) == 1 and key.dtype.kind in "iu":
+        rows = xp.where(key < 0, key + shape[0], key)
+        chosen = (xp.arange(shape[0])[:, None] == rows).astype(g.dtype)  # (rows of x, rows of g)
+        return (chosen @ g.reshape(len(rows), -1)).reshape(shape)
+    out = xp.zeros(shape, g.dtype)
+    out[key] = g
+    return out
+
+
+@unindex.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
+    return (lambda: index(g, key=key),)

@@ -1,0 +1,270 @@
+"""Ops, the nodes they leave behind, and the gradient of what was computed.
+
+An op is array code plus, right below it, its vector-Jacobian product written in Tensor code:
+
+    @op
+    def tanh(x): return array_module(x).tanh(x)
+
+    @tanh.vjp
+    def _(g, y, x): return (lambda: g * (1 - y * y),)
+
+Calling the op runs the array code and, where a gradient may be asked for, leaves a `Node` behind: which op, which
+inputs, which output. `grad` walks the nodes between inputs and outputs from the newest to the oldest. A vjp returns one
+thunk per input, so shared work is done once and an unneeded gradient never. Because vjps are Tensor code, running them
+while recording gives derivatives of derivatives; nothing else is needed for a gradient penalty.
+
+Elementwise ops broadcast as NumPy does; the engine sums a gradient back to its input's shape.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from typing import Any
+
+from fastgan import backend
+from fastgan.backend import Array, Fusable, array_module
+from fastgan.errors import DeviceError, ShapeError, UsageError
+from fastgan.tape.tensor import Operand, Tensor, tensor
+
+Thunk = Callable[[], Tensor] | None
+Vjp = Callable[..., tuple[Thunk, ...]]
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_clock = count()
+
+
+class Node:
+    """One recorded call. It keeps the output's array, not its Tensor, so that the tape has no reference cycles."""
+
+    __slots__ = ("inputs", "op", "order", "output", "settings")
+
+    def __init__(
+        self, op: "Op", inputs: tuple[Operand, ...], settings: dict[str, Any], output: Array
+    ) -> None:
+        self.op, self.inputs, self.settings, self.output = op, inputs, settings, output
+        self.order = next(_clock)
+
+    def parents(self) -> list[Tensor]:
+        """The inputs that a gradient can flow to."""
+        return [x for x in self.inputs if isinstance(x, Tensor) and x.requires_grad]
+
+
+class Op:
+    """Array code with a gradient. Arrays are positional, settings keyword-only and not differentiated."""
+
+    def __init__(self, forward: Callable[..., Array]) -> None:
+        self.name = forward.__name__
+        self.__doc__ = forward.__doc__
+        self.forward = Fusable(forward)
+        self.rule: Vjp | None = None
+
+    def vjp(self, rule: Vjp) -> Vjp:
+        """Register `rule(g, y, *inputs, **settings)`: one thunk per input, None where no gradient flows."""
+        self.rule = rule
+        return rule
+
+    def __call__(self, *operands: Operand, **settings: Any) -> Tensor:
+        """Run the op on Tensors, Python numbers, or anything `tensor` takes."""
+        operands = tuple(_operand(x) for x in operands)
+        arrays = [x.data if isinstance(x, Tensor) else x for x in operands]
+        try:
+            y = Tensor(self.forward(*arrays, **settings))
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._explain(arrays, error) from error
+        if _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
+            y.node = Node(self, operands, settings, y.data)
+        return y
+
+    def _explain(self, arrays: Sequence[Any], error: Exception) -> Exception:
+        """The error in the user's terms: which op, which shapes or devices."""
+        if isinstance(error, ShapeError | UsageError | DeviceError):
+            return error
+        owners = sorted({backend.device_of(a) for a in arrays if hasattr(a, "shape")})
+        if len(owners) > 1:
+            return DeviceError(
+                f"{self.name}: operands live on different devices ({', '.join(owners)}); move one"
+            )
+        shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
+        return ShapeError(f"{self.name}: operands of shape {shapes} do not fit: {str(error).splitlines()[0]}")
+
+
+def op(forward: Callable[..., Array]) -> Op:
+    """Make an op of a function on arrays."""
+    return Op(forward)
+
+
+@contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Switch the tape on or off in a block, for this thread."""
+    token = _recording.set(on)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad() -> Any:
+    """A block whose ops leave nothing on the tape (also usable as a decorator)."""
+    return recording(False)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    out: Sequence[Array] | None = None,
+) -> tuple[Tensor, ...]:
+    """Gradients of the outputs, summed, for each input.
+
+    An output must have shape () unless `grad_outputs` gives what to weigh it with. `create_graph` records the gradient
+    itself, so that it can be differentiated again. An input that the outputs do not depend on is an error, or zeros
+    with `allow_unused`. `out` gives one array per input to write the gradient to (first derivatives only): with views
+    of one flat buffer an optimiser finds all gradients in one piece, and the GEMMs have written them there themselves.
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if out is not None and create_graph:
+        raise UsageError(
+            "grad: got both out and create_graph, wanted one: a recorded gradient cannot be overwritten"
+        )
+    grads = _seeds(outputs, grad_outputs)
+    targets = {_key(x) for x in inputs}
+    homes = {} if out is None else {_key(x): h for x, h in zip(inputs, out, strict=True)}
+    path = _path(outputs, targets)
+    wanted = targets.union(path)
+    with recording(create_graph):
+        for node in path:
+            g = grads.get(node) if node in targets else grads.pop(node, None)
+            if g is None:
+                continue
+            for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
+                if thunk is not None and isinstance(x, Tensor) and _key(x) in wanted:
+                    _accumulate(grads, x, thunk, homes.get(_key(x)))
+    return tuple(_result(x, grads.get(_key(x)), homes.get(_key(x)), allow_unused) for x in inputs)
+
+
+def _key(x: Tensor) -> Any:
+    """What identifies a value on the tape: the node that made it, or the Tensor itself where it is a leaf."""
+    return x if x.node is None else x.node
+
+
+def _seeds(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor] | None) -> dict[Any, Tensor]:
+    if grad_outputs is None:
+        for y in outputs:
+            if y.shape != ():
+                raise ShapeError(
+                    f"grad: got a loss of shape {y.shape}, wanted (); reduce it with mean() or sum()"
+                )
+        grad_outputs = [Tensor(array_module(y.data).ones((), y.dtype)) for y in outputs]
+    seeds: dict[Any, Tensor] = {}
+    for y, g in zip(outputs, grad_outputs, strict=True):
+        if g.shape != y.shape:
+            raise ShapeError(
+                f"grad: got grad_outputs of shape {g.shape} for an output of shape {y.shape}, wanted the same"
+            )
+        seeds[_key(y)] = seeds[_key(y)] + g if _key(y) in seeds else g
+    return seeds
+
+
+def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
+    """The nodes between the targets and the outputs, newest first: nothing else is visited by `grad`."""
+    found: set[Node] = set()
+    stack = [y.node for y in outputs if y.node is not None]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack += [x.node for x in node.parents() if x.node is not None]
+    path: list[Node] = []
+    on_path: set[Any] = set(targets)
+    for node in sorted(found, key=lambda n: n.order):
+        if any(_key(x) in on_path for x in node.parents()):
+            on_path.add(node)
+            path.append(node)
+    return path[::-1]
+
+
+def _thunks(node: Node, g: Tensor) -> tuple[Thunk, ...]:
+    y = Tensor(node.output)
+    y.node = node
+    if node.op.rule is None:
+        raise UsageError(f"{node.op.name} has no gradient; detach() its input, or register one with .vjp")
+    return node.op.rule(g, y, *node.inputs, **node.settings)
+
+
+def _accumulate(
+    grads: dict[Any, Tensor], x: Tensor, thunk: Callable[[], Tensor], place: Array | None
+) -> None:
+    """Add one contribution to the gradient of x: in its place if it has one, else in a new Tensor."""
+    key = _key(x)
+    if place is None:
+        part = _unbroadcast(thunk(), x.shape)
+        grads[key] = grads[key] + part if key in grads else part
+    elif key in grads:
+        place += _unbroadcast(thunk(), x.shape).data
+    else:
+        with backend.home(place):
+            part = _unbroadcast(thunk(), x.shape)
+        if part.data is not place:
+            place[...] = part.data
+        grads[key] = Tensor(place)
+
+
+def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return g if g.shape == shape else g.sum_to(shape)
+
+
+def _result(x: Tensor, g: Tensor | None, place: Array | None, allow_unused: bool) -> Tensor:
+    if g is None and not allow_unused:
+        raise UsageError(
+            f"grad: the outputs do not depend on an input of shape {x.shape}; "
+            "give it requires_grad=True before it is used, or pass allow_unused=True for zeros"
+        )
+    if place is None:
+        return g if g is not None else Tensor(array_module(x.data).zeros_like(x.data))
+    if g is None:
+        place[...] = 0
+    elif g.data is not place:  # an output that was itself asked for
+        place[...] = g.data
+    return Tensor(place)
+
+
+def _operand(x: Any) -> Operand:
+    """A Tensor or a Python number; anything else becomes a Tensor without a gradient."""
+    return x if isinstance(x, Tensor | float | int) else tensor(x)
+
+
+@op
+def alias(x: Array) -> Array:
+    """x itself, as a value of its own on the tape."""
+    return x
+
+
+@alias.vjp
+def _(g: Tensor, out: Tensor, x: Tensor) -> tuple[Thunk, ...]:
+    return (lambda: g,)
+
+
+def vjp_of(formula: Callable[..., Tensor]) -> Vjp:
+    """A vjp made by differentiating a formula in Tensor code that computes the same as the op.
+
+    For ops whose forward is fused and whose derivative is rarely asked for (the second derivative of batch norm): the
+    formula is run again, so it costs a forward pass, and its derivatives of any order come from its own ops.
+    """
+
+    def rule(g: Tensor, out: Tensor, *inputs: Operand, **settings: Any) -> tuple[Thunk, ...]:
+        with recording(
+            True
+        ):  # aliases: the inputs may depend on each other, and only the formula counts here
+            cut = [alias(x) if isinstance(x, Tensor) else x for x in inputs]
+            y = formula(*cut, **settings)
+
+        def part(x: Tensor) -> Tensor:
+            return grad([y], [x], [g], create_graph=_recording.get(), allow_unused=True)[0]
+
+        return tuple((lambda x=x: part(x)) if isinstance(x, Tensor) else None for x in cut)
+
+    return rule

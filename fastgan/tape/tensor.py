@@ -1,0 +1,168 @@
+"""Tensor: an array and, if it was computed from something that wants gradients, the node that made it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastgan import backend
+from fastgan.backend import Array
+from fastgan.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from fastgan.tape.engine import Node
+
+Operand = Any  # Tensor, or a Python number, which stays one (so float32 stays float32)
+
+
+class Tensor:
+    """An array and, if it was computed from something that wants gradients, the node that made it."""
+
+    __slots__ = ("__weakref__", "data", "node", "wanted")
+    __array_ufunc__ = None  # makes `numpy_array * tensor` call Tensor.__rmul__
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self.node: Node | None = None
+        self.wanted = requires_grad
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `grad` can differentiate through this Tensor."""
+        return self.wanted or self.node is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        """The array's dtype."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> str:
+        """`"cpu"` or `"cuda"`."""
+        return backend.device_of(self.data)
+
+    @property
+    def T(self) -> "Tensor":
+        """All axes reversed."""
+        return arithmetic.transpose(self)
+
+    def detach(self) -> "Tensor":
+        """The same array, cut from the tape."""
+        return Tensor(self.data)
+
+    def item(self) -> float:
+        """The only element as a Python number; waits for the device."""
+        return float(self.data.item())
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array: shared memory on the CPU, a copy from a GPU."""
+        return backend.to_host(self.data)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements in another shape; one entry may be -1."""
+        return arithmetic.reshape(self, shape=_flat(shape))
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """Sum over all or some axes."""
+        return arithmetic.total(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """Mean over all or some axes."""
+        y = arithmetic.total(self, axis=axis, keepdims=keepdims)
+        if self.size == 0:
+            raise ShapeError(f"mean: got an empty Tensor of shape {self.shape}, wanted at least one element")
+        return y * (y.size / self.size)
+
+    def sum_to(self, shape: tuple[int, ...]) -> "Tensor":
+        """Summed over the axes that broadcasting from `shape` had added or stretched."""
+        return arithmetic.sum_to(self, shape=shape)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        grad_note = (
+            ", requires_grad=True" if self.wanted else f", op={self.node.op.name}" if self.node else ""
+        )
+        return f"Tensor({self.data!r}{grad_note})"
+
+    def __add__(self, other: Operand) -> "Tensor":
+        return arithmetic.add(self, other)
+
+    def __radd__(self, other: Operand) -> "Tensor":
+        return arithmetic.add(self, other)
+
+    def __sub__(self, other: Operand) -> "Tensor":
+        return arithmetic.subtract(self, other)
+
+    def __rsub__(self, other: Operand) -> "Tensor":
+        return arithmetic.subtract(other, self)
+
+    def __mul__(self, other: Operand) -> "Tensor":
+        return arithmetic.multiply(self, other)
+
+    def __rmul__(self, other: Operand) -> "Tensor":
+        return arithmetic.multiply(self, other)
+
+    def __truediv__(self, other: Operand) -> "Tensor":
+        return arithmetic.divide(self, other)
+
+    def __rtruediv__(self, other: Operand) -> "Tensor":
+        return arithmetic.divide(other, self)
+
+    def __neg__(self) -> "Tensor":
+        return arithmetic.multiply(self, -1)
+
+    def __pow__(self, exponent: float) -> "Tensor":
+        return arithmetic.power(self, exponent=exponent)
+
+    def __matmul__(self, other: Operand) -> "Tensor":
+        return arithmetic.matmul(self, other)
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        return arithmetic.index(self, key=key)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+
+
+def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) -> Tensor:
+    """A Tensor of an array of any library (no copy where the device allows) or of Python numbers (float32).
+
+    `device` is "cpu" or "cuda"; None leaves the array where it is.
+    """
+    if isinstance(x, Tensor):
+        return tensor(x.data, requires_grad, device=device)
+    array = backend.from_any(x)
+    if device is not None:
+        array = backend.to_device(array, backend.resolve_device(device))
+    if requires_grad and array.dtype.kind != "f":
+        raise UsageError(f"got a Tensor of {array.dtype} with requires_grad, wanted floats: convert it first")
+    return Tensor(array, requires_grad)
+
+
+def _flat(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+
+
+from fastgan.tape import arithmetic  # noqa: E402 (the operators above need it, and it needs Tensor)

@@ -1,0 +1,181 @@
+"""A recipe as a value: networks, objective, optimisers, batches, schedule. One trainer runs them all."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from fastgan.errors import UsageError
+from fastgan.losses import objective
+from fastgan.nn import MLP, Module
+from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """Which optimiser and how: `kind` is adam, adamw, rmsprop or sgd; the others are read where they apply.
+
+    `schedule` multiplies the learning rate (see optim.schedule); `max_norm` > 0 clips the gradient's norm.
+    """
+
+    kind: str = "adam"
+    lr: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    alpha: float = 0.99
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    max_norm: float = 0.0
+    schedule: str = "constant"
+    constant_correction: bool = False
+
+    def build(self, network: Module, *, clip: float = 0.0) -> Optimiser:
+        """The optimiser for a network whose weights are kept in [-clip, clip] if clip > 0."""
+        if self.kind in ("adam", "adamw"):
+            return Adam(
+                network,
+                lr=self.lr,
+                betas=(self.beta1, self.beta2),
+                eps=self.eps,
+                weight_decay=self.weight_decay,
+                clip=clip,
+                max_norm=self.max_norm,
+                constant_correction=self.constant_correction,
+            )
+        if self.kind == "rmsprop":
+            return RMSProp(
+                network, lr=self.lr, alpha=self.alpha, eps=self.eps, clip=clip, max_norm=self.max_norm
+            )
+        if self.kind == "sgd":
+            return SGD(network, lr=self.lr, momentum=self.momentum, clip=clip, max_norm=self.max_norm)
+        raise UsageError(f"got optimiser {self.kind!r}, wanted adam, adamw, rmsprop or sgd")
+
+
+SAMPLING = ("replacement", "epochs", "sequential")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run needs but the data, the seed and the device.
+
+    One step is `critic_steps` critic updates and one generator update. `clip` and `penalty` replace the objective's own
+    values where they are given. `published` holds the fields that the source has otherwise, where it is wrong.
+    """
+
+    name: str
+    source: str
+    generator: MLP
+    critic: MLP
+    data: str = "mnist"
+    split: str = "train"
+    points: bool = False  # learns points in the plane, not images
+    low: float = -1.0  # what black becomes
+    high: float = 1.0  # what white becomes
+    first: int = 0  # use only the first so many samples; 0: all
+    objective: str = "non-saturating"
+    penalty: float | None = None
+    clip: float | None = None
+    latent: int = 100
+    noise: str = "normal"  # or uniform: [-1, 1)
+    batch: int = 64
+    steps: int = 10_000
+    critic_steps: int = 1
+    sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
+    split_updates: bool = False  # the critic has one update for real samples and one for fake ones
+    inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
+    simultaneous: bool = False  # both networks' gradients are taken before either is updated
+    optimiser: OptimiserSettings = OptimiserSettings()  # of both networks
+    generator_lr: float | None = None  # a rate of its own for the generator
+    ema: float = 0.0  # decay of an average of the generator that samples are drawn from; 0: none
+    log_every: int = 100
+    sample_every: int = 500
+    checkpoint_every: int = 1000
+    published: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    published_note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "latent",
+            "batch",
+            "steps",
+            "critic_steps",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+        ):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted at least 1")
+        if self.noise not in ("normal", "uniform"):
+            raise UsageError(f"{self.name}: got noise {self.noise!r}, wanted normal or uniform")
+        if self.sampling not in SAMPLING:
+            raise UsageError(
+                f"{self.name}: got sampling {self.sampling!r}, wanted one of {', '.join(SAMPLING)}"
+            )
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"{self.name}: got ema {self.ema}, wanted 0 <= ema < 1")
+        objective(self.objective)
+        schedule(self.optimiser.schedule, 0, 1)
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """The recipe with other values for some fields."""
+        known = {f.name for f in fields(self)}
+        for name in changes.keys() - known:
+            raise UsageError(f"recipe {self.name}: got {name!r}; {_nearest(name, known)}")
+        return replace(self, **changes)
+
+    def as_published(self) -> "Recipe":
+        """The recipe with its source's mistakes; UsageError where none are known."""
+        if not self.published:
+            raise UsageError(
+                f"recipe {self.name}: nothing to do for as-published, the source is followed as it stands"
+            )
+        return self.replace(**self.published)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as config.toml and checkpoints hold them."""
+        out = asdict(self)
+        del out["published"], out["published_note"]
+        return {name: value for name, value in out.items() if value is not None}
+
+
+def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
+    """A recipe from plain values, those missing taken from `base`; UsageError for a wrong name or type."""
+    return _merge(base, values, where=f"recipe {base.name}")  # type: ignore[no-any-return]
+
+
+def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name: getattr(base, f.name) for f in fields(base)}
+    changes = {}
+    for name, value in values.items():
+        if name not in known or name == "published":
+            raise UsageError(f"{where}: got {name!r}; {_nearest(name, known)}")
+        changes[name] = _fit(known[name], value, f"{where}, {name}")
+    return replace(base, **changes)
+
+
+def _fit(old: Any, value: Any, where: str) -> Any:
+    """The value in the type of the one it replaces."""
+    if is_dataclass(old):
+        if isinstance(value, Mapping):
+            return _merge(old, value, where)
+    elif isinstance(old, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(old, float) or old is None:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(old, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, str):
+        return value
+    elif isinstance(value, list | tuple) and all(isinstance(x, int | str) for x in value):
+        return tuple(value)
+    wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
+    raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"

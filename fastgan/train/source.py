@@ -1,0 +1,105 @@
+"""Where a run's data came from, and what they looked like: enough to find them again and to know they are the same."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fastgan import data
+from fastgan.backend import from_any, to_host
+from fastgan.data import Dataset
+from fastgan.errors import DataError
+from fastgan.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `fastgan.data.load` is to be called with."""
+
+    spec: str
+    data_dir: str | None = None
+    split: str = "train"
+    image_size: int | None = None
+    skip_bad: bool = False
+
+    def load(self) -> Dataset:
+        """The data set; UsageError or DataError where it is not to be had."""
+        return data.load(**asdict(self))
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape, range and fingerprint of a data set: what networks are built for and samples are drawn in."""
+
+    name: str
+    shape: tuple[int, ...]
+    count: int
+    low: float
+    high: float
+    fingerprint: str
+    source: Source | None = None
+
+    @property
+    def features(self) -> int:
+        """Numbers per sample."""
+        n = 1
+        for size in self.shape:
+            n *= size
+        return n
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Form":
+        """A Form from plain values; KeyError or TypeError for anything else."""
+        source = values["source"]
+        return Form(
+            **{**values, "shape": tuple(values["shape"]), "source": Source(**source) if source else None}
+        )
+
+    def check(self, dataset: Dataset) -> None:
+        """DataError unless a data set is the one that this describes."""
+        if tuple(dataset.sample_shape) != self.shape:
+            raise DataError(
+                f"got data of shape {dataset.sample_shape} ({dataset.name}), wanted {self.shape} as in the run"
+            )
+        if dataset.fingerprint() != self.fingerprint:
+            raise DataError(
+                f"{dataset.name}: got other data than the run was started with; a resumed run needs the same"
+            )
+
+
+def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
+    """A data set and its form, for whatever a Trainer takes as data; a Form alone stands for data to be found later."""
+    if isinstance(data, Form):
+        return None, data
+    source = None
+    if data is None or isinstance(data, str | Path):
+        source = Source(str(data or recipe.data), split=recipe.split)
+    elif isinstance(data, Source):
+        source = data
+    dataset = source.load() if source else data if isinstance(data, Dataset) else from_array(data)
+    if recipe.points == dataset.is_images:
+        got = (
+            f"images of {dataset.sample_shape}"
+            if dataset.is_images
+            else f"points of {dataset.features} numbers"
+        )
+        wanted = "points (try --data ring)" if recipe.points else "images (try --data digits)"
+        raise DataError(f"recipe {recipe.name}: got {got} from {dataset.name}, wanted {wanted}")
+    form = Form(
+        dataset.name,
+        tuple(dataset.sample_shape),
+        dataset.n,
+        float(dataset.low),
+        float(dataset.high),
+        dataset.fingerprint(),
+        source,
+    )
+    return dataset, form
+
+
+def from_array(array: Any) -> Dataset:
+    """A data set of an array of any library."""
+    return data.from_array(to_host(from_any(array)))

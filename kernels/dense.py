@@ -1,0 +1,42 @@
+"""Linear + LeakyReLU on the CPU: the GEMM is BLAS's; bias and activation are one pass over its result.
+
+Shapes: `n` batch, `i` features in, `o` features out.
+"""
+
+import numpy as np
+from numba import float32, njit
+
+
+def leaky(z, slope):
+    """z where positive, slope * z elsewhere."""
+    return z if z > float32(0) else slope * z
+
+
+_leaky = njit(inline="always")(leaky)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bias_leaky(y, b, slope):
+    for r in range(y.shape[0]):
+        for c in range(y.shape[1]):
+            y[r, c] = _leaky(y[r, c] + b[c], slope)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _leaky_grad(g, y, slope, out):
+    for k in range(g.size):
+        out[k] = g[k] if y[k] > float32(0) else slope * g[k]
+
+
+def linear_leaky_relu(x, w, b, *, slope=0.2):
+    """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
+    y = np.matmul(x, w)
+    _bias_leaky(y, b, np.float32(slope))
+    return y
+
+
+def leaky_relu_grad(g, y, *, slope):
+    """g where y > 0, slope * g elsewhere; g and y of one shape."""
+    out = np.empty_like(g)
+    _leaky_grad(g.reshape(-1), y.reshape(-1), np.float32(slope), out.reshape(-1))
+    return out

@@ -1,0 +1,300 @@
+"""The benchmark tools: timing logic on a fake clock, and peers that do the work that their recipe asks for.
+
+Nothing here is timed. A contestant of the timing tests moves a fake clock on by the time it claims to need, so every
+expected number is exact; the peers are held to facts of their recipes: parameters, updates, losses of a network that
+has learnt nothing, and the penalty of critics whose gradient is known.
+"""
+
+import math
+import subprocess
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import timing
+from benchmarks.peers import SETTINGS, jax_jit, torch_eager
+from benchmarks.timing import Timing, compare, measure, ratio
+from fastgan.errors import DataError, UsageError
+
+
+class Machine:
+    """A clock, a sleep and contestants whose every step takes `cost` seconds times the present `slowness`."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.slowness = 1.0
+        self.pauses = 0
+        self.log = []  # names of contestants and "pause", in the order of events
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.pauses += 1
+        self.log.append("pause")
+
+    def contestant(self, name, cost, disturbed=1.0):
+        """Call and sync; the first two calls after a pause take `disturbed` times as long."""
+
+        def call():
+            calm = self.log[-2:] == [name, name]
+            self.log.append(name)
+            self.now += cost * self.slowness * (1.0 if calm else disturbed)
+
+        return call, lambda: None
+
+    def compare(self, contestants, seconds):
+        return compare(contestants, seconds=seconds, clock=self.clock, sleep=self.sleep)
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def test_measure_warms_up_and_reports_the_middle(machine):
+    costs = iter([9.0] * timing.WARM_UP + [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1])
+
+    def call():
+        machine.now += next(costs)
+
+    result = measure(call, lambda: None, seconds=6.0, clock=machine.clock)
+    # 6.6 seconds after 11 calls, 5.5 after 10
+    assert (result.count, len(result.blocks)) == (11, 1)
+    assert [result.low, result.median, result.high] == pytest.approx([0.3, 0.6, 0.9])
+    assert result.fastest == pytest.approx(0.1)
+
+
+def test_measure_takes_ten_times_at_least(machine):
+    call, sync = machine.contestant("slow", 5.0)
+    assert measure(call, sync, seconds=1.0, clock=machine.clock).count == 10
+
+
+def test_work_that_finishes_in_sync_is_counted(machine):
+    def sync():
+        machine.now += 0.003
+
+    call, _ = machine.contestant("asynchronous", 0.001)
+    assert measure(call, sync, clock=machine.clock).median == pytest.approx(0.004)
+    assert machine.compare({"a": (call, sync)}, 0.1)["a"].median == pytest.approx(0.004)
+
+
+def test_four_milliseconds_are_twice_two(machine):
+    timings = machine.compare(
+        {"two": machine.contestant("two", 0.002), "four": machine.contestant("four", 0.004)}, seconds=1.0
+    )
+    result = ratio(timings["four"], timings["two"])
+    assert [result.low, result.median, result.high] == pytest.approx([2, 2, 2])
+    assert ratio(timings["two"], timings["four"]).median == pytest.approx(0.5)
+    for row, cost in ((timings["two"], 0.002), (timings["four"], 0.004)):
+        assert row.median == pytest.approx(cost)
+        assert row.count * cost >= 1.0
+        assert row.count / result.rounds * cost >= timing.BLOCK_SECONDS
+        assert len(row.blocks) == result.rounds
+
+
+def test_a_contestant_pays_nothing_for_the_one_before(machine):
+    """Cold caches after each change make the first two steps ten times as slow."""
+    fair = {name: machine.contestant(name, 0.01, disturbed=10.0) for name in ("a", "b")}
+    timings = machine.compare(fair, seconds=0.5)
+    for row in timings.values():
+        assert [row.low, row.median, row.high] == pytest.approx([0.01] * 3)
+
+
+def test_a_machine_that_slows_down_does_not_move_the_ratio(machine):
+    """Throttling doubles every time halfway: the timings see it, the ratio of each round does not."""
+
+    def throttled(pair):
+        call, sync = pair
+
+        def late():
+            machine.slowness = 2.0 if machine.now > 4.0 else 1.0
+            call()
+
+        return late, sync
+
+    a, b = (throttled(machine.contestant(name, cost)) for name, cost in (("a", 0.01), ("b", 0.015)))
+    timings = machine.compare({"a": a, "b": b}, seconds=3.0)
+    assert timings["a"].high == pytest.approx(2 * timings["a"].low)
+    result = ratio(timings["b"], timings["a"])
+    assert [result.low, result.median, result.high] == pytest.approx([1.5] * 3)
+
+
+def test_contestants_alternate_and_take_turns_to_begin(machine):
+    timings = machine.compare({name: machine.contestant(name, 0.02) for name in "abc"}, seconds=0.2)
+    rounds = len(timings["a"].blocks)
+    assert rounds % 3 == 0
+    assert rounds >= timing.ROUNDS
+    turns = [name for before, name in zip(machine.log, machine.log[1:], strict=False) if before == "pause"]
+    # the first three turns find out how long a block must be
+    assert "".join(turns[3:]) == ("abc" + "bca" + "cab") * (rounds // 3)
+
+
+def test_steps_too_short_for_the_clock_do_not_divide_by_zero(machine):
+    result = machine.compare({"instant": (lambda: None, lambda: None)}, seconds=0.0)["instant"]
+    assert (result.median, len(result.blocks)) == (0.0, timing.ROUNDS)
+
+
+def test_mistakes_of_the_caller_are_named(machine):
+    with pytest.raises(UsageError, match="no contestants"):
+        machine.compare({}, seconds=1.0)
+    alone = Timing(1.0, 1.0, 1.0, 1, 1.0, (1.0,))
+    with pytest.raises(UsageError, match="one call of compare"):
+        ratio(alone, Timing(1.0, 1.0, 1.0, 2, 1.0, (1.0, 1.0)))
+
+
+# Peers from here on.
+DATA = np.random.default_rng(5).uniform(0, 1, (200, 784)).astype(np.float32)
+LOG2 = math.log(2)  # cross-entropy of networks whose logits are still near 0
+# Trainable parameters and updates per step, both (generator, critic); first losses, (critic, generator). The penalty
+# of an untrained critic is 10 (|slope| - 1)^2, near 8.
+FACTS = {
+    "keras-mlp": ((1_489_936, 533_505), (1, 2), (LOG2, LOG2)),
+    "toy-mlp": ((283_920, 267_009), (1, 1), (2 * LOG2, LOG2)),
+    "cs231n-vanilla": ((1_952_528, 267_009), (1, 1), (2 * LOG2, LOG2)),
+    "wgan-gp-mlp": ((1_952_528, 267_009), (1, 5), (8.0, 0.0)),
+}
+
+
+def peer_module(engine):
+    pytest.importorskip(engine, reason=f"{engine} is not installed: its peer is not tested")
+    return {"torch": torch_eager, "jax": jax_jit}[engine]
+
+
+def array(engine, values):
+    module = import_module("torch" if engine == "torch" else "jax.numpy")
+    return module.asarray(np.asarray(values, np.float32))
+
+
+def test_looking_at_the_peers_imports_no_engine():
+    code = (
+        "import sys; from benchmarks.peers import jax_jit, torch_eager; "
+        "assert jax_jit.RECIPES == torch_eager.RECIPES; assert not {'torch', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_unknown_recipes_and_unfit_data_are_refused():
+    with pytest.raises(UsageError, match=r"'dcgan'.*keras-mlp"):
+        torch_eager.make("dcgan", DATA)
+    for unfit in (DATA.astype(np.float64), DATA.reshape(-1, 28, 28), DATA[:0]):
+        with pytest.raises(DataError, match="wanted float32"):
+            jax_jit.make("toy-mlp", unfit)
+
+
+@pytest.mark.parametrize("recipe", SETTINGS)
+@pytest.mark.parametrize("engine", ["torch", "jax"])
+def test_two_steps_do_the_work_of_the_recipe(engine, recipe):
+    parameters, updates, first = FACTS[recipe]
+    peer = peer_module(engine).make(recipe, DATA, seed=3)
+    assert peer.parameters == parameters
+    assert peer.updates() == (0, 0)
+    losses = []
+    for done in (1, 2):
+        peer.step()
+        peer.sync()
+        losses.append(peer.losses())
+        assert peer.updates() == tuple(done * n for n in updates)
+    assert losses[0] == pytest.approx(first, rel=0.25, abs=0.15)
+    assert np.isfinite(losses).all()
+    assert losses[0] != losses[1]
+    if recipe == "toy-mlp":
+        for _ in range(15):
+            peer.step()
+        assert (
+            peer.losses()[0] < 0.8 * losses[0][0]
+        )  # bright noise is easily told from an untrained generator
+
+
+def test_torch_fakes_for_the_keras_critic_come_from_running_statistics():
+    """The generator runs twice a step: as `predict` for the critic, in training mode for itself."""
+    peer_module("torch")
+    from torch import nn
+
+    modes = []
+
+    def note(layer, _):
+        if isinstance(layer, nn.BatchNorm1d):
+            modes.append(layer.training)
+            assert (layer.momentum, layer.eps) == pytest.approx((0.2, 1e-3))
+
+    peer = torch_eager.make("keras-mlp", DATA)
+    hook = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        peer.step()
+    finally:
+        hook.remove()
+    assert modes == [False] * 3 + [True] * 3
+
+
+def test_jax_fakes_for_the_keras_critic_come_from_running_statistics(monkeypatch):
+    """The same, seen while the step is traced."""
+    peer_module("jax")
+    import jax
+
+    modes = []
+    batch_norm = jax_jit._batch_norm
+
+    def note(*arguments, training):
+        modes.append(training)
+        return batch_norm(*arguments, training=training)
+
+    monkeypatch.setattr(jax_jit, "_batch_norm", note)
+    row = SETTINGS["keras-mlp"]
+    jax.eval_shape(partial(jax_jit._step, row), jax_jit._initial(row, 0), DATA)
+    assert modes == [False] * 3 + [True] * 3
+
+
+def test_jax_batch_norm_by_hand():
+    """Two features of mean 2 and variance 1: normalised by the batch in training, by what was kept otherwise."""
+    peer_module("jax")
+    x = np.array([[1, 3], [3, 1]], np.float32)
+    layer, running = {"gamma": np.float32(2), "beta": np.float32(5)}, (np.zeros(2), np.ones(2))
+    y, kept = jax_jit._batch_norm(layer, running, x, training=True)
+    np.testing.assert_allclose(y, 5 + 2 * (x - 2) / np.sqrt(1 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(kept, [[0.4, 0.4], [1, 1]], rtol=1e-5)  # 0.8 of the old, 0.2 of the batch
+    y, same = jax_jit._batch_norm(layer, kept, x, training=False)
+    np.testing.assert_allclose(y, 5 + 2 * (x - 0.4) / np.sqrt(1 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(same, kept)
+
+
+def penalty_and_gradient(engine, score, w, *arguments):
+    """Of the critic x -> score(x, w), the gradient taken in w; both as NumPy."""
+    module, w, arguments = peer_module(engine), array(engine, w), [array(engine, a) for a in arguments]
+
+    def penalty(w):
+        return module.gradient_penalty(lambda x: score(x, w), *arguments)
+
+    if engine == "jax":
+        return map(np.asarray, import_module("jax").value_and_grad(penalty)(w))
+    result = penalty(w.requires_grad_())
+    result.backward()
+    return result.detach().numpy(), w.grad.numpy()
+
+
+@pytest.mark.parametrize("engine", ["torch", "jax"])
+@pytest.mark.parametrize("norm", [0.0, 0.5, 1.0, 3.0])
+def test_penalty_of_a_linear_critic(engine, norm):
+    """Score x.w has the slope w everywhere: (|w| - 1)^2, with gradient 2 (|w| - 1) w / |w|, finite at w = 0."""
+    rng = np.random.default_rng(0)
+    unit = rng.normal(size=(7, 1))
+    unit /= np.linalg.norm(unit)
+    real, fake, mix = rng.normal(size=(5, 7)), rng.normal(size=(5, 7)), rng.uniform(size=(5, 1))
+    penalty, gradient = penalty_and_gradient(engine, lambda x, w: x @ w, norm * unit, real, fake, mix)
+    assert penalty == pytest.approx((norm - 1) ** 2, abs=1e-5)
+    np.testing.assert_allclose(gradient, 2 * (norm - 1) * unit * (norm > 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["torch", "jax"])
+def test_penalty_is_taken_sample_by_sample_between_real_and_fake(engine):
+    """Score w |x|^2 / 2 has the slope w x, so each sample's norm is w times that of its own interpolate."""
+    real, fake = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[6.0, 8.0], [3.0, 4.0]])
+    mix = np.array([[0.5], [0.25]])
+    norms = np.linalg.norm(real + mix * (fake - real), axis=1)
+    penalty, _ = penalty_and_gradient(engine, lambda x, w: w * (x * x).sum(1) / 2, 2.0, real, fake, mix)
+    assert penalty == pytest.approx(np.mean((2 * norms - 1) ** 2), rel=1e-5)

@@ -1,0 +1,285 @@
+"""The data set itself, arrays from memory, and finding out what a name or a path means."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastgan import data
+from fastgan.data.dataset import Dataset, check_samples
+from fastgan.errors import DataError, UsageError
+
+IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+def test_digits_are_the_published_ones():
+    digits = data.load("digits")
+    assert (digits.n, digits.sample_shape, digits.features, digits.is_images) == (1797, (8, 8, 1), 64, True)
+    assert (digits.low, digits.high, digits.samples.dtype) == (0, 16, np.uint8)
+    assert (digits.samples.min(), digits.samples.max(), int(digits.samples.sum())) == (0, 16, 561718)
+    assert np.bincount(digits.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert digits.samples[0, 0, :, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert digits.fingerprint() == "37d1610da92ad92a"
+    assert "10.24432/C50P49" in digits.source
+    assert "CC BY 4.0" in digits.source
+
+
+def test_scaled_maps_black_and_white_exactly():
+    pixels = np.array([0, 255, 51], np.uint8).reshape(3, 1, 1, 1)
+    images = data.from_array(pixels)
+    assert images.scaled(-1, 1).ravel().tolist() == [-1, 1, pytest.approx(-0.6)]
+    assert images.scaled(0, 1).ravel().tolist() == [0, 1, pytest.approx(0.2)]
+    assert images.scaled(0, 1).dtype == np.float32
+    assert data.load("digits").scaled(-1, 1).shape == (1797, 64)
+    assert (images.samples == pixels).all()
+    with pytest.raises(UsageError, match="low must be below high"):
+        images.scaled(1, 1)
+
+
+def test_scaled_moves_a_range_that_does_not_begin_at_zero():
+    images = data.from_array(np.array([-1.0, 0, 1]).reshape(3, 1, 1))
+    assert images.scaled(0, 10).ravel().tolist() == [0, 5, 10]
+
+
+def test_points_are_never_scaled():
+    points = data.from_array(noise(10, 2))
+    assert not points.is_images
+    assert (points.scaled(0, 1) == points.samples).all()
+
+
+def test_fingerprint_tells_values_shape_dtype_and_labels_apart():
+    base = data.from_array(IMAGES)
+    others = [
+        data.from_array(IMAGES + 1),
+        data.from_array(IMAGES.reshape(5, 3, 4)),
+        data.from_array(IMAGES.astype(np.float32)),
+        data.from_array(IMAGES, labels=range(5)),
+    ]
+    assert len({item.fingerprint() for item in [base, *others]}) == 5
+    assert data.from_array(IMAGES.copy()).fingerprint() == base.fingerprint()
+    assert data.from_array(np.asfortranarray(IMAGES)).fingerprint() == base.fingerprint()
+
+
+def test_take_keeps_labels_beside_their_samples():
+    dataset = data.from_array(IMAGES, labels=[0, 1, 2, 3, 4], name="five")
+    few = dataset.take(slice(1, 4, 2))
+    assert few.labels.tolist() == [1, 3]
+    assert (few.samples == dataset.samples[[1, 3]]).all()
+    assert (few.name, few.high) == ("five", 255)
+    assert dataset.take(np.array([4, 0])).labels.tolist() == [4, 0]
+    with pytest.raises(DataError, match="empty"):
+        dataset.take(slice(9, 12))
+
+
+def test_repr_is_one_short_line():
+    assert (
+        repr(data.from_array(IMAGES, labels=range(5)))
+        == "Dataset('array': 5 of 4x3x1 uint8, 0 to 255, labelled)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "dtype", "low", "high"),
+    [
+        (IMAGES, (5, 4, 3, 1), "uint8", 0, 255),
+        (np.stack([IMAGES] * 3, axis=-1), (5, 4, 3, 3), "uint8", 0, 255),
+        (np.stack([IMAGES] * 4, axis=-1), (5, 4, 3, 4), "uint8", 0, 255),
+        (IMAGES.astype(">i8"), (5, 4, 3, 1), "uint8", 0, 255),
+        (IMAGES.astype(float), (5, 4, 3, 1), "float32", 0, 255),
+        (IMAGES / 59, (5, 4, 3, 1), "float32", 0, 1),
+        (IMAGES / 30 - 1, (5, 4, 3, 1), "float32", -1, 1),
+        ((IMAGES / 59).astype(np.float16), (5, 4, 3, 1), "float32", 0, 1),
+        (IMAGES > 30, (5, 4, 3, 1), "uint8", 0, 1),
+        (np.arange(128, dtype=np.uint8).reshape(2, 64), (2, 8, 8, 1), "uint8", 0, 255),
+        (np.arange(32.0).reshape(2, 16), (2, 4, 4, 1), "float32", 0, 255),
+        (noise(7, 2), (7, 2), "float32", -1, 1),
+        (np.abs(noise(7, 2)), (7, 2), "float32", -1, 1),
+        (np.array([[-300, 5], [2, 900]]), (2, 2), "float32", -1, 1),
+        (noise(7, 9), (7, 9), "float32", -1, 1),
+        (noise(7, 1200), (7, 1200), "float32", -1, 1),
+        (np.arange(24, dtype=np.uint8).reshape(2, 12), (2, 12), "float32", 0, 255),
+        ([[0.5, 1.0], [0.25, 3.0]], (2, 2), "float32", -1, 1),
+    ],
+)
+def test_from_array_finds_the_form(array, shape, dtype, low, high):
+    dataset = data.from_array(array)
+    assert (dataset.samples.shape, str(dataset.samples.dtype)) == (shape, dtype)
+    assert (dataset.low, dataset.high) == (low, high)
+    assert dataset.samples.flags.c_contiguous
+    assert np.allclose(dataset.samples.ravel(), np.asarray(array, float).ravel(), rtol=1e-6)
+
+
+def test_from_array_does_not_copy_what_fits():
+    assert np.shares_memory(data.from_array(IMAGES).samples, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (
+            np.zeros((5, 3, 8, 8)),
+            r"shape \(5, 3, 8, 8\) has 8 channels; wanted NHWC.*transpose\(0, 2, 3, 1\)",
+        ),
+        (np.zeros((5, 8, 8, 2)), "has 2 channels; wanted NHWC"),
+        (np.zeros(5), "wanted images"),
+        (np.zeros((2, 2, 2, 2, 2)), "wanted images"),
+        (IMAGES * 1j, "complex128; give"),
+        (np.array(["a", "b"]), "<U1; give"),
+        (np.array([None, {}], dtype=object), "object; give"),
+        ([[1, 2], [3]], "not an array"),
+        (IMAGES.astype(int) * 9, "run from 0 to 531; wanted whole numbers 0..255"),
+        (IMAGES.astype(int) - 1, "run from -1 to 58"),
+        (noise(5, 4, 4) * 9, "rescale them"),
+        (IMAGES.astype(float) * 9, "run from 0 to 531"),
+        (IMAGES[:1], "fewer than 2 samples"),
+        (IMAGES[:0], "fewer than 2 samples"),
+        (np.zeros((5, 0, 4)), "fewer than 2 samples"),
+        (np.zeros((5, 0)), "fewer than 2 samples"),
+        (np.zeros((5, 4, 4)), "all 5 samples are the same"),
+        (np.stack([IMAGES[0]] * 3), "all 3 samples are the same"),
+        (np.array([[1e300, 0], [0, 1]]), r"1 of 4 values are not finite, the first at index \(0, 0\)"),
+    ],
+)
+def test_from_array_refuses(array, message):
+    with pytest.raises(DataError, match=message) as caught:
+        data.from_array(array, name="mine")
+    assert str(caught.value).startswith("mine: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 22])
+def test_values_that_are_not_finite_are_counted_across_blocks(monkeypatch, block):
+    monkeypatch.setattr("fastgan.data.dataset.BLOCK", block)
+    values = noise(9, 5).astype(np.float32)
+    assert check_samples(values, "v") == (values.min(), values.max())
+    values[[8, 3, 3], [0, 4, 2]] = np.inf, np.nan, -np.inf
+    with pytest.raises(DataError, match=r"3 of 45 values are not finite, the first at index \(3, 2\)"):
+        check_samples(values, "v")
+
+
+def test_two_samples_that_differ_in_one_value_are_enough():
+    values = np.zeros((2, 3, 3), np.uint8)
+    values[1, 2, 2] = 1
+    assert data.from_array(values).n == 2
+
+
+@pytest.mark.parametrize("labels", [[1, 2], np.zeros((5, 2), int), range(6), 3])
+def test_labels_that_do_not_match_are_refused(labels):
+    with pytest.raises(DataError, match="5 samples but labels of shape"):
+        data.from_array(IMAGES, labels)
+
+
+@pytest.mark.parametrize("labels", [np.arange(5) / 2, ["a"] * 5])
+def test_labels_that_are_not_whole_numbers_are_refused(labels):
+    with pytest.raises(DataError, match="whole numbers"):
+        data.from_array(IMAGES, labels)
+
+
+def test_labels_become_int64():
+    labels = data.from_array(IMAGES, np.arange(5, dtype=np.uint8)[:, None]).labels
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"samples": IMAGES},
+        {"samples": noise(5, 2)},
+        {"samples": np.zeros((0, 4, 4, 1), np.uint8)},
+        {"samples": IMAGES[..., None], "low": 1.0, "high": 1.0},
+        {"samples": IMAGES[..., None], "labels": np.arange(4)},
+        {"samples": IMAGES[..., None], "labels": np.arange(5, dtype=np.int32)},
+    ],
+)
+def test_a_data_set_refuses_parts_that_do_not_fit(parts):
+    with pytest.raises(DataError, match="odd"):
+        Dataset("odd", **parts)
+
+
+def test_a_data_set_is_frozen_and_compares_by_identity():
+    digits = data.load("digits")
+    with pytest.raises(AttributeError):
+        digits.low = 3
+    assert digits != data.load("digits")
+
+
+@pytest.mark.parametrize(
+    ("spec", "near"),
+    [("mnits", "mnist"), ("MNIST", "mnist"), ("fashion_mnist", "fashion-mnist"), ("rings", "ring")],
+)
+def test_a_misspelt_name_gets_a_suggestion(spec, near):
+    with pytest.raises(UsageError, match=f"unknown data set '{spec}': did you mean '{near}'") as caught:
+        data.load(spec)
+    assert all(name in str(caught.value) for name in data.names)
+
+
+def test_a_foreign_name_lists_the_names():
+    with pytest.raises(UsageError, match=r"unknown data set 'zebra'; built in: digits, mnist"):
+        data.load("zebra")
+
+
+@pytest.mark.parametrize("spec", ["no/such/folder", "images.npz", "a\0b.npy", "x" * 5000 + ".npy"])
+def test_a_missing_path_is_named(spec):
+    with pytest.raises(DataError, match="no file or folder"):
+        data.load(spec)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "one.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cannot tell what .*notes.txt is; wanted a folder"):
+        data.load(tmp_path / "notes.txt")
+    with pytest.raises(DataError, match="give the folder that holds the pictures"):
+        data.load(tmp_path / "one.png")
+
+
+def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert data.load("digits").n == 1797
+    with pytest.raises(DataError, match="holds no pictures"):
+        data.load("./digits")
+    with pytest.raises(DataError, match="holds no pictures"):
+        data.load((tmp_path / "digits").relative_to(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "valid"}, "unknown split 'valid'; wanted train or test"),
+        ({"image_size": 0}, "image_size is 0"),
+        ({"image_size": 2.5}, "image_size is 2.5"),
+        ({"image_size": True}, "image_size is True"),
+        ({"image_size": 16}, "image_size=16 is for folders of pictures; digits has samples of 8x8x1"),
+    ],
+)
+def test_options_out_of_range(settings, message):
+    with pytest.raises(UsageError, match=message):
+        data.load("digits", **settings)
+
+
+def test_an_image_size_that_is_there_already_is_no_error():
+    assert data.load("digits", image_size=8).n == 1797
+
+
+def test_an_array_is_sent_to_from_array():
+    with pytest.raises(UsageError, match="arrays go to from_array"):
+        data.load(IMAGES)
+
+
+def test_every_name_is_described_and_loads_something():
+    offline = [name for name in data.names if "mnist" not in name]
+    assert offline == ["digits", "ring", "grid", "8gaussians", "25gaussians", "swiss-roll"]
+    assert all(data.load(name).name == name for name in offline)
+
+
+def test_importing_is_light():
+    heavy = ["PIL", "pooch", "requests", "matplotlib", "rich", "click", "sklearn"]
+    code = f"import sys, fastgan.data; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

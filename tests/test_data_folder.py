@@ -1,0 +1,288 @@
+"""Folders of pictures: every mode to plain pixels the right way up, and every bad file named once."""
+
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastgan import data
+from fastgan.data import folder as folders
+from fastgan.errors import DataError
+
+RAMP = np.arange(0, 240, 5, dtype=np.uint8).reshape(6, 8)  # (h, w)
+COLOUR = np.stack((RAMP, RAMP[::-1], 255 - RAMP), axis=-1)
+
+
+def save(folder, name, pixels, mode=None, **settings):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(path, **settings)
+    return path
+
+
+def two(folder, pixels, name="a.png", **settings):
+    """A folder of one picture and its negative copy, the least that makes a data set."""
+    save(folder, name, pixels, **settings)
+    save(folder, "b" + name[1:], 255 - pixels, **settings)
+    return data.load(folder)
+
+
+def test_grey_and_colour(tmp_path):
+    grey = two(tmp_path / "grey", RAMP)
+    assert (grey.sample_shape, grey.samples.dtype, grey.low, grey.high) == ((6, 8, 1), np.uint8, 0, 255)
+    assert np.array_equal(grey.samples[0, :, :, 0], RAMP)
+    colour = two(tmp_path / "colour", COLOUR)
+    assert np.array_equal(colour.samples, [COLOUR, 255 - COLOUR])
+    assert (colour.name, colour.labels) == ("colour", None)
+    assert "2 pictures" in colour.source
+
+
+def test_grey_among_colour_spreads_over_three_channels(tmp_path):
+    save(tmp_path, "a.png", RAMP)
+    save(tmp_path, "b.png", COLOUR)
+    samples = data.load(tmp_path).samples
+    assert np.array_equal(samples[0], np.stack([RAMP] * 3, axis=-1))
+    assert np.array_equal(samples[1], COLOUR)
+
+
+def test_order_recursion_suffixes_and_hidden_files(tmp_path):
+    names = ["z.png", "a/b/c.BMP", "a/a.webp", "B.gif", "a.jpeg", "a/d.jpg"]
+    for value, name in enumerate(names):
+        save(tmp_path, name, np.full((2, 2), 40 * value, np.uint8), lossless=True)
+    for hidden in ("._z.png", ".cache/z.png", "notes.txt"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_text("not a picture")
+    (tmp_path / "folder.png").mkdir()
+    samples = data.load(tmp_path).samples
+    order = ["B.gif", "a/a.webp", "a/b/c.BMP", "a/d.jpg", "a.jpeg", "z.png"]
+    assert sorted(order, key=lambda name: (tmp_path / name).as_posix()) == [
+        path.relative_to(tmp_path).as_posix() for path in folders.image_paths(tmp_path)
+    ]
+    values = [
+        40 * names.index(path.relative_to(tmp_path).as_posix()) for path in folders.image_paths(tmp_path)
+    ]
+    assert abs(samples[:, 0, 0, 0].astype(int) - values).max() <= 1
+    assert samples.shape == (6, 2, 2, 3)  # webp keeps no grey
+
+
+def test_loops_of_links_end(tmp_path):
+    two(tmp_path / "set", RAMP)
+    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set", target_is_directory=True)
+    (tmp_path / "set" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert data.load(tmp_path / "set").n == 2
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "set").symlink_to(tmp_path / "set", target_is_directory=True)
+    assert data.load(tmp_path / "linked").n == 2
+
+
+def plain(tmp_path, picture, name="a.png", **settings):
+    return folders.read_pixels(save(tmp_path, name, picture, **settings))
+
+
+def test_one_bit_palette_and_cmyk(tmp_path):
+    bits = Image.fromarray(RAMP > 100)
+    assert np.array_equal(plain(tmp_path, bits)[..., 0], 255 * (RAMP > 100))
+    palette = Image.fromarray(COLOUR).quantize(48)
+    assert np.array_equal(plain(tmp_path, palette), np.asarray(palette.convert("RGB")))
+    assert np.array_equal(plain(tmp_path, Image.fromarray(RAMP), "a.gif")[..., 0], RAMP)
+    grey_palette = Image.fromarray(RAMP).convert("RGB").quantize(48)
+    assert grey_palette.mode == "P"
+    assert plain(tmp_path, grey_palette, "c.png").shape == (6, 8, 1)
+    cmyk = plain(tmp_path, Image.new("CMYK", (8, 6), (0, 255, 255, 0)), "b.jpg")
+    assert abs(cmyk[0, 0].astype(int) - [255, 0, 0]).max() < 4
+
+
+def test_transparent_pixels_show_white(tmp_path):
+    alpha = np.zeros((6, 8), np.uint8)
+    alpha[:, 4:] = 255
+    rgba = plain(tmp_path, np.dstack((COLOUR, alpha)))
+    assert (rgba[:, :4] == 255).all()
+    assert np.array_equal(rgba[:, 4:], COLOUR[:, 4:])
+    half = plain(tmp_path, Image.new("RGBA", (2, 2), (0, 0, 0, 128)))
+    assert half[0, 0].tolist() == [127, 127, 127]
+    grey = plain(tmp_path, Image.merge("LA", (Image.fromarray(RAMP), Image.fromarray(alpha))))
+    assert grey.shape == (6, 8, 1)
+    assert (grey[:, :4] == 255).all()
+    assert np.array_equal(grey[:, 4:, 0], RAMP[:, 4:])
+    coloured = Image.fromarray(COLOUR).quantize(8)
+    keyed = plain(tmp_path, coloured, transparency=coloured.getpixel((0, 0)))
+    assert keyed[0, 0].tolist() == [255, 255, 255]
+    assert keyed[5, 7].tolist() == list(coloured.convert("RGB").getpixel((7, 5)))
+    keyed_grey = plain(tmp_path, Image.fromarray(RAMP), transparency=int(RAMP[0, 3]))
+    assert keyed_grey[0, 2:5, 0].tolist() == [10, 255, 20]
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path):
+    wide = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
+    assert plain(tmp_path, wide)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+
+
+def test_exif_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    turned = plain(tmp_path, Image.fromarray(COLOUR), exif=exif)
+    assert turned.shape == (8, 6, 3)
+    assert np.array_equal(turned, np.rot90(COLOUR, -1))
+
+
+def test_animations_give_their_first_frame(tmp_path):
+    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
+    for name in ("a.gif", "a.webp", "a.png"):
+        path = save(tmp_path, name, frames[0], save_all=True, append_images=frames[1:], lossless=True)
+        assert abs(folders.read_pixels(path)[..., 0].astype(int) - RAMP).max() <= 1
+
+
+def test_image_size_cuts_the_middle_and_resizes(tmp_path):
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = (200, 100, 50)
+    save(tmp_path, "a.png", wide)
+    save(tmp_path, "b.png", np.full((8, 4), 77, np.uint8))
+    save(tmp_path, "c.jpg", np.full((900, 700), 120, np.uint8))
+    samples = data.load(tmp_path, image_size=5).samples
+    assert samples.shape == (3, 5, 5, 3)
+    assert (samples[0] == (200, 100, 50)).all()
+    assert (samples[1] == 77).all()
+    assert abs(samples[2].astype(int) - 120).max() <= 1
+
+
+def test_image_size_turns_before_it_cuts(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path, "a.png", Image.fromarray(COLOUR), exif=exif)
+    upright = save(tmp_path, "b.png", np.rot90(COLOUR, -1))
+    assert np.array_equal(folders.read_pixels(path, 6), folders.read_pixels(upright, 6))
+    assert np.array_equal(folders.read_pixels(upright, 6), np.rot90(COLOUR, -1)[1:7])
+
+
+def test_several_sizes_are_an_error_that_says_the_way_out(tmp_path):
+    save(tmp_path, "a.png", RAMP)
+    save(tmp_path, "b.png", RAMP.T)
+    save(tmp_path, "c.png", RAMP[:2, :2])
+    with pytest.raises(
+        DataError, match=r"3 sizes \(a.png is 8x6, b.png is 6x8, c.png is 2x2\).*image_size=N"
+    ):
+        data.load(tmp_path)
+    assert data.load(tmp_path, image_size=2).sample_shape == (2, 2, 1)
+
+
+def test_more_pictures_than_memory_is_an_error_before_it_is_full(tmp_path, monkeypatch):
+    two(tmp_path, RAMP)
+    monkeypatch.setattr(os, "sysconf", lambda name: 95 if name == "SC_PHYS_PAGES" else 1)
+    with pytest.raises(DataError, match=r"2 pictures in .* need .*image_size=N"):
+        data.load(tmp_path)
+
+
+def bomb(side):
+    """A PNG that claims side x side pixels."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    claim = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", claim)
+        + chunk(b"IDAT", zlib.compress(bytes(99)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def spoil(folder):
+    """Ten files that cannot be read, each in its own way."""
+    good = save(folder, "good1.png", COLOUR).read_bytes()
+    save(folder, "good2.png", 255 - COLOUR)
+    jpeg = save(folder, "bad_cut.jpg", np.tile(COLOUR, (20, 20, 1))).read_bytes()
+    contents = {
+        "bad_cut.jpg": jpeg[: len(jpeg) // 2],
+        "bad_cut.png": good[:60],
+        "bad_empty.png": b"",
+        "bad_text.png": b"<html>\nnot found\n</html>",
+        "bad_bomb1.png": bomb(8_001),
+        "bad_bomb2.png": bomb(10_000),
+        "bad_bomb3.png": bomb(60_000),
+        "bad_flipped.png": good[:50] + bytes([good[50] ^ 255]) + good[51:],
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / "bad_link.png").symlink_to(folder / "nowhere.png")
+    (folder / "bad_loop.png").symlink_to(folder / "bad_loop.png")
+    Image.fromarray(COLOUR).save(folder / "bad_format.tiff")
+    (folder / "bad_format.tiff").rename(folder / "bad_format.png")
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("bad"))
+
+
+def test_bad_files_are_counted_and_the_first_few_named(tmp_path):
+    bad = spoil(tmp_path)
+    with pytest.raises(DataError, match=r"11 of 13 pictures in .* cannot be read") as caught:
+        data.load(tmp_path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert [name for name in bad if name in text] == bad[:3]
+    assert "and 8 more" in text
+    assert "skip_bad" in text
+    assert "8001x8001 is over 64 megapixels" in text
+
+
+def test_skip_bad_warns_once_for_each(tmp_path):
+    bad = spoil(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = data.load(tmp_path, skip_bad=True)
+    assert np.array_equal(dataset.samples, [COLOUR, 255 - COLOUR])
+    assert [str(item.message).split()[2].rstrip(":") for item in caught] == bad
+    assert {item.category for item in caught} == {UserWarning}
+    assert {item.filename for item in caught} == {__file__}
+
+
+def test_a_pipe_does_not_block(tmp_path):
+    two(tmp_path, RAMP)
+    os.mkfifo(tmp_path / "c.png")
+    with pytest.raises(DataError, match=r"1 of 3 pictures .*c.png: not a file"):
+        data.load(tmp_path)
+
+
+def test_nothing_to_read(tmp_path):
+    with pytest.raises(DataError, match=r"holds no pictures; wanted .png, .jpg"):
+        data.load(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match=r"left out a.png"),
+        pytest.raises(DataError, match="none of the 1 pictures"),
+    ):
+        data.load(tmp_path, skip_bad=True)
+    save(tmp_path, "a.png", RAMP)
+    with pytest.raises(DataError, match="fewer than 2 samples"):
+        data.load(tmp_path)
+
+
+def test_without_pillow_the_message_says_what_to_install(tmp_path, monkeypatch):
+    two(tmp_path, RAMP)
+    monkeypatch.setattr(folders, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install pillow"):
+        data.load(tmp_path)
+
+
+def test_damaged_pictures_raise_only_data_errors(tmp_path):
+    random = np.random.default_rng(2)
+    originals = [
+        save(tmp_path, f"a.{kind}", np.tile(COLOUR, (4, 4, 1))).read_bytes()
+        for kind in ("png", "jpg", "bmp", "gif")
+    ]
+    refused = 0
+    for i in range(400):
+        content = bytearray(originals[i % 4])
+        for _ in range(random.integers(1, 6)):
+            content[random.integers(len(content))] = random.integers(256)
+        path = tmp_path / f"a.{('png', 'jpg', 'bmp', 'gif')[i % 4]}"
+        path.write_bytes(content)
+        try:
+            data.load(tmp_path, image_size=8)
+        except DataError:
+            refused += 1
+        path.write_bytes(originals[i % 4])
+    assert 50 < refused < 400

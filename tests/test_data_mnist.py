@@ -1,0 +1,277 @@
+"""MNIST and Fashion-MNIST: found, recognised by content, and downloaded past mirrors that fail (on loopback only)."""
+
+import gzip
+import hashlib
+import os
+import struct
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mirrors import BROKEN, serving
+
+from fastgan import data
+from fastgan.data import mnist
+from fastgan.errors import DataError
+
+N = 6
+IMAGES = np.random.default_rng(1).integers(0, 256, (N, 3, 3), dtype=np.uint8)
+LABELS = np.arange(N, dtype=np.uint8)
+
+
+def encode(array):
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+FILES = {
+    f"{split}-{what}": gzip.compress(encode(array + np.uint8(shift)), mtime=0)
+    for split, shift in (("train", 0), ("t10k", 1))
+    for what, array in (("images-idx3-ubyte", IMAGES), ("labels-idx1-ubyte", LABELS))
+}
+
+
+def part(name, *, raw=True):
+    plain = gzip.decompress(FILES[name])
+    shape = (N, 3, 3) if "images" in name else (N,)
+    return mnist.Part(name, sha256(FILES[name]), shape, sha256(plain) if raw else None)
+
+
+def collection(name, mirrors, *, raw=True):
+    parts = {
+        split: (part(f"{prefix}-images-idx3-ubyte", raw=raw), part(f"{prefix}-labels-idx1-ubyte", raw=raw))
+        for split, prefix in (("train", "train"), ("test", "t10k"))
+    }
+    return mnist.Collection(name, parts, tuple(mirrors), "somebody")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    with serving(FILES) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of this test's own, no FASTGAN_DATA, and collections whose only mirror is a closed port."""
+    monkeypatch.delenv("FASTGAN_DATA", raising=False)
+    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def use(monkeypatch):
+    def _use(*mirrors, name="mnist", raw=True):
+        monkeypatch.setitem(mnist.COLLECTIONS, name, collection(name, mirrors, raw=raw))
+
+    return _use
+
+
+def put(folder, *names, content=None, suffix=".gz", rename=str):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        packed = FILES[name] if content is None else content
+        (folder / rename(name + suffix)).write_bytes(packed if suffix else gzip.decompress(packed))
+
+
+TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+
+
+def is_right(dataset, shift=0):
+    images = np.array_equal(dataset.samples[..., 0], IMAGES + np.uint8(shift))
+    return images and dataset.labels.tolist() == (LABELS + shift).tolist()
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_mirror_is_passed_over(server, use, cache, monkeypatch, how):
+    monkeypatch.setattr(mnist, "TIMEOUT", 0.3)
+    use(f"{server.base}/{how}/", f"{server.base}/good/")
+    assert is_right(data.load("mnist"))
+    assert [item for item in server.asked if item[0] == "good"] == [("good", f"{name}.gz") for name in TRAIN]
+    assert sorted(os.listdir(cache / "mnist")) == sorted(f"{name}.gz" for name in TRAIN)
+
+
+def test_a_closed_port_is_passed_over(server, use):
+    with serving(FILES) as gone:
+        closed = gone.base
+    use(f"{closed}/good/", f"{server.base}/good/")
+    assert is_right(data.load("mnist"))
+
+
+def test_what_was_downloaded_is_not_asked_for_again(server, use):
+    use(f"{server.base}/good/")
+    assert is_right(data.load("mnist", split="test"), shift=1)
+    count = len(server.asked)
+    assert is_right(data.load("mnist", split="test"), shift=1)
+    assert (count, len(server.asked)) == (2, 2)
+    assert data.load("mnist").source == "somebody"
+
+
+def test_all_mirrors_failed_says_what_to_do(server, use, cache, monkeypatch):
+    monkeypatch.setattr(mnist, "TIMEOUT", 0.2)
+    use(*(f"{server.base}/{how}/" for how in BROKEN))
+    with pytest.raises(DataError) as caught:
+        data.load("mnist")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(
+        word in text for word in ("train-images-idx3-ubyte.gz", str(cache / "mnist"), "digits", "answer 503")
+    )
+    assert len({how for how, _ in server.asked}) == len(BROKEN)
+    assert os.listdir(cache / "mnist") == []
+
+
+def test_a_download_is_whole_when_several_ask_at_once(server, use, cache):
+    use(f"{server.base}/good/")
+    outcomes = []
+    askers = [
+        threading.Thread(target=lambda: outcomes.append(is_right(data.load("mnist")))) for _ in range(6)
+    ]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert outcomes == [True] * 6
+    assert len(os.listdir(cache / "mnist")) == 2
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(server, use, cache):
+    use(f"{server.base}/good/")
+    put(cache / "mnist", TRAIN[0], content=FILES[TRAIN[0]][:40])
+    with pytest.warns(UserWarning, match=r"passed over .*train-images-idx3-ubyte.gz is not a sound IDX file"):
+        assert is_right(data.load("mnist"))
+    assert is_right(data.load("mnist"))
+
+
+@pytest.mark.parametrize("below", ["", "mnist"])
+@pytest.mark.parametrize("where", ["data_dir", "environment", "cache"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_files_put_in_place_by_hand(use, tmp_path, cache, monkeypatch, below, where, suffix, dotted):
+    use()
+    base = cache if where == "cache" else tmp_path / where
+    put(
+        base / below,
+        *TRAIN,
+        suffix=suffix,
+        rename=lambda name: name.replace("-idx", ".idx") if dotted else name,
+    )
+    if where == "environment":
+        monkeypatch.setenv("FASTGAN_DATA", str(base))
+    assert is_right(data.load("mnist", data_dir=base if where == "data_dir" else None))
+
+
+def test_another_packing_of_the_same_content_counts(use, tmp_path):
+    use()
+    for name in TRAIN:
+        put(tmp_path, name, content=gzip.compress(gzip.decompress(FILES[name]), 1))
+        assert (tmp_path / f"{name}.gz").read_bytes() != FILES[name]
+    assert is_right(data.load("mnist", data_dir=str(tmp_path)))
+
+
+def test_data_dir_goes_before_the_environment(use, tmp_path, monkeypatch):
+    use(raw=False)
+    put(tmp_path / "one", *TRAIN)
+    put(tmp_path / "two", TRAIN[0], content=gzip.compress(encode(IMAGES[::-1])))
+    put(tmp_path / "two", TRAIN[1])
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path / "two"))
+    assert is_right(data.load("mnist", data_dir=tmp_path / "one"))
+    assert not is_right(data.load("mnist"))
+
+
+def test_other_content_of_the_right_shape_is_named(use, tmp_path):
+    use()
+    put(tmp_path, TRAIN[0], content=gzip.compress(encode(IMAGES[::-1])))
+    put(tmp_path, TRAIN[1])
+    with pytest.raises(DataError, match=r"besides, .*train-images.*other content than the public file"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+def test_another_shape_is_named(use, tmp_path):
+    use(raw=False)
+    put(tmp_path, TRAIN[0], content=gzip.compress(encode(IMAGES[:4])))
+    with pytest.raises(DataError, match=r"holds shape \(4, 3, 3\), wanted \(6, 3, 3\)"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+def test_unfit_files_in_front_of_fit_ones_warn_once_each(use, tmp_path):
+    use()
+    put(tmp_path / "mnist", TRAIN[0], content=b"<html>")
+    put(tmp_path, *TRAIN)
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        assert is_right(data.load("mnist", data_dir=tmp_path))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_the_files_of_mnist_are_not_taken_for_fashion(use, tmp_path):
+    use()
+    use(name="fashion-mnist", raw=False)
+    put(tmp_path, *TRAIN)
+    assert is_right(data.load("mnist", data_dir=tmp_path))
+    with pytest.raises(DataError, match="could not be downloaded"):
+        data.load("fashion-mnist", data_dir=tmp_path)
+    put(tmp_path / "fashion-mnist", TRAIN[0], content=gzip.compress(encode(IMAGES + np.uint8(7))))
+    put(tmp_path / "fashion-mnist", TRAIN[1], content=gzip.compress(encode(LABELS[::-1])))
+    fashion = data.load("fashion-mnist", data_dir=tmp_path)
+    assert np.array_equal(fashion.samples[..., 0], IMAGES + np.uint8(7))
+
+
+def test_images_and_labels_must_agree(monkeypatch, tmp_path):
+    images, labels = (part(name, raw=False) for name in TRAIN)
+    odd = mnist.Part(labels.name, labels.gz_sha256, (N - 1,))
+    monkeypatch.setitem(
+        mnist.COLLECTIONS, "mnist", mnist.Collection("mnist", {"train": (images, odd)}, (), "")
+    )
+    put(tmp_path, TRAIN[0])
+    put(tmp_path, TRAIN[1], content=gzip.compress(encode(LABELS[:-1])))
+    with pytest.raises(DataError, match="6 images but 5 labels"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("set_", [mnist.MNIST, mnist.FASHION], ids=lambda set_: set_.name)
+def test_the_pinned_tables_are_complete(set_):
+    parts = [part for split in ("train", "test") for part in set_.splits[split]]
+    assert [part.shape for part in parts] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+    hashes = [value for part in parts for value in (part.gz_sha256, part.raw_sha256) if value]
+    assert len(set(hashes)) == len(hashes) == (8 if set_.name == "mnist" else 4)
+    assert all(len(value) == 64 and set(value) <= set("0123456789abcdef") for value in hashes)
+    assert len(set_.mirrors) == 2
+    assert all(mirror.startswith("http") and mirror.endswith("/") for mirror in set_.mirrors)
+
+
+def real_mnist():
+    """The folder of the real files, where this machine has them."""
+    places = [os.environ.get("FASTGAN_DATA"), Path(__file__).resolve().parents[2] / "shared/data"]
+    for place in filter(None, places):
+        for folder in (Path(place) / "mnist", Path(place)):
+            if (folder / "train-images-idx3-ubyte.gz").is_file() or (
+                folder / "train-images-idx3-ubyte"
+            ).is_file():
+                return folder
+    return None
+
+
+@pytest.mark.skipif(real_mnist() is None, reason="no MNIST in FASTGAN_DATA or ../shared/data")
+@pytest.mark.parametrize(
+    ("split", "n", "total", "first", "counts"),
+    [
+        ("train", 60000, 27525, [5, 0, 4, 1], [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]),
+        ("test", 10000, 18454, [7, 2, 1, 0], [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+    ],
+)
+def test_the_real_mnist(split, n, total, first, counts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = data.load("mnist", split=split, data_dir=real_mnist())
+    assert (dataset.n, dataset.sample_shape, dataset.samples.dtype) == (n, (28, 28, 1), np.uint8)
+    assert (dataset.low, dataset.high) == (0, 255)
+    assert int(dataset.samples[0].sum()) == total
+    assert dataset.labels[:4].tolist() == first
+    assert np.bincount(dataset.labels).tolist() == counts
