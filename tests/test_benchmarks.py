@@ -1,8 +1,7 @@
 """The benchmark tools: timing logic on a fake clock, and peers that do the work that their recipe asks for.
 
-Nothing here is timed. A contestant of the timing tests moves a fake clock on by the time it claims to need, so every
-expected number is exact; the peers are held to facts of their recipes: parameters, updates, losses of a network that
-has learnt nothing, and the penalty of critics whose gradient is known.
+Nothing here is timed. A contestant of the timing tests moves a fake clock on by its cost, so every expected number is
+exact; the peers are held to facts of their recipes and to the penalty of critics whose gradient is known.
 """
 
 import math
@@ -27,7 +26,6 @@ class Machine:
     def __init__(self):
         self.now = 0.0
         self.slowness = 1.0
-        self.pauses = 0
         self.log = []  # names of contestants and "pause", in the order of events
 
     def clock(self):
@@ -35,7 +33,6 @@ class Machine:
 
     def sleep(self, seconds):
         self.now += seconds
-        self.pauses += 1
         self.log.append("pause")
 
     def contestant(self, name, cost, disturbed=1.0):
@@ -85,17 +82,14 @@ def test_work_that_finishes_in_sync_is_counted(machine):
 
 
 def test_four_milliseconds_are_twice_two(machine):
-    timings = machine.compare(
-        {"two": machine.contestant("two", 0.002), "four": machine.contestant("four", 0.004)}, seconds=1.0
-    )
+    costs = {"two": 0.002, "four": 0.004}
+    timings = machine.compare({name: machine.contestant(name, costs[name]) for name in costs}, seconds=1.0)
     result = ratio(timings["four"], timings["two"])
     assert [result.low, result.median, result.high] == pytest.approx([2, 2, 2])
     assert ratio(timings["two"], timings["four"]).median == pytest.approx(0.5)
-    for row, cost in ((timings["two"], 0.002), (timings["four"], 0.004)):
-        assert row.median == pytest.approx(cost)
-        assert row.count * cost >= 1.0
-        assert row.count / result.rounds * cost >= timing.BLOCK_SECONDS
-        assert len(row.blocks) == result.rounds
+    for name, row in timings.items():
+        assert row.median == pytest.approx(costs[name])
+        assert row.count / result.rounds * costs[name] >= timing.BLOCK_SECONDS
 
 
 def test_a_contestant_pays_nothing_for_the_one_before(machine):
@@ -126,10 +120,12 @@ def test_a_machine_that_slows_down_does_not_move_the_ratio(machine):
 
 
 def test_contestants_alternate_and_take_turns_to_begin(machine):
-    timings = machine.compare({name: machine.contestant(name, 0.02) for name in "abc"}, seconds=0.2)
+    costs = {"a": 0.02, "b": 0.02, "c": 0.4}
+    timings = machine.compare({name: machine.contestant(name, costs[name]) for name in costs}, seconds=0.5)
     rounds = len(timings["a"].blocks)
     assert rounds % 3 == 0
     assert rounds >= timing.ROUNDS
+    assert all(row.count * costs[name] >= 0.5 for name, row in timings.items())  # not only the slowest
     turns = [name for before, name in zip(machine.log, machine.log[1:], strict=False) if before == "pause"]
     # the first three turns find out how long a block must be
     assert "".join(turns[3:]) == ("abc" + "bca" + "cab") * (rounds // 3)
@@ -140,12 +136,17 @@ def test_steps_too_short_for_the_clock_do_not_divide_by_zero(machine):
     assert (result.median, len(result.blocks)) == (0.0, timing.ROUNDS)
 
 
+def test_ratio_reports_the_spread_over_rounds():
+    a, b = (Timing(0, 0, 0, 5, 0, blocks) for blocks in ((2, 4, 6, 8, 40), (2, 2, 2, 2, 8)))
+    result = ratio(a, b)  # of 1 2 3 4 5
+    assert [result.low, result.median, result.high, result.rounds] == pytest.approx([1.8, 3, 4.2, 5])
+
+
 def test_mistakes_of_the_caller_are_named(machine):
     with pytest.raises(UsageError, match="no contestants"):
         machine.compare({}, seconds=1.0)
-    alone = Timing(1.0, 1.0, 1.0, 1, 1.0, (1.0,))
     with pytest.raises(UsageError, match="one call of compare"):
-        ratio(alone, Timing(1.0, 1.0, 1.0, 2, 1.0, (1.0, 1.0)))
+        ratio(*(Timing(1, 1, 1, count, 1, (1,) * count) for count in (1, 2)))
 
 
 # Peers from here on.
@@ -203,12 +204,11 @@ def test_two_steps_do_the_work_of_the_recipe(engine, recipe):
     assert losses[0] == pytest.approx(first, rel=0.25, abs=0.15)
     assert np.isfinite(losses).all()
     assert losses[0] != losses[1]
-    if recipe == "toy-mlp":
+    if recipe in ("keras-mlp", "toy-mlp"):  # the critic tells bright noise from fakes, and calls fakes fake
         for _ in range(15):
             peer.step()
-        assert (
-            peer.losses()[0] < 0.8 * losses[0][0]
-        )  # bright noise is easily told from an untrained generator
+        assert peer.losses()[0] < 0.8 * losses[0][0]
+        assert peer.losses()[1] > 0.3
 
 
 def test_torch_fakes_for_the_keras_critic_come_from_running_statistics():
@@ -251,15 +251,15 @@ def test_jax_fakes_for_the_keras_critic_come_from_running_statistics(monkeypatch
 
 
 def test_jax_batch_norm_by_hand():
-    """Two features of mean 2 and variance 1: normalised by the batch in training, by what was kept otherwise."""
+    """Two features of mean 2 and variance 4: normalised by the batch in training, by what was kept otherwise."""
     peer_module("jax")
-    x = np.array([[1, 3], [3, 1]], np.float32)
+    x = np.array([[0, 4], [4, 0]], np.float32)
     layer, running = {"gamma": np.float32(2), "beta": np.float32(5)}, (np.zeros(2), np.ones(2))
     y, kept = jax_jit._batch_norm(layer, running, x, training=True)
-    np.testing.assert_allclose(y, 5 + 2 * (x - 2) / np.sqrt(1 + 1e-3), rtol=1e-5)
-    np.testing.assert_allclose(kept, [[0.4, 0.4], [1, 1]], rtol=1e-5)  # 0.8 of the old, 0.2 of the batch
+    np.testing.assert_allclose(y, 5 + 2 * (x - 2) / np.sqrt(4 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(kept, [[0.4, 0.4], [1.6, 1.6]], rtol=1e-5)  # 0.8 of the old, 0.2 of the batch
     y, same = jax_jit._batch_norm(layer, kept, x, training=False)
-    np.testing.assert_allclose(y, 5 + 2 * (x - 0.4) / np.sqrt(1 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(y, 5 + 2 * (x - 0.4) / np.sqrt(1.6 + 1e-3), rtol=1e-5)
     np.testing.assert_allclose(same, kept)
 
 

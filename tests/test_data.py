@@ -100,6 +100,7 @@ def test_repr_is_one_short_line():
         (noise(7, 2), (7, 2), "float32", -1, 1),
         (np.abs(noise(7, 2)), (7, 2), "float32", -1, 1),
         (np.array([[-300, 5], [2, 900]]), (2, 2), "float32", -1, 1),
+        (np.array([[3, 5], [2, 9]], np.uint8), (2, 2), "float32", -1, 1),
         (noise(7, 9), (7, 9), "float32", -1, 1),
         (noise(7, 1200), (7, 1200), "float32", -1, 1),
         (np.arange(24, dtype=np.uint8).reshape(2, 12), (2, 12), "float32", 0, 255),

@@ -56,6 +56,12 @@ def test_round_trip_over_many_pieces(write, monkeypatch):
     assert np.array_equal(idx.read(write(gzip.compress(encode(IMAGES)))), IMAGES)
 
 
+def test_a_second_member_is_seen_where_a_piece_ends(write, monkeypatch):
+    monkeypatch.setattr(idx, "PIECE", 1)
+    with pytest.raises(DataError, match="after the end of its gzip member"):
+        idx.read(write(gzip.compress(RAW) * 2))
+
+
 def test_header_is_the_one_that_files_have():
     assert encode(IMAGES).startswith(idx.header(IMAGES.shape))
     assert len(idx.header(LABELS.shape)) == 8

@@ -223,6 +223,14 @@ def test_the_files_of_mnist_are_not_taken_for_fashion(use, tmp_path):
     assert np.array_equal(fashion.samples[..., 0], IMAGES + np.uint8(7))
 
 
+def test_content_that_cannot_be_learnt_from_is_refused(use, tmp_path):
+    use(raw=False)
+    put(tmp_path, TRAIN[0], content=gzip.compress(encode(0 * IMAGES)))
+    put(tmp_path, TRAIN[1])
+    with pytest.raises(DataError, match="mnist: all 6 samples are the same"):
+        data.load("mnist", data_dir=tmp_path)
+
+
 def test_images_and_labels_must_agree(monkeypatch, tmp_path):
     images, labels = (part(name, raw=False) for name in TRAIN)
     odd = mnist.Part(labels.name, labels.gz_sha256, (N - 1,))

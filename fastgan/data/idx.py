@@ -129,10 +129,9 @@ class Member:
         out = bytearray()
         while len(out) < count and not self._inflate.eof:
             raw = self._inflate.unconsumed_tail or self._file.read(PIECE)
-            piece = self._inflate.decompress(raw, min(BURST, count - len(out)))
-            if not raw and not piece:
+            if not raw:
                 break
-            out += piece
+            out += self._inflate.decompress(raw, min(BURST, count - len(out)))
         return out
 
     def finish(self) -> None:

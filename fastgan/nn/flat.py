@@ -20,7 +20,7 @@ class Flat:
 
     def __init__(self, module: Module, device: str) -> None:
         self.module, self.device = module, device
-        parameters = module.parameters()
+        self.parameters = parameters = module.parameters()
         starts = np.cumsum([0] + [-(-p.size // LINE) * LINE for p in parameters])
         self.buffer: Array = aligned_zeros(int(starts[-1]), device)
         self.gradient: Array = aligned_zeros(int(starts[-1]), device)

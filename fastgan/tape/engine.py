@@ -37,17 +37,19 @@ _clock = count()
 class Node:
     """One recorded call. It keeps the output's array, not its Tensor, so that the tape has no reference cycles."""
 
-    __slots__ = ("inputs", "op", "order", "output", "settings")
+    __slots__ = ("inputs", "op", "order", "output", "parents", "settings")
 
     def __init__(
-        self, op: "Op", inputs: tuple[Operand, ...], settings: dict[str, Any], output: Array
+        self,
+        op: "Op",
+        inputs: tuple[Operand, ...],
+        parents: list[Tensor],
+        settings: dict[str, Any],
+        output: Array,
     ) -> None:
         self.op, self.inputs, self.settings, self.output = op, inputs, settings, output
+        self.parents = parents  # the inputs that a gradient can flow to
         self.order = next(_clock)
-
-    def parents(self) -> list[Tensor]:
-        """The inputs that a gradient can flow to."""
-        return [x for x in self.inputs if isinstance(x, Tensor) and x.requires_grad]
 
 
 class Op:
@@ -66,14 +68,22 @@ class Op:
 
     def __call__(self, *operands: Operand, **settings: Any) -> Tensor:
         """Run the op on Tensors, Python numbers, or anything `tensor` takes."""
-        operands = tuple(_operand(x) for x in operands)
-        arrays = [x.data if isinstance(x, Tensor) else x for x in operands]
+        arrays, parents = [], []
+        for x in operands:
+            if type(x) is Tensor:
+                arrays.append(x.data)
+                if x.wanted or x.node is not None:
+                    parents.append(x)
+            elif isinstance(x, float | int):
+                arrays.append(x)
+            else:  # another array: a constant
+                return self(*(_operand(x) for x in operands), **settings)
         try:
             y = Tensor(self.forward(*arrays, **settings))
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(arrays, error) from error
-        if _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
-            y.node = Node(self, operands, settings, y.data)
+        if parents and _recording.get():
+            y.node = Node(self, operands, parents, settings, y.data)
         return y
 
     def _explain(self, arrays: Sequence[Any], error: Exception) -> Exception:
@@ -177,13 +187,15 @@ def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
         node = stack.pop()
         if node not in found:
             found.add(node)
-            stack += [x.node for x in node.parents() if x.node is not None]
+            stack += [x.node for x in node.parents if x.node is not None]
     path: list[Node] = []
     on_path: set[Any] = set(targets)
     for node in sorted(found, key=lambda n: n.order):
-        if any(_key(x) in on_path for x in node.parents()):
-            on_path.add(node)
-            path.append(node)
+        for x in node.parents:
+            if (x if x.node is None else x.node) in on_path:
+                on_path.add(node)
+                path.append(node)
+                break
     return path[::-1]
 
 
@@ -233,7 +245,7 @@ def _result(x: Tensor, g: Tensor | None, place: Array | None, allow_unused: bool
 
 
 def _operand(x: Any) -> Operand:
-    """A Tensor or a Python number; anything else becomes a Tensor without a gradient."""
+    """A Tensor or a Python number as it is; anything else becomes a Tensor without a gradient."""
     return x if isinstance(x, Tensor | float | int) else tensor(x)
 
 

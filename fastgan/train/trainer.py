@@ -83,6 +83,8 @@ class Trainer:
         self.steps_done = 0
         self.horizon = self.recipe.steps  # the step at which schedules end
         self.stop_wanted = False
+        layers = [*self.generator.modules(), *self.critic.modules()]
+        self._draws = any(isinstance(m, Dropout) for m in layers)
         self._together = not any(isinstance(m, BatchNorm | Dropout) for m in self.critic.modules())
         self._losses = module_of(self.device).zeros((self.recipe.log_every, 2), np.float32)
         self._last: dict[str, Array] = {}
@@ -118,6 +120,12 @@ class Trainer:
         row[0], row[1] = critic_loss.data, generator_loss.data
         self.steps_done += 1
 
+    def _begin(self, number: int) -> None:
+        """Tell layers that draw random numbers which draw this is."""
+        if self._draws:
+            self.critic.begin(self.seed, number)
+            self.generator.begin(self.seed, number)
+
     def _set_rates(self) -> None:
         factor = optim.schedule(self.recipe.optimiser.schedule, self.steps_done, self.horizon)
         own = self.recipe.generator_lr
@@ -148,8 +156,7 @@ class Trainer:
 
     def _critic_update(self, update: int, number: int) -> Tensor:
         """One critic update, or one for real and one for fake samples; the loss as the articles print it."""
-        self.critic.begin(self.seed, number)
-        self.generator.begin(self.seed, number)
+        self._begin(number)
         real, fake = Tensor(self._draw(update)), self._fakes(number)
         if not self.recipe.split_updates:
             loss = self._critic_loss(real, fake, update)
@@ -185,8 +192,7 @@ class Trainer:
         return loss + penalty
 
     def _generator_update(self, number: int) -> Tensor:
-        self.critic.begin(self.seed, number)
-        self.generator.begin(self.seed, number)
+        self._begin(number)
         fake = self.generator(self.latent(self.recipe.batch, number))
         loss = self.objective.generator(self.critic(fake))
         self._descend(self.generator_optimiser, loss)
@@ -194,8 +200,7 @@ class Trainer:
 
     def _both(self, number: int) -> tuple[Tensor, Tensor]:
         """Both networks updated from gradients taken at the same point, on the same fakes."""
-        self.critic.begin(self.seed, number)
-        self.generator.begin(self.seed, number)
+        self._begin(number)
         real = Tensor(self._draw(self.steps_done))
         fake = self.generator(self.latent(self.recipe.batch, number))
         generator_loss = self.objective.generator(self.critic(fake))
@@ -204,13 +209,13 @@ class Trainer:
             (self.generator_optimiser, generator_loss),
             (self.critic_optimiser, critic_loss),
         ):
-            grad(loss, optimiser.flat.module.parameters(), out=optimiser.gradients, allow_unused=True)
+            grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
         self.generator_optimiser.step()
         self.critic_optimiser.step()
         return critic_loss, generator_loss
 
     def _descend(self, optimiser: optim.Optimiser, loss: Tensor) -> None:
-        grad(loss, optimiser.flat.module.parameters(), out=optimiser.gradients, allow_unused=True)
+        grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
         optimiser.step()
 
     # The run

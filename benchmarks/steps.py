@@ -1,0 +1,114 @@
+"""Whole training steps, fastgan against what a user would pick instead, interleaved in one process.
+
+    python -m benchmarks.steps [RECIPE ...] [--seconds 10] [--json FILE]
+
+One step is the recipe's critic updates and one generator update, on random images of MNIST's size that lie in memory.
+Every contestant runs with its default threads. A row gives the median with its 20th and 80th percentile, and the
+ratio to each peer, taken round by round. Peers that are not installed are left out and named.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastgan as fg
+from benchmarks import peers, timing
+
+PEERS = {"PyTorch eager": ("torch", "torch_eager"), "JAX jit": ("jax", "jax_jit")}
+
+
+def images(n: int = 10_000) -> np.ndarray[Any, Any]:
+    """Random grey images (n, 28, 28, 1) uint8: timing does not depend on what they show."""
+    return np.random.Generator(np.random.Philox(0)).integers(0, 256, (n, 28, 28, 1), np.uint8)
+
+
+def ours(recipe: str, data: np.ndarray[Any, Any], *, kernels: bool = True) -> timing.Contestant:
+    """fastgan's step on the CPU; with `kernels` off, array code only."""
+    trainer = fg.Trainer(recipe, data, device="cpu")
+
+    def step() -> None:
+        with fg.use_kernels(kernels):
+            trainer.step()
+
+    return step, lambda: None
+
+
+def contestants(recipe: str, data: np.ndarray[Any, Any]) -> dict[str, timing.Contestant]:
+    """Everything that can run the recipe here, by name."""
+    out: dict[str, timing.Contestant] = {
+        "fastgan": ours(recipe, data),
+        "NumPy only": ours(recipe, data, kernels=False),
+    }
+    scaled = data.reshape(len(data), -1).astype(np.float32) / 127.5 - 1
+    for name, (package, module) in PEERS.items():
+        if recipe in peers.SETTINGS and importlib.util.find_spec(package):
+            make: Callable[..., peers.Peer] = importlib.import_module(f"benchmarks.peers.{module}").make
+            peer = make(recipe, scaled)
+            out[name] = (peer.step, peer.sync)
+    return out
+
+
+def row(recipe: str, seconds: float) -> dict[str, Any]:
+    """Times (seconds) of every contestant for one recipe, and fastgan's ratio to each."""
+    times = timing.compare(contestants(recipe, images()), seconds=seconds)
+    ratios = {name: timing.ratio(times["fastgan"], t) for name, t in times.items() if name != "fastgan"}
+    return {"recipe": recipe, "times": times, "ratios": ratios}
+
+
+def show(result: dict[str, Any]) -> str:
+    """A few lines for people; times in milliseconds."""
+    lines = [result["recipe"]]
+    for name, t in result["times"].items():
+        line = f"  {name:14s}{t.median * 1e3:8.2f} ms  ({t.low * 1e3:.2f} - {t.high * 1e3:.2f}), n={t.count}"
+        if name in result["ratios"]:
+            r = result["ratios"][name]
+            line += f"   fastgan / this: {r.median:.2f} ({r.low:.2f} - {r.high:.2f})"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def versions() -> dict[str, str]:
+    """What was measured: processor and library versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {"machine": platform.machine(), "python": platform.python_version()}
+    for name in ("fastgan", "numpy", "numba", "torch", "jax"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out
+
+
+def main() -> None:
+    """Measure, print as results come in, and write JSON where asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", nargs="*", default=list(peers.SETTINGS))
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured time per contestant")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    missing = [name for name, (package, _) in PEERS.items() if not importlib.util.find_spec(package)]
+    print(*(f"{k} {v}" for k, v in versions().items()), sep=", ")
+    print(
+        *(f"{name} is not installed and left out: pip install 'fastgan[peers]'" for name in missing), sep="\n"
+    )
+    results = []
+    for recipe in options.recipes:
+        results.append(row(recipe, options.seconds))
+        print(show(results[-1]), flush=True)
+    if options.json:
+        plain = json.dumps({"versions": versions(), "rows": results}, default=vars, indent=1)
+        options.json.write_text(plain, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

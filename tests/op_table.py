@@ -1,0 +1,202 @@
+"""One row per op: the shapes of its operands, what it computes in plain NumPy, and where its kinks are.
+
+The sweeps in test_ops.py run over these rows, so a new op needs one row here and no test of its own. A reference is
+written another way than the op (einsum for a product, np.add.at for a scatter), so that the two do not share a mistake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan import ops
+from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.tape.engine import alias
+
+Values = NDArray[Any]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op with its settings, the shapes of its operands, and a reference in NumPy that takes the same arguments.
+
+    `positive` draws operands from [0.5, 2); `keep_from` keeps them 0.3 away from a kink. `elementwise` ops are also run
+    on other shapes. Without `gradient`, finite differences are not asked: the gradient is 0, or wrong on purpose.
+    """
+
+    op: Callable[..., Any]
+    shapes: Shapes
+    reference: Callable[..., Values]
+    settings: dict[str, Any] = field(default_factory=dict)
+    positive: bool = False
+    keep_from: float | None = None
+    elementwise: bool = False
+    gradient: bool = True
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return str(getattr(self.op, "name", None) or self.op.__name__)
+
+    def __str__(self) -> str:
+        shapes = " ".join("x".join(map(str, s)) or "()" for s in self.shapes)
+        settings = ",".join(f"{k}={str(v).replace(' ', '')}" for k, v in self.settings.items())
+        return f"{self.name} {shapes} {settings}".rstrip()
+
+    def operands(self, dtype: Any = np.float64, shapes: Shapes | None = None, seed: int = 0) -> list[Values]:
+        """Samples for every operand."""
+        rng = np.random.default_rng(seed)
+        return [self._sample(rng, shape).astype(dtype) for shape in shapes or self.shapes]
+
+    def _sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        if self.positive:
+            return rng.uniform(0.5, 2, shape)
+        x = rng.normal(size=shape)
+        if self.keep_from is None:
+            return x
+        far = x - self.keep_from
+        return self.keep_from + np.where(far < 0, far - 0.3, far + 0.3)
+
+
+def leaky(x: Values, *, slope: float = 0.2) -> Values:
+    return np.where(x > 0, x, slope * x)
+
+
+def linear(x: Values, w: Values, b: Values) -> Values:
+    return np.einsum("ni,io->no", x, w) + b
+
+
+def logistic(x: Values) -> Values:
+    return 1 / (1 + np.exp(-x))
+
+
+def sum_to(x: Values, *, shape: tuple[int, ...]) -> Values:
+    out = np.zeros(shape, x.dtype)
+    aligned = (1,) * (x.ndim - len(shape)) + shape
+    for place in np.ndindex(x.shape):
+        at = tuple(i if n > 1 else 0 for i, n in zip(place, aligned, strict=True))
+        out[at[x.ndim - len(shape) :]] += x[place]
+    return out
+
+
+def scatter(g: Values, *, key: Any, shape: tuple[int, ...]) -> Values:
+    out = np.zeros(shape, g.dtype)
+    np.add.at(out, key, g)
+    return out
+
+
+def normalised(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> Values:
+    flat = x.reshape(-1, x.shape[-1])
+    return (((flat - flat.mean(0)) / np.sqrt(flat.var(0) + eps)) * gamma + beta).reshape(x.shape)
+
+
+def normalised_back(g: Values, x: Values, gamma: Values, *, eps: float) -> Values:
+    """The chain rule step by step, as in Ioffe and Szegedy 2015, section 3."""
+    g2, x2 = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    m, centred, variance = len(x2), x2 - x2.mean(0), x2.var(0) + eps
+    d_hat = g2 * gamma
+    d_variance = (d_hat * centred).sum(0) * -0.5 * variance**-1.5
+    d_mean = -d_hat.sum(0) / np.sqrt(variance) - 2 * d_variance * centred.mean(0)
+    return (d_hat / np.sqrt(variance) + d_variance * 2 * centred / m + d_mean / m).reshape(x.shape)
+
+
+def normalised_gamma(g: Values, x: Values, *, eps: float) -> Values:
+    zeros, ones = np.zeros(x.shape[-1], x.dtype), np.ones(x.shape[-1], x.dtype)
+    return np.einsum("nf,nf->f", *(a.reshape(-1, a.shape[-1]) for a in (g, normalised(x, ones, zeros, eps=eps))))
+
+
+def entropy(s: Values, t: Values) -> Values:
+    p = logistic(s)
+    return np.asarray(-(t * np.log(p) + (1 - t) * np.log(1 - p)).mean())
+
+
+def _unary(op: Callable[..., Any], reference: Callable[..., Values], **rest: Any) -> Case:
+    return Case(op, ((3, 4),), reference, elementwise=True, **rest)
+
+
+def _binary(op: Callable[..., Any], reference: Callable[..., Values], **rest: Any) -> Case:
+    return Case(op, ((3, 4), (3, 1)), reference, elementwise=True, **rest)
+
+
+ROWS = np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
+
+CASES = [
+    _binary(ops.add, np.add),
+    _binary(ops.subtract, np.subtract),
+    _binary(ops.multiply, np.multiply),
+    _binary(ops.divide, lambda x, y: x * (1 / y), positive=True),
+    *(
+        _unary(ops.power, lambda x, exponent: np.power(x, exponent), settings={"exponent": e}, positive=True)
+        for e in (2, 3, 0.5, -1.5, 1)
+    ),
+    Case(ops.power, ((3, 4),), lambda x, exponent: np.ones_like(x), {"exponent": 0}, gradient=False),
+    Case(ops.matmul, ((5, 3), (3, 4)), lambda x, w: np.einsum("ni,io->no", x, w)),
+    Case(ops.matmul, ((1, 7), (7, 1)), lambda x, w: np.einsum("ni,io->no", x, w)),
+    Case(ops.transpose, ((3, 4),), lambda x: np.swapaxes(x, 0, 1)),
+    Case(ops.transpose, ((2, 3, 4),), lambda x, axes: np.einsum("abc->bca", x), {"axes": (1, 2, 0)}),
+    Case(ops.transpose, ((2, 3, 4),), lambda x, axes: np.einsum("abc->cab", x), {"axes": (-1, 0, 1)}),
+    Case(ops.reshape, ((3, 4),), np.reshape, {"shape": (2, 6)}),
+    Case(ops.reshape, ((3, 4),), np.reshape, {"shape": (-1,)}),
+    Case(ops.total, ((3, 4),), lambda x: np.einsum("ab->", x)),
+    Case(ops.total, ((3, 4),), lambda x, axis: np.einsum("ab->b", x), {"axis": 0}),
+    Case(
+        ops.total,
+        ((2, 3, 4),),
+        lambda x, axis, keepdims: np.einsum("abc->b", x)[None, :, None],
+        {"axis": (0, -1), "keepdims": True},
+    ),
+    Case(ops.broadcast_to, ((3, 1),), lambda x, shape: np.stack([np.hstack([x] * 4)] * 2), {"shape": (2, 3, 4)}),
+    Case(ops.sum_to, ((2, 3, 4),), sum_to, {"shape": (3, 1)}),
+    Case(ops.sum_to, ((2, 3, 4),), sum_to, {"shape": (4,)}),
+    Case(ops.sum_to, ((2, 3),), sum_to, {"shape": ()}),
+    Case(ops.index, ((5, 4),), lambda x, key: x[1:5][::2, 1], {"key": (slice(1, None, 2), 1)}),
+    Case(ops.index, ((2, 3, 4),), lambda x, key: x[:, None, :, 2], {"key": (slice(None), None, ..., 2)}),
+    Case(ops.index, ((3, 4),), lambda x, key: np.stack([x[i] for i in (2, 0, 2, 2, 2)]), {"key": ROWS}),
+    Case(ops.index, ((3, 4),), lambda x, key: x[-1], {"key": -1}),
+    Case(ops.unindex, ((2,),), scatter, {"key": (slice(1, None, 2), 1), "shape": (5, 4)}),
+    Case(ops.unindex, ((5, 4),), scatter, {"key": ROWS, "shape": (3, 4)}),
+    _unary(ops.exp, lambda x: np.e**x),
+    _unary(ops.log, lambda x: np.log2(x) * 0.6931471805599453, positive=True),
+    _unary(ops.sqrt, lambda x: x**0.5, positive=True),
+    _unary(ops.tanh, lambda x: 1 - 2 / (np.exp(2 * x) + 1)),
+    _unary(ops.arctan, lambda x: np.arctan2(x, np.ones_like(x))),
+    _unary(ops.sigmoid, logistic),
+    _unary(ops.softplus, lambda x: np.logaddexp(0, x).astype(x.dtype)),
+    _unary(ops.absolute, lambda x: np.where(x < 0, -x, x), keep_from=0.0),
+    _unary(ops.leaky_relu, leaky, keep_from=0.0),
+    _unary(ops.leaky_relu, leaky, settings={"slope": 0.01}, keep_from=0.0),
+    _unary(ops.relu, lambda x: leaky(x, slope=0), keep_from=0.0),
+    Case(
+        ops.leaky_relu_grad,
+        ((3, 4), (3, 4)),
+        lambda g, y, slope: g * np.where(y > 0, 1, slope).astype(g.dtype),
+        {"slope": 0.2},
+        keep_from=0.0,
+    ),
+    Case(ops.dropout, ((3, 4), (3, 4)), np.multiply),
+    Case(ops.linear, ((17, 33), (33, 5), (5,)), linear),
+    Case(ops.linear_leaky_relu, ((17, 33), (33, 5), (5,)), lambda x, w, b: leaky(linear(x, w, b))),
+    Case(
+        ops.linear_leaky_relu,
+        ((3, 4), (4, 2), (2,)),
+        lambda x, w, b, slope: leaky(linear(x, w, b), slope=slope),
+        {"slope": 0.0},
+    ),
+    Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalised),
+    Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalised, {"eps": 1e-3}),
+    Case(ops.batch_norm_grad, ((7, 3), (7, 3), (3,)), normalised_back, {"eps": 1e-5}),
+    Case(ops.batch_norm_grad, ((2, 3, 2, 4), (2, 3, 2, 4), (4,)), normalised_back, {"eps": 1e-3}),
+    Case(ops.batch_norm_gamma_grad, ((7, 3), (7, 3)), normalised_gamma, {"eps": 1e-5}),
+    Case(ops.batch_norm_gamma_grad, ((2, 3, 2, 4), (2, 3, 2, 4)), normalised_gamma, {"eps": 1e-3}),
+    Case(ops.maximum, ((3, 4, 5),), lambda x, axis: np.sort(x, axis=2)[:, :, -1], {"axis": 2}),
+    Case(ops.maximum, ((3, 4),), lambda x, axis: np.sort(x, axis=0)[-1], {"axis": -2}),
+    Case(ops.concat, ((2, 3), (1, 3), (4, 3)), lambda *xs: np.vstack(xs)),
+    Case(ops.concat, ((2, 3), (2, 1)), lambda *xs, axis: np.hstack(xs), {"axis": -1}),
+    Case(ops.mse, ((5, 1), (5, 1)), lambda x, t: np.asarray(np.var(x - t) + np.mean(x - t) ** 2)),
+    Case(ops.bce_with_logits, ((5, 1), (5, 1)), entropy),
+    _unary(alias, lambda x: x),
+    Case(seo_sigmoid_layer, ((5, 3), (3, 2), (2,)), lambda x, w, b: logistic(linear(x, w, b)), gradient=False),
+]

@@ -1,0 +1,242 @@
+"""Kernels against the array code they replace: as accurate, run when they fit, and never when they do not.
+
+A kernel's tolerance is the array code's own error, both measured against the array code in float64.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastgan import fused, ops, optim, random
+from fastgan.backend import Fusable, module_of, to_host, use_kernels
+from fastgan.losses import gradient_penalty
+from fastgan.nn import LeakyReLU, Linear, Sequential
+from fastgan.optim import Adam, RMSProp
+from fastgan.tape import Tensor, grad
+
+Arrays = list[NDArray[Any]]
+Code = Callable[..., Any]
+
+MATRICES = [(1, 1, 1), (3, 5, 7), (33, 1001, 2), (1001, 3, 17), (2, 3, 1025)]
+SIZES = [(1,), (5,), (1023,), (4099,), (7, 11), (3, 2, 5, 3)]
+DRAW = {"seed": 2**63 + 5, "stream": 3, "step": 2**40 + 1}
+ADAM = {"rate": 2e-3, "b1": 0.5, "b2": 0.999, "scale": 3.0, "eps": 1e-8}
+RMSPROP = {"lr": 5e-3, "decay": 0.99, "eps": 1e-8}
+
+
+def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
+    """Operands, all float32, and settings for one entry of the table, over ragged shapes."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> NDArray[Any]:
+        return rng.normal(size=shape).astype(np.float32)
+
+    dense = [[normal(n, i), normal(i, o), normal(o)] for n, i, o in MATRICES]
+    plans: dict[Fusable, list[tuple[Arrays, dict[str, Any]]]] = {
+        ops.linear_leaky_relu.forward: [(xs, {"slope": s}) for xs in dense for s in (0.0, 0.2, 1.0)]
+        + [(dense[1], {})],
+        ops.leaky_relu_grad.forward: [([normal(*s), normal(*s)], {"slope": 0.2}) for s in SIZES],
+        random.fill_normal: [([np.zeros(s, np.float32)], DRAW) for s in SIZES],
+        random.fill_uniform: [([np.zeros(s, np.float32)], DRAW | {"low": -2.0, "high": 3.0}) for s in SIZES],
+        optim.adam_update: [
+            ([normal(*s), normal(*s), normal(*s), normal(*s) ** 2], ADAM | more)
+            for s in SIZES[:4]
+            for more in ({}, {"shrink": 0.5}, {"clip": 0.3})
+        ],
+        optim.rmsprop_update: [
+            ([normal(*s), normal(*s), normal(*s) ** 2], RMSPROP | more) for s in SIZES[:4] for more in ({}, {"clip": 0.3})
+        ],
+    }
+    return plans[fusable]
+
+
+def results(code: Code, operands: Arrays, settings: dict[str, Any]) -> Arrays:
+    """What the code returns, or what it left in its operands."""
+    copies = [x.copy() for x in operands]
+    y = code(*copies, **settings)
+    return [to_host(a) for a in ([y] if y is not None else copies)]
+
+
+def entry_name(entry: tuple[Fusable, str, str, str]) -> str:
+    return f"{entry[1]}-{entry[3]}"
+
+
+ENTRIES = [
+    pytest.param(entry, id=entry_name(entry), marks=[pytest.mark.gpu] if entry[1] == "cupy" else [])
+    for entry in fused.TABLE
+]
+ON_CPU = [entry for entry in fused.TABLE if entry[1] == "numpy"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_as_accurate_as_the_array_code(entry: tuple[Fusable, str, str, str]) -> None:
+    fusable, library, module, function = entry
+    kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
+    xp = module_of("cpu" if library == "numpy" else "cuda")
+    for operands, settings in samples(fusable):
+        exact = results(fusable.plain, [x.astype(np.float64) for x in operands], settings)
+        plain = results(fusable.plain, operands, settings)
+        got = results(kernel, [xp.asarray(x) for x in operands], settings)
+        for k, p, e in zip(got, plain, exact, strict=True):
+            assert (k.shape, k.dtype) == (e.shape, np.float32)
+            assert abs(k - e).max() <= 2 * abs(p - e).max() + 1e-6
+
+
+def test_every_host_function_is_in_the_table() -> None:
+    """A scalar formula has positional arguments only, a kernel's host function takes its settings by keyword."""
+    listed = {(module, function) for _, _, module, function in fused.TABLE}
+    for name in {module for module, _ in listed}:
+        module = import_module(f"fastgan.kernels.{name}")
+        for function, code in inspect.getmembers(module, inspect.isfunction):
+            if inspect.getfullargspec(code).kwonlyargs and not function.startswith("_"):
+                assert (name, function) in listed
+
+
+class Spies:
+    """Counts of calls of kernels and of array code, by the array code."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kernel: dict[Fusable, int] = {}
+        self.plain: dict[Fusable, int] = {}
+        for fusable, _, module, function in ON_CPU:
+            kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
+            monkeypatch.setitem(fusable.kernels, np.ndarray, self._counted(kernel, fusable, self.kernel))
+            monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, fusable, self.plain))
+
+    @staticmethod
+    def _counted(code: Code, fusable: Fusable, counts: dict[Fusable, int]) -> Code:
+        counts[fusable] = 0
+
+        def counted(*operands: Any, **settings: Any) -> Any:
+            counts[fusable] += 1
+            return code(*operands, **settings)
+
+        return counted
+
+
+@pytest.fixture
+def spies(monkeypatch: pytest.MonkeyPatch) -> Spies:
+    return Spies(monkeypatch)
+
+
+def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
+    """Two WGAN-GP steps with Adam for the critic and RMSProp for the generator: parameters and losses."""
+    critic = Sequential(Linear(6, 33), LeakyReLU(0.2), Linear(33, 17), LeakyReLU(0.2), Linear(17, 1), seed=1)
+    generator = Sequential(Linear(5, 19), LeakyReLU(0.0), Linear(19, 6), seed=2)
+    critic_optimiser, generator_optimiser = Adam(critic, lr=1e-3), RMSProp(generator, lr=1e-3)
+    losses = []
+    for step in range(2):
+        z = Tensor(random.normal((9, 5), seed=0, stream=1, step=step))
+        real = Tensor(random.normal((9, 6), seed=0, stream=2, step=step))
+        epsilon = Tensor(random.uniform((9, 1), seed=0, stream=3, step=step))
+        fake = generator(z)
+        penalty = gradient_penalty(critic, real, fake.detach(), epsilon) * 10.0
+        critic_loss = critic(fake.detach()).mean() - critic(real).mean() + penalty
+        grad(critic_loss, critic.parameters(), out=critic_optimiser.gradients, allow_unused=True)
+        critic_optimiser.step()
+        generator_loss = -critic(generator(z)).mean()
+        grad(generator_loss, generator.parameters(), out=generator_optimiser.gradients)
+        generator_optimiser.step()
+        losses += [critic_loss.item(), generator_loss.item()]
+    return [critic_optimiser.flat.buffer, generator_optimiser.flat.buffer], losses
+
+
+def test_a_wgan_gp_step_runs_every_kernel_and_no_array_code(spies: Spies) -> None:
+    train()
+    assert [f.plain.__name__ for f, n in spies.kernel.items() if n == 0] == []
+    assert sum(spies.plain.values()) == 0
+
+
+def test_without_kernels_the_same_step_runs_array_code_alone(spies: Spies) -> None:
+    with use_kernels(False):
+        train()
+    assert sum(spies.kernel.values()) == 0
+    assert min(spies.plain.values()) > 0
+
+
+def test_a_step_with_kernels_equals_one_without() -> None:
+    parameters, losses = train()
+    with use_kernels(False):
+        plain_parameters, plain_losses = train()
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
+    for a, b in zip(parameters, plain_parameters, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
+    x = np.ones((4, 6), np.float32)
+    misfits = [x.astype(np.float64), x.T, x[:, ::2], x[:0], np.asfortranarray(x), x.astype(np.float16)]
+    for y in misfits:
+        assert ops.leaky_relu_grad(y, y, slope=0.5).dtype == y.dtype
+    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
+    assert spies.plain[ops.leaky_relu_grad.forward] == len(misfits)
+    ops.leaky_relu_grad(x, x.astype(np.float64), slope=0.5)
+    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
+    ops.leaky_relu_grad(x, x, slope=0.5)
+    assert spies.kernel[ops.leaky_relu_grad.forward] == 1
+
+
+def test_the_switch_nests_ends_with_an_error_and_is_the_threads_own(spies: Spies) -> None:
+    counts, x = spies.kernel, np.ones(3, np.float32)
+    key = ops.leaky_relu_grad.forward
+
+    def call() -> None:
+        ops.leaky_relu_grad(x, x, slope=0.5)
+
+    with use_kernels(False):
+        with use_kernels(True):
+            call()
+        call()
+        other = threading.Thread(target=call)
+        other.start()
+        other.join()
+    assert counts[key] == 2
+    with pytest.raises(ZeroDivisionError), use_kernels(False):
+        raise ZeroDivisionError
+    call()
+    assert counts[key] == 3
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_gradient_that_is_not_a_number_stays_visible(kernels: bool, clip: float) -> None:
+    p, g, m, v = (np.ones(3, np.float32) for _ in range(4))
+    g[1] = np.nan
+    with use_kernels(kernels):
+        optim.adam_update(p, g, m, v, rate=0.1, b1=0.9, b2=0.999, scale=1.0, eps=1e-8, clip=clip)
+        assert np.isnan(p).tolist() == [False, True, False]
+        optim.rmsprop_update(p, g, v, lr=0.1, decay=0.9, eps=1e-8, clip=clip)
+        assert np.isnan(p).tolist() == [False, True, False]
+        x = Tensor(np.array([[np.nan, 1]], np.float32))
+        y = ops.linear_leaky_relu(x, Tensor(np.eye(2, dtype=np.float32)), Tensor(np.zeros(2, np.float32)))
+        assert np.isnan(y.data).all()
+
+
+@pytest.mark.parametrize("code", [optim.adam_update, optim.rmsprop_update])
+def test_an_update_moves_only_parameters_and_state(code: Fusable) -> None:
+    operands, settings = samples(code)[0]
+    for implementation in (code, code.plain):
+        copies = [x.copy() for x in operands]
+        implementation(*copies, **settings)
+        assert np.array_equal(copies[1], operands[1])
+        assert not any(np.array_equal(copies[i], operands[i]) for i in range(len(copies)) if i != 1)
+
+
+@pytest.mark.parametrize("shapes", [((3, 1), (3, 4)), ((3, 4), (3, 1)), ((4,), (3, 4)), ((2, 4), (3, 4))])
+def test_unequal_shapes_give_the_array_codes_answer_or_an_error(shapes: tuple[tuple[int, ...], ...]) -> None:
+    g, y = (np.random.default_rng(0).normal(size=s).astype(np.float32) for s in shapes)
+    try:
+        wanted = ops.leaky_relu_grad.forward.plain(g, y, slope=0.5)
+    except ValueError:
+        wanted = None
+    if wanted is None:
+        with pytest.raises(ValueError, match="leaky_relu_grad"):
+            ops.leaky_relu_grad(g, y, slope=0.5)
+    else:
+        assert np.array_equal(ops.leaky_relu_grad(g, y, slope=0.5).data, wanted)

@@ -1,0 +1,237 @@
+"""The trainer: every recipe runs, learns, repeats to the same bits, keeps its memory, and refuses what cannot work."""
+
+import resource
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastgan as fg
+from fastgan import data, nn
+from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
+from fastgan.losses import Objective
+from fastgan.train.quality import class_votes, classes_kept
+from fastgan.train import state
+
+
+def arrays(trainer):
+    """Copies of all arrays of a run, by name."""
+    return {name: array.copy() for name, array in state.arrays(trainer).items()}
+
+
+def tiny(name):
+    """The recipe with narrow networks and small batches."""
+    recipe = fg.recipes[name]
+    narrow = {side: replace(getattr(recipe, side), hidden=(8,) * len(getattr(recipe, side).hidden)) for side in SIDES}
+    return recipe.replace(batch=8, latent=4, log_every=2, **narrow)
+
+
+SIDES = ("generator", "critic")
+
+
+def samples(recipe):
+    return data.load("ring").take(slice(0, 200)) if recipe.points else data.load("digits")
+
+
+@pytest.mark.parametrize("name", fg.recipes)
+def test_every_recipe_trains(name):
+    recipe = tiny(name)
+    trainer = fg.Trainer(recipe, samples(recipe), device="cpu", seed=3)
+    before = arrays(trainer)
+    logged = []
+
+    class Log(fg.Callback):
+        def on_log(self, trainer, metrics):
+            logged.append(metrics)
+
+    trainer.fit(4, [Log()])
+    after = arrays(trainer)
+    assert [m["step"] for m in logged] == [2, 4]
+    assert all(np.isfinite(list(m.values())).all() for m in logged)
+    for side in SIDES:
+        assert any((after[k] != before[k]).any() for k in after if k.startswith(f"{side}."))
+    assert ("wasserstein" in logged[0]) == recipe.objective.startswith("wasserstein")
+    assert ("accuracy" in logged[0]) != recipe.objective.startswith("wasserstein")
+    assert ("penalty" in logged[0]) == (recipe.objective == "wasserstein-gp")
+    assert trainer.sample(3).shape == (3, *trainer.form.shape)
+
+
+@pytest.mark.parametrize("name", fg.recipes)
+def test_same_seed_same_bits_other_seed_other_bits(name):
+    def run(seed):
+        trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu", seed=seed).fit(3)
+        return trainer.sample(4).tobytes()
+
+    assert run(5) == run(5)
+    assert run(5) != run(6)
+
+
+@pytest.mark.parametrize("name", [n for n, r in fg.recipes.items() if r.published])
+def test_as_published_differs_and_runs(name):
+    recipe = fg.recipes[name]
+    published = recipe.as_published()
+    changed = {k for k, v in published.to_dict().items() if recipe.to_dict().get(k) != v}
+    assert changed == set(recipe.published)
+    assert recipe.published_note
+    fg.Trainer(published.replace(steps=2), data.load("digits"), device="cpu").fit(2)
+
+
+def test_nothing_to_publish_is_said():
+    with pytest.raises(UsageError, match="nothing to do"):
+        fg.recipes["cs231n-vanilla"].as_published()
+
+
+def test_updates_per_step():
+    for name, critic_updates in (("wgan-mlp", 5), ("keras-mlp", 2), ("toy-mlp", 1), ("ring-gan", 1)):
+        trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu").fit(2)
+        assert trainer.critic_optimiser.steps == 2 * critic_updates, name
+        assert trainer.generator_optimiser.steps == 2, name
+
+
+def test_clipped_critic_stays_in_bounds():
+    trainer = fg.Trainer(tiny("wgan-mlp"), samples(tiny("wgan-mlp")), device="cpu").fit(3)
+    buffer = trainer.critic_optimiser.flat.buffer
+    assert abs(buffer).max() == np.float32(0.01)
+
+
+def test_joint_pass_equals_two_passes():
+    """Real and fake in one critic pass change no number beyond rounding."""
+    recipe = tiny("cs231n-vanilla")
+    together, apart = (fg.Trainer(recipe, samples(recipe), device="cpu") for _ in range(2))
+    apart._together = False
+    together.fit(5), apart.fit(5)
+    for name, array in arrays(together).items():
+        assert np.allclose(array, arrays(apart)[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_simultaneous_takes_both_gradients_at_one_point():
+    """The critic's update does not see the generator's: with a zero rate for the generator it is the same."""
+    recipe = tiny("ring-gan")
+    moving = fg.Trainer(recipe, samples(recipe), device="cpu").fit(1)
+    still = fg.Trainer(recipe.replace(generator_lr=0.0), samples(recipe), device="cpu").fit(1)
+    a, b = arrays(moving), arrays(still)
+    assert all((a[k] == b[k]).all() for k in a if k.startswith("critic."))
+    assert any((a[k] != b[k]).any() for k in a if k.startswith("generator."))
+
+
+def test_digits_are_learnt():
+    trainer = fg.Trainer("digits", device="cpu", seed=1)
+    digits = trainer.dataset
+    start = distance(trainer.sample(200), digits)
+    trainer.fit(700)
+    drawn = trainer.sample(500)
+    assert classes_kept(class_votes(drawn, digits)) >= 8
+    assert distance(drawn[:200], digits) < 0.55 * start
+
+
+def distance(drawn, dataset):
+    """Mean distance from a drawn sample to the nearest real one, pixels in [0, 1]."""
+    real = dataset.scaled(0, 1)
+    x = drawn.reshape(len(drawn), -1)
+    return np.sqrt(((x[:, None] - real) ** 2).sum(axis=2)).min(axis=1).mean()
+
+
+def test_memory_is_flat():
+    recipe = tiny("wgan-gp-mlp").replace(log_every=100)
+    trainer = fg.Trainer(recipe, data.load("digits"), device="cpu").fit(200)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    trainer.fit(2000)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    assert grown < 2048
+
+
+def test_divergence_stops_within_an_interval():
+    recipe = tiny("toy-mlp").replace(optimiser=fg.OptimiserSettings(kind="sgd", lr=1e30), log_every=5)
+    trainer = fg.Trainer(recipe, data.load("digits"), device="cpu")
+    with pytest.raises(DivergedError, match="not finite|is nan|is inf"):
+        trainer.fit(50)
+    assert trainer.steps_done <= 10
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch": 0}, {"noise": "pink"}, {"objective": "gan"}, {"ema": 1.0}, {"sampling": "x"}, {"bach": 3}]
+)
+def test_bad_recipes_are_refused(change):
+    with pytest.raises(UsageError) as error:
+        fg.recipes["digits"].replace(**change)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_kind_of_data_is_refused():
+    with pytest.raises(DataError, match="wanted points"):
+        fg.Trainer("ring-gan", data.load("digits"), device="cpu")
+    with pytest.raises(DataError, match="wanted images"):
+        fg.Trainer("digits", data.load("ring"), device="cpu")
+
+
+def test_too_few_samples_are_refused():
+    with pytest.raises(DataError, match="wanted at least a batch of 64"):
+        fg.Trainer("digits", data.load("digits").take(slice(0, 20)), device="cpu")
+
+
+def test_networks_that_do_not_fit_are_named():
+    wrong = nn.Sequential(nn.Linear(32, 10))
+    with pytest.raises(UsageError, match=r"the generator gives shape \(10,\) per sample, wanted \(64,\)"):
+        fg.Trainer("digits", device="cpu", generator=wrong)
+    with pytest.raises(UsageError, match="the critic gives scores"):
+        fg.Trainer("digits", device="cpu", critic=nn.Linear(64, 2))
+    with pytest.raises(ShapeError, match="linear: got x"):
+        fg.Trainer("digits", device="cpu", critic=nn.Linear(63, 1))
+
+
+def test_batch_norm_under_a_penalty_is_refused():
+    critic = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm(8), nn.Linear(8, 1))
+    with pytest.raises(UsageError, match="BatchNorm under a gradient penalty"):
+        fg.Trainer("digits", device="cpu", critic=critic)
+
+
+def test_dropout_in_the_critic_repeats(tmp_path):
+    def run(steps, critic_seed=4):
+        critic = nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1), seed=critic_seed)
+        recipe = tiny("digits").replace(objective="hinge", optimiser=fg.OptimiserSettings())  # a constant rate
+        return fg.Trainer(recipe, device="cpu", critic=critic).fit(steps)
+
+    whole = run(6)
+    run(2).save(tmp_path / "a.safetensors")
+    critic = nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1))
+    resumed = fg.load(tmp_path / "a.safetensors", device="cpu", critic=critic).fit(4)
+    for name, array in arrays(whole).items():
+        assert (array == arrays(resumed)[name]).all(), name
+
+
+def test_own_objective_and_load_without_it(tmp_path):
+    mine = Objective(real=lambda r: -r.mean(), fake=lambda f: f.mean(), generator=lambda f: -f.mean(), clip=0.1)
+    trainer = fg.Trainer(tiny("digits"), device="cpu", objective=mine).fit(2)
+    trainer.save(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="of its own"):
+        fg.load(tmp_path / "a.safetensors")
+    again = fg.load(tmp_path / "a.safetensors", device="cpu", objective=mine)
+    assert (again.sample(4, seed=1) == trainer.sample(4, seed=1)).all()
+
+
+def test_array_data_must_come_again_to_train_on(tmp_path):
+    images = data.load("digits").samples
+    trainer = fg.Trainer(tiny("digits"), images, device="cpu").fit(2)
+    trainer.save(tmp_path / "a.safetensors")
+    again = fg.load(tmp_path / "a.safetensors", device="cpu")
+    assert again.sample(2).shape == (2, 8, 8, 1)
+    with pytest.raises(UsageError, match="pass it to load"):
+        again.fit(1)
+    with pytest.raises(DataError, match="other data"):
+        fg.load(tmp_path / "a.safetensors", data=images[::-1].copy(), device="cpu")
+    fg.load(tmp_path / "a.safetensors", data=images, device="cpu").fit(1)
+
+
+def test_sample_uses_the_average_and_leaves_training_alone():
+    trainer = fg.Trainer(tiny("digits").replace(ema=0.9), device="cpu").fit(3)
+    before = arrays(trainer)
+    raw = trainer.generator(trainer.latent(4, 0, stream=fg.random.Stream.SAMPLE)).data
+    drawn = trainer.sample(4)
+    assert not np.allclose(trainer.pixels(raw), drawn)
+    assert all((arrays(trainer)[k] == before[k]).all() for k in before)
+
+
+def test_linear_schedule_reaches_its_end():
+    recipe = tiny("toy-mlp").replace(optimiser=fg.OptimiserSettings(schedule="linear:0.5"), steps=10)
+    trainer = fg.Trainer(recipe, data.load("digits"), device="cpu").fit()
+    assert trainer.critic_optimiser.lr == pytest.approx(2e-4 * (1 - 0.5 * 0.9))
