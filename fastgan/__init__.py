@@ -12,12 +12,12 @@ from fastgan.backend import use_kernels
 from fastgan.losses import OBJECTIVES, Objective
 from fastgan.tape import Tensor, grad, no_grad, op, tensor
 from fastgan.train import RECIPES, Callback, OptimiserSettings, Recipe, Trainer, load
+from fastgan.version import __version__
 
 fused.install()
 recipes = RECIPES
 objectives = OBJECTIVES
 
-__version__ = "0.1.0"
 __all__ = [
     "OBJECTIVES",
     "RECIPES",

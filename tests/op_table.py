@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgan import ops
 from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape.engine import alias
 
-Values = NDArray[Any]
+Values = Any  # a NumPy array
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -105,7 +104,9 @@ def normalised_back(g: Values, x: Values, gamma: Values, *, eps: float) -> Value
 
 def normalised_gamma(g: Values, x: Values, *, eps: float) -> Values:
     zeros, ones = np.zeros(x.shape[-1], x.dtype), np.ones(x.shape[-1], x.dtype)
-    return np.einsum("nf,nf->f", *(a.reshape(-1, a.shape[-1]) for a in (g, normalised(x, ones, zeros, eps=eps))))
+    return np.einsum(
+        "nf,nf->f", *(a.reshape(-1, a.shape[-1]) for a in (g, normalised(x, ones, zeros, eps=eps)))
+    )
 
 
 def entropy(s: Values, t: Values) -> Values:
@@ -148,7 +149,9 @@ CASES = [
         lambda x, axis, keepdims: np.einsum("abc->b", x)[None, :, None],
         {"axis": (0, -1), "keepdims": True},
     ),
-    Case(ops.broadcast_to, ((3, 1),), lambda x, shape: np.stack([np.hstack([x] * 4)] * 2), {"shape": (2, 3, 4)}),
+    Case(
+        ops.broadcast_to, ((3, 1),), lambda x, shape: np.stack([np.hstack([x] * 4)] * 2), {"shape": (2, 3, 4)}
+    ),
     Case(ops.sum_to, ((2, 3, 4),), sum_to, {"shape": (3, 1)}),
     Case(ops.sum_to, ((2, 3, 4),), sum_to, {"shape": (4,)}),
     Case(ops.sum_to, ((2, 3),), sum_to, {"shape": ()}),
@@ -198,5 +201,7 @@ CASES = [
     Case(ops.mse, ((5, 1), (5, 1)), lambda x, t: np.asarray(np.var(x - t) + np.mean(x - t) ** 2)),
     Case(ops.bce_with_logits, ((5, 1), (5, 1)), entropy),
     _unary(alias, lambda x: x),
-    Case(seo_sigmoid_layer, ((5, 3), (3, 2), (2,)), lambda x, w, b: logistic(linear(x, w, b)), gradient=False),
+    Case(
+        seo_sigmoid_layer, ((5, 3), (3, 2), (2,)), lambda x, w, b: logistic(linear(x, w, b)), gradient=False
+    ),
 ]

@@ -50,7 +50,9 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
             for more in ({}, {"shrink": 0.5}, {"clip": 0.3})
         ],
         optim.rmsprop_update: [
-            ([normal(*s), normal(*s), normal(*s) ** 2], RMSPROP | more) for s in SIZES[:4] for more in ({}, {"clip": 0.3})
+            ([normal(*s), normal(*s), normal(*s) ** 2], RMSPROP | more)
+            for s in SIZES[:4]
+            for more in ({}, {"clip": 0.3})
         ],
     }
     return plans[fusable]
@@ -84,7 +86,8 @@ def test_as_accurate_as_the_array_code(entry: tuple[Fusable, str, str, str]) -> 
         plain = results(fusable.plain, operands, settings)
         got = results(kernel, [xp.asarray(x) for x in operands], settings)
         for k, p, e in zip(got, plain, exact, strict=True):
-            assert (k.shape, k.dtype) == (e.shape, np.float32)
+            assert k.shape == e.shape
+            assert k.dtype == np.float32
             assert abs(k - e).max() <= 2 * abs(p - e).max() + 1e-6
 
 
@@ -171,7 +174,14 @@ def test_a_step_with_kernels_equals_one_without() -> None:
 
 def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
     x = np.ones((4, 6), np.float32)
-    misfits = [x.astype(np.float64), x.T, x[:, ::2], x[:0], np.asfortranarray(x), x.astype(np.float16)]
+    misfits: Arrays = [
+        x.astype(np.float64),
+        x.T,
+        x[:, ::2],
+        x[:0],
+        np.asfortranarray(x),
+        x.astype(np.float16),
+    ]
     for y in misfits:
         assert ops.leaky_relu_grad(y, y, slope=0.5).dtype == y.dtype
     assert spies.kernel[ops.leaky_relu_grad.forward] == 0

@@ -37,7 +37,7 @@ def run(case: Case, xs: Arrays) -> tuple[Tensor, list[Tensor]]:
 
 def all_ops() -> dict[int, str]:
     """Every Op that a module of fastgan has under a name; the command line, which needs click, is left out."""
-    found = {}
+    found: dict[int, str] = {}
     for info in pkgutil.walk_packages(fastgan.__path__, "fastgan."):
         if not info.name.startswith("fastgan.cli"):
             members = vars(importlib.import_module(info.name))
@@ -140,7 +140,21 @@ def test_operands_stay_as_they_are(case: Case, dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_python_numbers_leave_the_dtype(dtype: Any) -> None:
     x = Tensor(np.linspace(0.5, 2, 6, dtype=dtype).reshape(3, 2), requires_grad=True)
-    for y in (x + 1, 1 + x, x - 0.1, 1 - x, x * 0.1, 2 * x, x / 3, 3 / x, x**2, x**0.5, -x, x.mean(), x.sum(axis=0)):
+    for y in (
+        x + 1,
+        1 + x,
+        x - 0.1,
+        1 - x,
+        x * 0.1,
+        2 * x,
+        x / 3,
+        3 / x,
+        x**2,
+        x**0.5,
+        -x,
+        x.mean(),
+        x.sum(axis=0),
+    ):
         (gx,) = grad((y * y).sum(), [x])
         assert (y.dtype, gx.dtype) == (x.dtype, x.dtype)
     for op in (ops.relu, ops.sigmoid, ops.softplus, ops.tanh, ops.leaky_relu):
@@ -201,7 +215,11 @@ def test_the_published_layer_is_wrong_in_the_weight_alone() -> None:
 def test_cuda_equals_cpu(case: Case) -> None:
     xp = module_of("cuda")
     on_device = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.settings.items()}
-    for dtype, kernels, tolerance in ((np.float64, True, 1e-11), (np.float32, True, 2e-5), (np.float32, False, 2e-5)):
+    for dtype, kernels, tolerance in (
+        (np.float64, True, 1e-11),
+        (np.float32, True, 2e-5),
+        (np.float32, False, 2e-5),
+    ):
         xs = case.operands(dtype)
         wanted, wanted_gradients = run(case, xs)
         inputs = [Tensor(to_device(x, "cuda"), requires_grad=True) for x in xs]

@@ -20,9 +20,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-import fastgan
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.train import files
+from fastgan.version import __version__
 
 FORMAT = 1
 _OURS = ("format", "version")  # stand beside the caller's keys in the description
@@ -141,7 +141,7 @@ def _describe(meta: Mapping[str, Any]) -> str:
     if taken := [key for key in _OURS if key in meta]:
         raise UsageError(f"meta must not contain the key {taken[0]!r}: save sets it; rename it")
     try:
-        return json.dumps({"format": FORMAT, "version": fastgan.__version__, **meta})
+        return json.dumps({"format": FORMAT, "version": __version__, **meta})
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"meta is not JSON: {_one_line(error)}; use numbers, text, lists, dicts") from error
 
@@ -195,7 +195,7 @@ def _understand(path: Path, description: str) -> dict[str, Any]:
     if newer:
         raise _NewerFormatError(
             f"{_quoted(path)} was made by fastgan {version[:20]!r} (format {number}; this is "
-            f"{fastgan.__version__}, format {FORMAT}): upgrade fastgan to read it"
+            f"{__version__}, format {FORMAT}): upgrade fastgan to read it"
         )
     return dict(meta)
 

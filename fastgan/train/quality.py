@@ -61,7 +61,7 @@ def classes_kept(votes: NDArray[Any]) -> int:
 
 
 def mode_scores(points: NDArray[Any], modes: NDArray[Any], std: float) -> ModeScores:
-    """Coverage and quality of points (n, d) for a mixture of Gaussians at `modes` (k, d), as in PacGAN (Lin et al. 2018).
+    """Coverage and quality of points (n, d) for Gaussians at `modes` (k, d), as in PacGAN (Lin et al. 2018).
 
     A point is good if it lies within 3 `std` of the nearest centre. The reverse KL divergence is that of the good
     points per mode from the uniform distribution; without a good point it is infinite. ShapeError.

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastgan
 from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, UsageError
 from fastgan.train import checkpoint, files, pictures
 from fastgan.train.trainer import Callback, Metrics, Trainer
+from fastgan.version import __version__
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -159,10 +159,12 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
     """Plain values that repeat a run: version, recipe by name and field by field, seed, device, data."""
     recipe = trainer.recipe.to_dict()
     name, source = recipe.pop("name"), trainer.form.source
-    data = {"data": f"the array {trainer.form.name!r}"} if source is None else asdict(source)
-    data["data"] = data.pop("spec", data.get("data"))
+    data: dict[str, Any] = {"data": f"the array {trainer.form.name!r}"}
+    if source is not None:
+        data = asdict(source)
+        data["data"] = data.pop("spec")
     run = {"seed": trainer.seed, "device": trainer.device, "as_published": as_published}
-    values = {"fastgan": fastgan.__version__, "recipe": name, **run, **recipe, **data}
+    values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
     if trainer.own_networks:
         values["own_networks"] = True
     return {key: value for key, value in values.items() if value is not None}
@@ -212,7 +214,7 @@ def _opaque(images: Array) -> Array:
     if images.shape[3] != 4:
         return images
     alpha = images[..., 3:]
-    return images[..., :3] * alpha + (1 - alpha)
+    return np.asarray(images[..., :3] * alpha + (1 - alpha))
 
 
 def _frames(folder: Path) -> list[Image]:

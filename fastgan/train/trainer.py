@@ -1,29 +1,27 @@
-"""The trainer: one class runs every recipe.
+"""The trainer: a run of any recipe around the step that trains it.
 
-`step` is `critic_steps` critic updates and one generator update; everything random in it is a function of the seed and
-the step's number. Losses stay on the device and are read once per logging interval. What happens around the steps
-(progress, pictures, files) is done by callbacks.
+`fit` makes steps, reads their losses once per logging interval and tells callbacks, which do everything else (progress,
+pictures, files); `sample` draws; `save` and `fastgan.load` keep a run.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from fastgan import optim, random
-from fastgan.backend import Array, array_module, module_of, resolve_device, to_device, to_host
+from fastgan.backend import Array, blas_threads, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
-from fastgan.losses import Objective, gradient_penalty, objective, refuse_batch_norm
-from fastgan.nn import BatchNorm, Dropout, Module, flatten
+from fastgan.losses import Objective
+from fastgan.nn import Module
 from fastgan.random import Stream
-from fastgan.tape import Tensor, grad, no_grad
+from fastgan.tape import Tensor, no_grad
 from fastgan.train.batches import Batches
 from fastgan.train.recipe import Recipe
 from fastgan.train.recipes import recipe_named
 from fastgan.train.source import find
+from fastgan.train.step import Step, objective_of
 
 Metrics = dict[str, float]
 
@@ -44,8 +42,8 @@ class Callback:
         """After the last step, also when the run was stopped; not after an error."""
 
 
-class Trainer:
-    """Networks, optimisers and data of one run.
+class Trainer(Step):
+    """One run: networks, optimisers, data, and the loop.
 
     `recipe` is a Recipe or its name; `data` an array, a Dataset, or what `fastgan.data.load` takes (default: the
     recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. Errors: UsageError, DataError or
@@ -63,32 +61,27 @@ class Trainer:
         critic: Module | None = None,
         objective: Objective | None = None,
     ) -> None:
-        self.recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
-        self.device, self.seed = resolve_device(device), seed
-        self.dataset, self.form = find(data, self.recipe)
-        self.own_networks = generator is not None or critic is not None or objective is not None
-        self.objective = objective or _objective(self.recipe)
+        recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+        device = resolve_device(device)
+        self.dataset, self.form = find(data, recipe)
         features = self.form.features
-        self.generator = generator or self.recipe.generator.build(self.recipe.latent, features, seed=seed)
-        self.critic = critic or self.recipe.critic.build(features, 1, seed=seed, number=1)
-        if self.objective.penalty:
-            refuse_batch_norm(self.critic)
-        for network in (self.generator, self.critic):
-            flatten(network, self.device)
-        settings = self.recipe.optimiser
-        self.generator_optimiser = settings.build(self.generator)
-        self.critic_optimiser = settings.build(self.critic, clip=self.objective.clip)
-        self.ema = optim.Ema(self.generator, decay=self.recipe.ema) if self.recipe.ema else None
+        self.own_networks = generator is not None or critic is not None or objective is not None
+        super().__init__(
+            recipe,
+            objective or objective_of(recipe),
+            generator or recipe.generator.build(recipe.latent, features, seed=seed),
+            critic or recipe.critic.build(features, 1, seed=seed, number=1),
+            features=features,
+            device=device,
+            seed=seed,
+        )
         self.batches = self._batches() if self.dataset else None
-        self.steps_done = 0
-        self.horizon = self.recipe.steps  # the step at which schedules end
         self.stop_wanted = False
-        layers = [*self.generator.modules(), *self.critic.modules()]
-        self._draws = any(isinstance(m, Dropout) for m in layers)
-        self._together = not any(isinstance(m, BatchNorm | Dropout) for m in self.critic.modules())
-        self._losses = module_of(self.device).zeros((self.recipe.log_every, 2), np.float32)
-        self._last: dict[str, Array] = {}
-        self._check_shapes()
+
+    def draw(self, update: int) -> Array:
+        """The real samples of a critic update."""
+        self.batches = self.batches or self._batches()
+        return self.batches.draw(update)
 
     def _batches(self) -> Batches:
         """The batches; after a load, the data are found again when they are first needed."""
@@ -101,145 +94,35 @@ class Trainer:
             self.form.check(self.dataset)
         return Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
 
-    # The step
-
-    def step(self) -> None:
-        """The critic updates and the generator update of one step."""
-        self.batches = self.batches or self._batches()
-        self._set_rates()
-        first = self.steps_done * (self.recipe.critic_steps + 1)  # number of this step's first draw of noise
-        if self.recipe.simultaneous:
-            critic_loss, generator_loss = self._both(first)
-        else:
-            for k in range(self.recipe.critic_steps):
-                critic_loss = self._critic_update(self.steps_done * self.recipe.critic_steps + k, first + k)
-            generator_loss = self._generator_update(first + self.recipe.critic_steps)
-        if self.ema:
-            self.ema.update()
-        row = self._losses[self.steps_done % self.recipe.log_every]
-        row[0], row[1] = critic_loss.data, generator_loss.data
-        self.steps_done += 1
-
-    def _begin(self, number: int) -> None:
-        """Tell layers that draw random numbers which draw this is."""
-        if self._draws:
-            self.critic.begin(self.seed, number)
-            self.generator.begin(self.seed, number)
-
-    def _set_rates(self) -> None:
-        factor = optim.schedule(self.recipe.optimiser.schedule, self.steps_done, self.horizon)
-        own = self.recipe.generator_lr
-        self.critic_optimiser.lr = self.recipe.optimiser.lr * factor
-        self.generator_optimiser.lr = (self.recipe.optimiser.lr if own is None else own) * factor
-
-    def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Tensor:
-        """The latents of one draw; (n, z)."""
-        shape, seed = (n, self.recipe.latent), self.seed if seed is None else seed
-        if self.recipe.noise == "normal":
-            return Tensor(random.normal(shape, seed=seed, stream=stream, step=number, device=self.device))
-        return Tensor(random.uniform(shape, -1, 1, seed=seed, stream=stream, step=number, device=self.device))
-
-    def _draw(self, update: int) -> Array:
-        assert self.batches is not None
-        return self.batches.draw(update)
-
-    def _fakes(self, number: int) -> Tensor:
-        """Fakes for a critic update, without a tape."""
-        with no_grad():
-            if not self.recipe.inference_fakes:
-                return self.generator(self.latent(self.recipe.batch, number))
-            self.generator.eval()
-            try:
-                return self.generator(self.latent(self.recipe.batch, number))
-            finally:
-                self.generator.train()
-
-    def _critic_update(self, update: int, number: int) -> Tensor:
-        """One critic update, or one for real and one for fake samples; the loss as the articles print it."""
-        self._begin(number)
-        real, fake = Tensor(self._draw(update)), self._fakes(number)
-        if not self.recipe.split_updates:
-            loss = self._critic_loss(real, fake, update)
-            self._descend(self.critic_optimiser, loss)
-            return loss
-        scores = self.critic(real)
-        real_loss = self.objective.real(scores)
-        self._descend(self.critic_optimiser, real_loss)
-        self._last["real"] = scores.data
-        scores = self.critic(fake)
-        fake_loss = self.objective.fake(scores)
-        self._descend(self.critic_optimiser, fake_loss)
-        self._last["fake"] = scores.data
-        return (real_loss.detach() + fake_loss.detach()) * 0.5
-
-    def _critic_loss(self, real: Tensor, fake: Tensor, update: int) -> Tensor:
-        """The whole critic loss; real and fake share one pass where no layer mixes samples."""
-        n = real.shape[0]
-        if self._together:
-            scores = self.critic(Tensor(array_module(real.data).concatenate([real.data, fake.data])))
-            real_scores, fake_scores = scores[:n], scores[n:]
-        else:
-            real_scores, fake_scores = self.critic(real), self.critic(fake)
-        self._last |= {"real": real_scores.data, "fake": fake_scores.data}
-        loss = self.objective.real(real_scores) + self.objective.fake(fake_scores)
-        if not self.objective.penalty:
-            return loss
-        epsilon = random.uniform(
-            (n, 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=self.device
-        )
-        penalty = gradient_penalty(self.critic, real, fake, Tensor(epsilon)) * self.objective.penalty
-        self._last["penalty"] = penalty.data
-        return loss + penalty
-
-    def _generator_update(self, number: int) -> Tensor:
-        self._begin(number)
-        fake = self.generator(self.latent(self.recipe.batch, number))
-        loss = self.objective.generator(self.critic(fake))
-        self._descend(self.generator_optimiser, loss)
-        return loss
-
-    def _both(self, number: int) -> tuple[Tensor, Tensor]:
-        """Both networks updated from gradients taken at the same point, on the same fakes."""
-        self._begin(number)
-        real = Tensor(self._draw(self.steps_done))
-        fake = self.generator(self.latent(self.recipe.batch, number))
-        generator_loss = self.objective.generator(self.critic(fake))
-        critic_loss = self._critic_loss(real, fake.detach(), self.steps_done)
-        for optimiser, loss in (
-            (self.generator_optimiser, generator_loss),
-            (self.critic_optimiser, critic_loss),
-        ):
-            grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
-        self.generator_optimiser.step()
-        self.critic_optimiser.step()
-        return critic_loss, generator_loss
-
-    def _descend(self, optimiser: optim.Optimiser, loss: Tensor) -> None:
-        grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
-        optimiser.step()
-
-    # The run
-
     def fit(self, steps: int | None = None, callbacks: Sequence[Callback] = ()) -> "Trainer":
         """Train for `steps` more steps (default: up to the recipe's number); returns self."""
         goal = self.horizon if steps is None else self.steps_done + steps
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        _each(callbacks, lambda c: c.on_start(self))
+        with blas_threads(self._threads()):
+            _each(callbacks, lambda c: c.on_start(self))
+            self._loop(goal, callbacks)
+            _each(callbacks, lambda c: c.on_end(self))
+        return self
+
+    def _loop(self, goal: int, callbacks: Sequence[Callback]) -> None:
         mark, marked = perf_counter(), self.steps_done
         while self.steps_done < goal and not self.stop_wanted:
             with np.errstate(all="ignore"):  # overflow shows as losses that are not finite, checked below
                 self.step()
             _each(callbacks, lambda c: c.on_step(self))
-            if self.steps_done % self.recipe.log_every == 0 or self.steps_done == goal:
+            if self.steps_done % self.recipe.log_every == 0 or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
                 now = perf_counter()
                 metrics["steps_per_second"] = (self.steps_done - marked) / max(now - mark, 1e-9)
                 mark, marked = now, self.steps_done
                 _each(callbacks, lambda c, m=metrics: c.on_log(self, m))  # type: ignore[misc]
-        _each(callbacks, lambda c: c.on_end(self))
-        return self
+
+    def _threads(self) -> int | None:
+        """One BLAS thread for small networks: below 2^24 multiplications a second one does not pay (measured)."""
+        largest = max(p.size for p in (*self.generator.parameters(), *self.critic.parameters()))
+        return 1 if largest * self.recipe.batch * 2 < 2**24 else None
 
     def metrics(self) -> Metrics:
         """Mean losses since the last interval began, and the last critic update's scores; waits for the device.
@@ -262,8 +145,6 @@ class Trainer:
                     "try a lower --lr, or another objective"
                 )
         return out
-
-    # Samples
 
     def sample(self, n: int, seed: int | None = None, *, latent: Array | None = None) -> Array:
         """n samples on the host: images (n, h, w, c) in [0, 1], or points (n, d).
@@ -303,32 +184,6 @@ class Trainer:
         from fastgan.train.state import save
 
         save(self, Path(path))
-
-    def _check_shapes(self) -> None:
-        """Run both networks once on two samples, so that networks that do not fit fail here and by name."""
-        features = self.form.features
-        with no_grad():
-            fake = self.generator.eval()(self.latent(2, 0))
-            if fake.shape != (2, features):
-                raise UsageError(
-                    f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},): "
-                    f"the data are {self.form.name} of shape {self.form.shape}"
-                )
-            scores = self.critic.eval()(fake)
-            if scores.shape != (2, 1):
-                raise UsageError(
-                    f"the critic gives scores of shape {scores.shape}, wanted (2, 1) for two samples"
-                )
-        self.generator.train()
-        self.critic.train()
-
-
-def _objective(recipe: Recipe) -> Objective:
-    base = objective(recipe.objective)
-    changes = {
-        name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
-    }
-    return replace(base, **changes)
 
 
 def _score_metrics(objective: Objective, last: dict[str, Any]) -> Metrics:

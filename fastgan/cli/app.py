@@ -1,0 +1,135 @@
+"""The commands under one name, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 done; 1 a mistake of fastgan's own, or no memory; 2 wrong usage, data or checkpoint; 3 training diverged;
+4 something could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+import fastgan
+from fastgan.cli.doctor import doctor
+from fastgan.cli.show import recipes, sample, summary
+from fastgan.cli.train import resume, train
+from fastgan.errors import FastganError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+EXAMPLES = """\b
+fastgan train                                     bundled digits: pictures, losses and a GIF in two minutes
+fastgan train keras-mlp --data mnist --seed 7     a published recipe
+fastgan train wgan-gp-mlp --data photos/ --image-size 32     your own pictures
+fastgan resume runs/digits                        go on after Ctrl-C
+fastgan sample runs/digits --seed 42 --grid 5x5   a picture of new samples
+"""
+
+
+class Commands(click.Group):
+    """A group that suggests the nearest command for an unknown one, whatever click's version."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f"did you mean {near[0]}?" if near else f"wanted {', '.join(self.list_commands(ctx))}"
+            raise click.UsageError(f"got command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of use rather than of the alphabet."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    epilog=EXAMPLES,
+    context_settings={"max_content_width": 110},
+)
+@click.version_option(fastgan.__version__, prog_name="fastgan")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Train GANs on an autograd engine written from scratch, and see what they make.
+
+    `fastgan train` alone trains on bundled 8x8 digits and needs no download.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for command in (train, resume, sample, recipes, summary, doctor):
+    cli.add_command(command)
+    command.params.append(
+        click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit code. An error is one line on stderr, with the traceback if --debug is given."""
+    words = sys.argv[1:] if argv is None else argv
+    with _warnings_in_a_line():
+        try:
+            done = cli.main(list(words), prog_name="fastgan", standalone_mode=False)
+            sys.stdout.flush()
+            return done if isinstance(done, int) else 0
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1
+        except BrokenPipeError:  # `fastgan recipes | head -1`
+            _forget_stdout()
+            return BROKEN_PIPE
+        except (KeyboardInterrupt, click.Abort):
+            print("fastgan: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            return _report(error, debug="--debug" in words)
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    """Print an error as one line; its exit code."""
+    if debug:
+        traceback.print_exception(error)
+    text, code = _explain(error)
+    print(f"fastgan: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    if isinstance(error, FastganError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"error: {error.format_message()}", error.exit_code
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"error: out of memory{detail}; try a smaller --batch, fewer samples or narrower networks", 1
+    what = f"{type(error).__name__}: {error}"
+    return f"internal error: {what}; run again with --debug and report it", 1
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """What users should know, as lines like those of errors; what only programmers should, not at all."""
+
+    def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+        print(f"fastgan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        warnings.showwarning = show
+        yield
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,173 @@
+"""What a run shows while it trains: a bar that lives on a terminal, lines in a file.
+
+Both are Callbacks that look at the metrics which the Trainer reads anyway, so that watching costs no wait.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from fastgan.train import Callback, Trainer
+from fastgan.train.trainer import Metrics
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+EVERY = 2.0  # seconds between lines
+REFRESH = 0.2  # seconds between frames of the bar
+
+_LABELS = {
+    "critic_loss": "critic",
+    "generator_loss": "generator",
+    "d_real": "D(x)",
+    "d_fake": "D(G(z))",
+    "wasserstein": "Wasserstein",
+    "penalty": "penalty",
+}
+
+
+class Pace:
+    """Steps per second since the start of a `fit`, and the seconds that are left."""
+
+    def __init__(self, first: int, goal: int) -> None:
+        self.first, self.goal, self.start = first, goal, perf_counter()
+
+    def text(self, step: int) -> str:
+        """The pace at a step, and what is left at that pace."""
+        if step == self.first:
+            return ""
+        speed = (step - self.first) / max(perf_counter() - self.start, 1e-9)
+        left = f", {duration((self.goal - step) / speed)} left" if step < self.goal else ""
+        return f"{number(speed)} steps/s{left}"
+
+
+class Lines(Callback):
+    """One line per logging interval, but at most one in two seconds, and always the first and the last."""
+
+    def __init__(self, goal: int) -> None:
+        self.goal, self.shown_at, self.waiting = goal, 0.0, ""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Start the clock."""
+        self.pace, self.shown_at, self.waiting = Pace(trainer.steps_done, self.goal), 0.0, ""
+
+    def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
+        """Print the metrics, or keep them in case they are the last."""
+        step = trainer.steps_done
+        place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
+        self.waiting = f"{place}  {describe(metrics)}  {self.pace.text(step)}"
+        if perf_counter() - self.shown_at >= EVERY or step == self.goal:
+            self.print_waiting()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Print what was kept."""
+        self.print_waiting()
+
+    def print_waiting(self) -> None:
+        """Print the newest line, unless it was."""
+        if self.waiting:
+            print(self.waiting, flush=True)
+            self.shown_at, self.waiting = perf_counter(), ""
+
+
+class Bar(Callback):
+    """A bar with steps, pace and time left, and below it the newest metrics."""
+
+    def __init__(self, goal: int, console: "Console", live: "Live") -> None:
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        self.goal, self.console, self.live = goal, console, live
+        self.bar = ProgressBar(total=goal, width=None)
+        self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
+        self.pace, self.shown_at = Pace(0, goal), 0.0
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Start the clock."""
+        self.pace = Pace(trainer.steps_done, self.goal)
+        self.show(trainer)
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Move the bar, a few times a second."""
+        if perf_counter() - self.shown_at >= REFRESH:
+            self.show(trainer)
+
+    def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
+        """Show the newest metrics."""
+        self.news.plain = describe(metrics)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """The last frame."""
+        self.show(trainer)
+
+    def show(self, trainer: Trainer) -> None:
+        """Draw the present state."""
+        step = trainer.steps_done
+        self.bar.update(step)
+        self.count.plain, self.speed.plain = f"step {step:,}/{self.goal:,}", self.pace.text(step)
+        self.live.update(self.picture(), refresh=True)
+        self.shown_at = perf_counter()
+
+    def picture(self) -> "RenderableType":
+        """Two lines."""
+        from rich.console import Group
+        from rich.table import Table
+
+        row = Table.grid(padding=(0, 1), expand=True)
+        row.add_column(no_wrap=True)
+        row.add_column(ratio=1)
+        row.add_column(no_wrap=True)
+        row.add_row(self.count, self.bar, self.speed)
+        return Group(row, self.news)
+
+
+@contextmanager
+def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[list[Callback]]:
+    """The callbacks that show a run up to step `goal`: a bar on a terminal, lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield []
+    elif console is None and not sys.stdout.isatty():
+        yield [Lines(goal)]
+    else:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = console or Console()
+        with Live(console=console, auto_refresh=False) as live:
+            yield [Bar(goal, console, live)]
+
+
+def describe(metrics: Metrics) -> str:
+    """The metrics in a line: losses, scores, and the accuracy or the Wasserstein estimate."""
+    parts = [f"{label} {metrics[key]:.3f}" for key, label in _LABELS.items() if key in metrics]
+    if "accuracy" in metrics:
+        parts.append(f"accuracy {metrics['accuracy']:.0%}")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def number(x: float) -> str:
+    """Three figures: 1,234 or 12.3 or 0.123."""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def kernels_compiled() -> bool:
+    """Whether Numba's disk cache holds kernels already; it lies beside them, or where Numba puts it otherwise."""
+    found = importlib.util.find_spec("fastgan.kernels")
+    beside = [Path(place) / "__pycache__" for place in (found and found.submodule_search_locations) or ()]
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    others = [Path(chosen)] if chosen else [Path.home() / ".cache" / "numba"]
+    return any(next(folder.rglob("*.nbi"), None) for folder in (*others, *beside))

@@ -1,0 +1,181 @@
+"""What a training run is to be: the recipe's values, then a TOML file's, then the command line's.
+
+A run's config.toml is such a file, and a complete one. A file of your own may hold any part of it:
+
+    recipe = "keras-mlp"
+    steps = 5000
+    [optimiser]
+    lr = 1e-4
+"""
+
+import tomllib
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from fastgan import data
+from fastgan.cli.options import leaves, nested
+from fastgan.errors import UsageError
+from fastgan.random import key_of
+from fastgan.train import DEFAULT, RECIPES, Recipe
+from fastgan.train.recipe import from_dict
+from fastgan.train.recipes import recipe_named
+from fastgan.train.source import Source
+
+RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
+    "recipe": str,
+    "seed": int,
+    "device": str,
+    "as_published": bool,
+    "data": str,
+    "data_dir": str,
+    "split": str,
+    "image_size": int,
+    "skip_bad": bool,
+}
+WRITTEN = ("fastgan", "source", "own_networks")  # stand in a config.toml for the reader's sake
+PACED = ("log_every", "sample_every")
+FRAMES = 10  # pictures that a short run has at least
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run, fully chosen; `paced` names the intervals that were shortened because the run is short."""
+
+    recipe: Recipe
+    source: Source
+    seed: int
+    device: str
+    as_published: bool
+    paced: tuple[str, ...] = ()
+
+
+def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict[str, Any]) -> Settings:
+    """The settings for a recipe's name, a TOML file, and the options of run and recipe that were given.
+
+    UsageError for whatever does not fit together.
+    """
+    held = read(file) if file else {}
+    given = {key: value for key, value in run.items() if value is not None}
+    chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
+    recipe = _base(name, file, chosen, complete="fastgan" in held)
+    published_by_flag = bool(given.get("as_published"))
+    if chosen.get("as_published") and not published_by_flag:
+        recipe = recipe.as_published()
+    values = {key: value for key, value in held.items() if key not in WRITTEN}
+    recipe = from_dict(values, recipe)
+    if published_by_flag:
+        recipe = recipe.as_published()
+    options = nested(flags)
+    recipe, paced = _pace(from_dict(options, recipe), values.keys() | options.keys())
+    source = _source(chosen, recipe)
+    key_of(chosen.get("seed", 0))  # says so if the seed is out of range
+    return Settings(
+        replace(recipe, data=source.spec, split=source.split),
+        source,
+        seed=chosen.get("seed", 0),
+        device=chosen.get("device", "auto"),
+        as_published=bool(chosen.get("as_published")),
+        paced=paced,
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML file whose names and types are right; UsageError, which says where, for anything else."""
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    if held.get("own_networks"):
+        raise UsageError(
+            f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
+        )
+    _check(path, held, {**_kinds(), **{(key,): kind for key, kind in RUN.items()}})
+    return held
+
+
+def _kinds() -> dict[tuple[str, ...], Any]:
+    return dict(leaves(Recipe))
+
+
+def _check(
+    path: Path, held: dict[str, Any], kinds: dict[tuple[str, ...], Any], outer: tuple[str, ...] = ()
+) -> None:
+    """UsageError for a name that is unknown, or a value of another type than its name's."""
+    for name, value in held.items():
+        here = (*outer, name)
+        if isinstance(value, dict) and any(known[: len(here)] == here and known != here for known in kinds):
+            _check(path, value, kinds, here)
+        elif here in kinds:
+            if not _fits(value, kinds[here]):
+                raise UsageError(f"{path}: {'.'.join(here)} is {value!r}, wanted {_wanted(kinds[here])}")
+        elif outer or name not in WRITTEN:
+            raise UsageError(f"{path}: got {'.'.join(here)!r}; {_suggestion(name, kinds)}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind == tuple[int, ...]:
+        return isinstance(value, list) and all(type(x) is int for x in value)
+    options = get_args(kind) or (kind,)
+    if isinstance(value, list):
+        return tuple[str, ...] in options and all(isinstance(x, str) for x in value)
+    return type(value) in options or (float in options and type(value) is int)
+
+
+def _wanted(kind: Any) -> str:
+    if kind == tuple[int, ...]:
+        return "a list of whole numbers such as [256, 512]"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return " or ".join(words[x] for x in get_args(kind) or (kind,) if x in words)
+
+
+def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
+    """The name most like it, by its last part, as `lr` is optimiser.lr's."""
+    last = {path[-1]: path for path in reversed(kinds)}
+    near = get_close_matches(name.lower().replace("-", "_"), last, 1)
+    return (
+        f"did you mean {'.'.join(last[near[0]])}?"
+        if near
+        else "see the config.toml of a run for what is known"
+    )
+
+
+def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
+    """The recipe to start from."""
+    in_file = chosen.get("recipe")
+    if name and in_file and name != in_file:
+        raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
+    wanted = name or in_file or DEFAULT
+    if not complete:
+        return recipe_named(wanted)
+    # a complete file holds every value, and None as nothing; its recipe may be one of your own
+    base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="", published={})
+    return base.replace(penalty=None, clip=None, generator_lr=None)
+
+
+def _pace(recipe: Recipe, chosen: set[str]) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with intervals that leave a short run at least ten pictures, where none were asked for."""
+    most = max(1, recipe.steps // FRAMES)
+    paced = tuple(name for name in PACED if name not in chosen and getattr(recipe, name) > most)
+    return recipe.replace(**dict.fromkeys(paced, most)), paced
+
+
+def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
+    """Where the data are; paths become absolute, so that a run can go on from another folder."""
+    spec, data_dir = chosen.get("data", recipe.data), chosen.get("data_dir")
+    return Source(
+        spec if spec in data.names else absolute(spec),
+        data_dir=data_dir and absolute(data_dir),
+        split=chosen.get("split", recipe.split),
+        image_size=chosen.get("image_size"),
+        skip_bad=chosen.get("skip_bad", False),
+    )
+
+
+def absolute(path: str) -> str:
+    """The absolute path of what exists; anything else as it is, for the error to show it as it was typed."""
+    there = Path(path).expanduser()
+    return str(there.absolute()) if there.exists() else path

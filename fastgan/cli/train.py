@@ -1,0 +1,185 @@
+"""`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastgan.cli.options import RecipeCommand, recipe_options
+from fastgan.cli.progress import kernels_compiled, shown
+from fastgan.cli.settings import PACED, Settings, absolute, choose, read
+from fastgan.cli.signals import stopping
+from fastgan.data import Dataset, names
+from fastgan.errors import CheckpointError, UsageError
+from fastgan.train import Trainer, files, load
+from fastgan.train.quality import class_votes, classes_kept, mode_scores
+from fastgan.train.run import POINTS, RunDirectory
+
+DEVICES = click.Choice(["auto", "cpu", "cuda"])
+VOTERS = 1000  # samples of which the classes are counted
+
+
+@click.command(cls=RecipeCommand, short_help="Train a recipe; the first thing to try.")
+@click.argument("recipe", required=False)
+@click.option("--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.")
+@click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
+@click.option("--image-size", type=int, metavar="PIXELS", help="Cut a folder's pictures square, and resize.")
+@click.option("--skip-bad", is_flag=True, default=None, help="Leave out pictures that cannot be read.")
+@click.option("--seed", type=int, help="Same seed, same run.  [0]")
+@click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")
+@click.option("--out", type=click.Path(path_type=Path), help="A new run directory.  [runs/RECIPE]")
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file, such as a run's config.toml.")
+@click.option(
+    "--as-published", is_flag=True, default=None, help="With the known mistakes of the recipe's source."
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def train(
+    recipe: str | None,
+    data: str | None,
+    data_dir: str | None,
+    split: str | None,
+    image_size: int | None,
+    skip_bad: bool | None,
+    seed: int | None,
+    device: str | None,
+    out: Path | None,
+    config: Path | None,
+    as_published: bool | None,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Train RECIPE (default: digits); `fastgan recipes` lists them.
+
+    Writes samples, a GIF, losses and checkpoints to a new run directory. What is given here comes before what
+    --config has, and that before the recipe's own values.
+    """
+    run: dict[str, Any] = {
+        "data": data,
+        "data_dir": data_dir,
+        "split": split,
+        "image_size": image_size,
+        "skip_bad": skip_bad,
+        "seed": seed,
+        "device": device,
+        "as_published": as_published,
+    }
+    chosen = choose(recipe, config, run, flags)
+    place = _out(out, chosen.recipe.name)
+    trainer = Trainer(chosen.recipe, chosen.source, device=chosen.device, seed=chosen.seed)
+    if not quiet:
+        _introduce(trainer, place, chosen)
+    directory = RunDirectory(place, as_published=chosen.as_published)
+    return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
+
+
+train.params.extend(recipe_options())
+
+
+@click.command(short_help="Go on with a run, to the same bits as without a stop.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--steps", type=click.IntRange(1), metavar="TOTAL", help="Go on to this step.  [the run's own]")
+@click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
+@click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
+@click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def resume(
+    run: Path, steps: int | None, device: str | None, data: str | None, data_dir: str | None, quiet: bool
+) -> int:
+    """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
+    if run.is_file():
+        raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
+    held = read(run / "config.toml") if (run / "config.toml").exists() else {}
+    trainer = load(run, device=device or held.get("device", "auto"))
+    goal = steps or trainer.horizon
+    if goal <= trainer.steps_done:
+        more = f"give --steps above {trainer.steps_done} to go on"
+        raise UsageError(f"{run} is at step {trainer.steps_done} of {goal}; {more}")
+    source = trainer.form.source
+    if source and (data or data_dir):
+        moved = {"spec": absolute(data or source.spec), "data_dir": data_dir and absolute(data_dir)}
+        trainer = load(run, replace(source, **moved), device=trainer.device)  # type: ignore[arg-type]
+    if not quiet:
+        _introduce(trainer, run)
+    return _fit(trainer, RunDirectory(run, go_on=True), goal, quiet=quiet)
+
+
+def _out(given: Path | None, name: str) -> Path:
+    """A run directory that is not there yet, or is empty; OutputError where the one asked for holds something."""
+    if given is None:
+        tries = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 1_000_000))
+        return next(path for path in tries if not path.exists())
+    if given.exists():
+        files.make_directory(given)
+    return given
+
+
+def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) -> None:
+    """What is going to run, on what, where."""
+    recipe, form = trainer.recipe, trainer.form
+    size = "x".join(map(str, form.shape))
+    what = f"images of {size}" if len(form.shape) == 3 else f"points of {size} numbers"
+    arrays = "NumPy, Numba kernels" if trainer.device == "cpu" else "CuPy"
+    print(f"recipe  {recipe.name}: {recipe.source}")
+    if chosen and chosen.as_published:
+        print(f"        as published: {recipe.published_note}")
+    print(f"data    {form.name}: {form.count:,} {what}")
+    print(f"device  {trainer.device} ({arrays})")
+    print(f"out     {place}")
+    at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""
+    every = f"a picture every {recipe.sample_every:,}, a checkpoint every {recipe.checkpoint_every:,}"
+    print(f"steps   {at}batches of {recipe.batch}; {every}")
+    if chosen and chosen.paced:
+        values = ", ".join(f"{name} {getattr(recipe, name)}" for name in PACED if name in chosen.paced)
+        print(f"        the run is short, so {values} (set them with --log-every, --sample-every)")
+    if trainer.device == "cpu" and not kernels_compiled():
+        print("        the first step compiles the kernels: a few seconds, the first time only")
+
+
+def _fit(trainer: Trainer, directory: RunDirectory, goal: int, *, quiet: bool) -> int:
+    """Train up to step `goal` and say what came of it; the exit code."""
+    steps = None if goal == trainer.horizon else goal - trainer.steps_done
+    with stopping(trainer) as stop:
+        with shown(goal, quiet=quiet) as callbacks:
+            directory.fit(trainer, steps, callbacks)
+        finished = trainer.steps_done >= goal
+    if not quiet:
+        _conclude(trainer, directory, finished=finished)
+    return 0 if finished else stop.exit_code
+
+
+def _conclude(trainer: Trainer, directory: RunDirectory, *, finished: bool) -> None:
+    """What the generator covers, where the pictures are, and what to type next."""
+    path = directory.path
+    if finished:  # whoever stops a run does not want to wait
+        for line in verdict(trainer):
+            print(line)
+    print(f"pictures  {directory.picture_of(trainer.steps_done)}  the last samples")
+    print(f"          {path / 'training.gif'}  how they came to be")
+    print(f"          {path / 'losses.png'}")
+    if not finished:
+        print(f"stopped at step {trainer.steps_done}; go on with: fastgan resume {path}", flush=True)
+        return
+    more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.horizon else ""
+    print(f"next      fastgan sample {path} --seed 42")
+    print(f"          fastgan resume {path}{more}")
+
+
+def verdict(trainer: Trainer) -> list[str]:
+    """Lines on what the generator covers of labelled images or of a mixture; none for other data."""
+    data = trainer.dataset
+    if data is None:
+        return []
+    if data.modes is not None and data.mode_std is not None:
+        scores = mode_scores(trainer.sample(POINTS), data.modes, data.mode_std)
+        good = f"{scores.share:.1%} of {POINTS:,} points within 3 standard deviations of one"
+        found = f"modes found: {scores.kept} of {len(data.modes)}"
+        return [f"{found}, {good}, reverse KL {scores.reverse_kl:.3f}"]
+    return _classes(trainer, data) if data.labels is not None and data.is_images else []
+
+
+def _classes(trainer: Trainer, data: Dataset) -> list[str]:
+    votes = class_votes(trainer.sample(VOTERS), data)
+    how = f"nearest-neighbour vote over {VOTERS} samples"
+    return [f"classes drawn: {classes_kept(votes)} of {len(votes)} ({how})"]

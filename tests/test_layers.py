@@ -1,0 +1,147 @@
+"""Imports point one way, `import fastgan` stays light, and kernels know nothing of fastgan."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastgan
+
+PACKAGE = Path(fastgan.__file__).parent
+ROOT = ""  # the package itself, fastgan/__init__.py
+
+LOW = {"errors", "backend"}
+ENGINE = LOW | {"tape", "ops"}
+LIBRARY = ENGINE | {"version", "random", "nn", "losses", "optim", "data", "train"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "version": set(),
+    "backend": {"errors"},
+    "tape": LOW,
+    "random": LOW,
+    "ops": LOW | {"tape"},
+    "nn": ENGINE | {"random"},
+    "losses": ENGINE | {"nn"},
+    "optim": ENGINE | {"nn"},
+    "data": {"errors", "random"},
+    "fused": {"backend", "ops", "optim", "random"},
+    "train": LIBRARY | {ROOT},
+    "cli": LIBRARY | {ROOT, "fused", "kernels"},
+    "__main__": {"cli"},
+    "kernels": set(),
+}
+KERNELS_NEED = {"numpy", "numba", "math"}
+HEAVY = ["cupy", "numba", "matplotlib", "PIL", "click", "rich", "pooch", "torch", "jax"]
+
+
+def part_of(module: str) -> str:
+    """The part that a module of ours belongs to: "fastgan.nn.flat" -> "nn"."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def imported(source: str, package: str) -> list[tuple[int, str]]:
+    """Line and full name of everything that a file in `package` imports, wherever in the file it does so."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+    return found
+
+
+def wrong_arrows(source: str, part: str, package: str) -> list[str]:
+    """What a file of `part` imports and must not."""
+    wrong = []
+    for line, name in imported(source, package):
+        top = name.partition(".")[0]
+        target = part_of(name) if part_of(name) in ALLOWED else ROOT
+        if top == "fastgan":
+            if target != part and target not in ALLOWED[part]:
+                wrong.append(f"line {line}: {part} imports {name}")
+        elif part == "kernels" and top not in KERNELS_NEED:
+            wrong.append(f"line {line}: kernels import {name}")
+    return wrong
+
+
+FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
+FILES += [
+    p.relative_to(PACKAGE)
+    for p in sorted((PACKAGE / "kernels").glob("*.py"))
+    if p.relative_to(PACKAGE) not in FILES
+]
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if str(f) != "__init__.py"], ids=str)
+def test_imports_point_downwards(file: Path) -> None:
+    part = file.parts[0].removesuffix(".py")
+    assert part in ALLOWED, f"{part} is new: give it a row in ALLOWED"
+    package = ".".join(["fastgan", *file.parts[:-1]])
+    assert wrong_arrows((PACKAGE / file).read_text(), part, package) == []
+
+
+def test_all_parts_were_looked_at() -> None:
+    parts = {f.parts[0].removesuffix(".py") for f in FILES}
+    assert parts - {"__init__"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("tape", "from fastgan import ops"),
+        ("tape", "from fastgan.nn.flat import Flat"),
+        ("ops", "import fastgan.random"),
+        ("nn", "from fastgan.optim import Adam"),
+        ("nn", "from fastgan import Tensor"),
+        ("losses", "def f():\n    from fastgan import train"),
+        ("optim", "from .train import Trainer"),
+        ("data", "if TYPE_CHECKING:\n    from fastgan.tape import Tensor"),
+        ("train", "from fastgan.fused import TABLE"),
+        ("train", "from fastgan import cli"),
+        ("train", "from fastgan.kernels.noise import philox"),
+        ("errors", "import fastgan"),
+        ("kernels", "from fastgan.backend import Array"),
+        ("kernels", "from numba import cuda\nimport scipy"),
+    ],
+)
+def test_a_wrong_import_is_found(part: str, source: str) -> None:
+    assert len(wrong_arrows(source, part, "fastgan")) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("ops", "from fastgan.tape import op\nfrom .backend import Array\nimport numpy"),
+        ("train", "import fastgan\nfrom fastgan import optim, random\nfrom .losses import objective"),
+        ("kernels", "import math\nfrom numba import cuda\nimport numpy as np"),
+        ("nn", "from fastgan.nn.init import initialise"),
+    ],
+)
+def test_a_right_import_is_let_through(part: str, source: str) -> None:
+    assert wrong_arrows(source, part, "fastgan") == []
+
+
+def test_one_file_names_kernels_and_what_they_replace() -> None:
+    """The command line's `doctor` may look at kernels as well, to say whether they compile."""
+    naming = []
+    for file in FILES:
+        if file.parts[0] not in ("kernels", "cli"):
+            constants = [
+                n.value
+                for n in ast.walk(ast.parse((PACKAGE / file).read_text()))
+                if isinstance(n, ast.Constant)
+            ]
+            naming += [str(file) for c in constants if isinstance(c, str) and c.startswith("fastgan.kernels")]
+    assert set(naming) == {"fused.py"}
+
+
+def test_importing_fastgan_imports_nothing_heavy() -> None:
+    code = f"import sys, fastgan; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -1,0 +1,171 @@
+"""What a wrong call says: one line that names the op and the shapes it got, and never a wrong answer instead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastgan import ops
+from fastgan.backend import use_kernels
+from fastgan.errors import FastganError, ShapeError, UsageError
+from fastgan.losses import gradient_penalty
+from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.tape import Tensor, grad, no_grad, tensor
+
+Shape = tuple[int, ...]
+NORM = {"eps": 1e-5}
+
+# op, the operands' shapes, settings, and the name that the message must have where it is not the op's own
+WRONG: list[tuple[Callable[..., Any], tuple[Shape, ...], dict[str, Any], str]] = [
+    (ops.add, ((3, 4), (3, 5)), {}, ""),
+    (ops.add, ((2,), (3,)), {}, ""),
+    (ops.subtract, ((3, 4), (4, 3)), {}, ""),
+    (ops.multiply, ((3, 4), (3,)), {}, ""),
+    (ops.divide, ((2, 3, 4), (2, 4)), {}, ""),
+    (ops.matmul, ((3, 4), (3, 4)), {}, ""),
+    (ops.matmul, ((4,), (4, 5)), {}, ""),
+    (ops.matmul, ((3, 4), (4,)), {}, ""),
+    (ops.matmul, ((2, 3, 4), (4, 5)), {}, ""),
+    (ops.matmul, ((), (4, 5)), {}, ""),
+    (ops.transpose, ((3, 4),), {"axes": (0, 1, 2)}, ""),
+    (ops.transpose, ((3, 4),), {"axes": (0, 0)}, ""),
+    (ops.transpose, ((3, 4),), {"axes": (0, 2)}, ""),
+    (ops.reshape, ((3, 4),), {"shape": (5, 2)}, ""),
+    (ops.reshape, ((3, 4),), {"shape": (-1, -1)}, ""),
+    (ops.total, ((3, 4),), {"axis": 2}, ""),
+    (ops.total, ((3, 4),), {"axis": (0, 0)}, ""),
+    (ops.broadcast_to, ((3, 4),), {"shape": (3, 5)}, ""),
+    (ops.broadcast_to, ((3, 4),), {"shape": (4,)}, ""),
+    (ops.sum_to, ((3, 4),), {"shape": (3,)}, ""),
+    (ops.sum_to, ((4,),), {"shape": (3,)}, ""),
+    (ops.sum_to, ((3,),), {"shape": (2, 3)}, ""),
+    (ops.index, ((3, 4),), {"key": 5}, ""),
+    (ops.index, ((3, 4),), {"key": (0, 0, 0)}, ""),
+    (ops.index, ((3, 4),), {"key": np.array([0, 3])}, ""),
+    (ops.unindex, ((2, 3),), {"key": slice(0, 2), "shape": (4, 4)}, ""),
+    (ops.unindex, ((2, 3),), {"key": np.array([0, 1, 2]), "shape": (4, 3)}, ""),
+    (ops.linear, ((3, 4), (5, 2), (2,)), {}, ""),
+    (ops.linear, ((3, 4), (4, 2), (3,)), {}, ""),
+    (ops.linear, ((4,), (4, 2), (2,)), {}, ""),
+    (ops.linear, ((3, 4), (4, 2), (1, 2)), {}, ""),
+    (ops.linear_leaky_relu, ((3, 4), (5, 2), (2,)), {}, ""),
+    (ops.linear_leaky_relu, ((3, 4), (4, 2), (1,)), {}, ""),
+    (ops.linear_leaky_relu, ((3, 4), (4, 2), (3,)), {}, ""),
+    (ops.linear_leaky_relu, ((3, 4), (4, 2), (1, 2)), {}, ""),
+    (ops.linear_leaky_relu, ((3, 4), (4, 2), ()), {}, ""),
+    (ops.linear_leaky_relu, ((4,), (4, 2), (2,)), {}, ""),
+    (ops.linear_leaky_relu, ((2, 3, 4), (4, 2), (2,)), {}, ""),
+    (ops.leaky_relu_grad, ((3, 4), (3, 5)), {"slope": 0.2}, ""),
+    (ops.leaky_relu_grad, ((2, 6), (3, 4)), {"slope": 0.2}, ""),
+    (ops.batch_norm, ((5, 3), (4,), (3,)), {}, ""),
+    (ops.batch_norm, ((5, 3), (3,), (1,)), {}, ""),
+    (ops.batch_norm_grad, ((5, 3), (4, 3), (3,)), NORM, ""),
+    (ops.batch_norm_grad, ((5, 3), (5, 3), (4,)), NORM, ""),
+    (ops.batch_norm_gamma_grad, ((5, 3), (5, 4)), NORM, ""),
+    (ops.maximum, ((3, 4),), {"axis": 2}, ""),
+    (ops.concat, ((3, 4), (3, 5)), {}, ""),
+    (ops.concat, ((3, 4), (3,)), {}, ""),
+    (ops.concat, ((3, 4), (3, 4)), {"axis": 2}, ""),
+    (ops.dropout, ((3, 4), (3, 5)), {}, "multiply"),
+    (ops.mse, ((5, 1), (4, 1)), {}, "subtract"),
+    (ops.bce_with_logits, ((5, 1), (4, 1)), {}, "multiply"),
+    (seo_sigmoid_layer, ((3, 4), (5, 2), (2,)), {}, "linear"),
+]
+
+
+def named(row: Any) -> str:
+    op, shapes, _, _ = row
+    return f"{getattr(op, 'name', None) or op.__name__} {shapes}".replace(" ", "")
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("row", WRONG, ids=named)
+def test_wrong_shapes_name_the_op_and_the_shapes_in_one_line(row: Any, kernels: bool) -> None:
+    op, shapes, settings, name = row
+    xs = [Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in shapes]
+    with use_kernels(kernels), pytest.raises(ShapeError) as caught:
+        op(*xs, **settings)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{name or getattr(op, 'name', '')}: ")
+    assert [str(shape) for shape in shapes if str(shape) not in message] == []
+
+
+def test_there_are_enough_wrong_shapes() -> None:
+    assert len(WRONG) >= 30
+
+
+def test_the_mean_of_nothing_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"mean: .*\(0, 3\)"):
+        Tensor(np.ones((0, 3))).mean()
+
+
+def leaf(*shape: int) -> Tensor:
+    return Tensor(np.random.default_rng(0).normal(size=shape), requires_grad=True)
+
+
+def scattered(key: Any) -> Any:
+    wanted = np.zeros((3, 2))
+    np.add.at(wanted, key, 1)
+    return wanted
+
+
+@pytest.mark.parametrize(
+    "key",
+    [[0, 0, 1], np.array([[0, 0], [1, 1]]), (np.array([0, 0]), np.array([1, 1]))],
+    ids=["list", "2-d", "pair"],
+)
+def test_an_index_that_reads_an_element_twice_is_given_back_twice_or_refused(key: Any) -> None:
+    x = leaf(3, 2)
+    try:
+        (gx,) = grad(x[key].sum(), [x])
+    except UsageError:
+        return
+    np.testing.assert_allclose(gx.data, scattered(key))
+
+
+@pytest.mark.parametrize(
+    "key", [np.array([], int), np.array([2, 1, 2], np.uint8), np.array([True, False, True])]
+)
+def test_the_gradient_of_rows(key: Any) -> None:
+    x = leaf(3, 2)
+    np.testing.assert_allclose(grad(x[key].sum(), [x])[0].data, scattered(key))
+
+
+def test_nothing_is_joined_behind_the_tapes_back() -> None:
+    """Arrays joined by NumPy would come out without a gradient, and no error to tell."""
+    x = leaf(3)
+    with pytest.raises((UsageError, ShapeError, TypeError)):
+        ops.concat((x, x))  # NumPy's way of writing it
+    with pytest.raises((UsageError, ShapeError, TypeError)):
+        tensor([x, x])
+
+
+def test_one_tensor_where_a_list_is_wanted_is_taken_or_refused_by_name() -> None:
+    x = leaf(3)
+    try:
+        (gx,) = grad(x.sum(), x)  # type: ignore[arg-type]
+    except UsageError as error:
+        assert "grad" in str(error)  # noqa: PT017
+    else:
+        assert gx.data.tolist() == [1, 1, 1]
+
+
+def test_lists_of_unequal_length_are_refused() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(FastganError):
+        grad(x.sum(), [x], out=[])
+    with pytest.raises(FastganError):
+        grad([x.sum()], [x], [])
+
+
+def test_a_penalty_without_a_tape_is_not_taken_for_that_of_a_constant_critic() -> None:
+    x, epsilon = tensor([[1.0, 2.0]]), tensor([[0.5]])
+    w = tensor([[3.0], [4.0]], requires_grad=True)
+    try:
+        with no_grad():
+            value = gradient_penalty(lambda t: t @ w, x, x * 2, epsilon).item()
+    except UsageError:
+        return
+    assert value == pytest.approx(16)

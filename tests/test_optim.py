@@ -1,0 +1,272 @@
+"""Optimisers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastgan.backend import array_module, use_kernels
+from fastgan.errors import ShapeError, UsageError
+from fastgan.nn import Linear, Module, flatten
+from fastgan.optim import SGD, Adam, AdamW, Ema, Optimiser, RMSProp, clip_norm, schedule
+from fastgan.tape import Tensor, grad
+
+Values = NDArray[Any]
+Rule = Iterator[Values]
+STEPS = 50
+
+
+class Point(Module):
+    """Parameters and nothing else."""
+
+    def __init__(self, x: Values) -> None:
+        self.x = Tensor(x.astype(np.float32), requires_grad=True)
+
+
+def gradients(shape: tuple[int, ...]) -> Values:
+    """One for each step, of very different sizes from element to element."""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(STEPS, *shape)) * 10 ** rng.uniform(-3, 1, shape) + 0.01
+
+
+def adam(
+    x: Values,
+    gs: Values,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    decay: float = 0.0,
+    constant: bool = False,
+) -> Rule:
+    """Kingma and Ba 2015, algorithm 1; `decay`: Loshchilov and Hutter 2019, algorithm 2 with the rate in lambda."""
+    m, v = np.zeros_like(x), np.zeros_like(x)
+    for t, g in enumerate(gs, start=1):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        power = 1 if constant else t
+        m_hat, v_hat = m / (1 - betas[0] ** power), v / (1 - betas[1] ** power)
+        x = x - lr * decay * x - lr * m_hat / (np.sqrt(v_hat) + eps)
+        yield x
+
+
+def rmsprop(x: Values, gs: Values, *, lr: float, alpha: float = 0.99, eps: float = 1e-8) -> Rule:
+    """Tieleman and Hinton 2012, lecture 6.5."""
+    v = np.zeros_like(x)
+    for g in gs:
+        v = alpha * v + (1 - alpha) * g**2
+        x = x - lr * g / (np.sqrt(v) + eps)
+        yield x
+
+
+def sgd(x: Values, gs: Values, *, lr: float, momentum: float = 0.0) -> Rule:
+    """Polyak 1964, with the rate on the sum as in PyTorch."""
+    m = np.zeros_like(x)
+    for g in gs:
+        m = momentum * m + g
+        x = x - lr * m
+        yield x
+
+
+RULES: list[tuple[Callable[..., Optimiser], dict[str, Any], Callable[..., Rule], dict[str, Any]]] = [
+    (Adam, {"lr": 1e-2}, adam, {"lr": 1e-2}),
+    (
+        Adam,
+        {"lr": 1e-2, "betas": (0.5, 0.9), "eps": 1e-3},
+        adam,
+        {"lr": 1e-2, "betas": (0.5, 0.9), "eps": 1e-3},
+    ),
+    (Adam, {"lr": 1e-2, "betas": (0.0, 0.9)}, adam, {"lr": 1e-2, "betas": (0.0, 0.9)}),
+    (Adam, {"lr": 1e-2, "constant_correction": True}, adam, {"lr": 1e-2, "constant": True}),
+    (AdamW, {"lr": 1e-2, "weight_decay": 0.3}, adam, {"lr": 1e-2, "decay": 0.3}),
+    (RMSProp, {"lr": 1e-3}, rmsprop, {"lr": 1e-3}),
+    (RMSProp, {"lr": 1e-3, "alpha": 0.5, "eps": 1e-2}, rmsprop, {"lr": 1e-3, "alpha": 0.5, "eps": 1e-2}),
+    (SGD, {"lr": 1e-2}, sgd, {"lr": 1e-2}),
+    (SGD, {"lr": 1e-2, "momentum": 0.9}, sgd, {"lr": 1e-2, "momentum": 0.9}),
+]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r[0].__name__}-{','.join(r[1])}")
+def test_fifty_steps_follow_the_paper(rule: Any, kernels: bool) -> None:
+    make, options, reference, settings = rule
+    start = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    gs = gradients(start.shape).astype(np.float32)
+    point = Point(start)
+    optimiser = make(point, **options)
+    with use_kernels(kernels):
+        for step, wanted in enumerate(reference(start.astype(np.float64), gs.astype(np.float64), **settings)):
+            optimiser.gradients[0][...] = gs[step]
+            optimiser.step()
+            np.testing.assert_allclose(point.x.data, wanted, rtol=1e-5, atol=1e-5)
+    assert optimiser.steps == STEPS
+    assert np.abs(point.x.data - start).max() > 0.01
+
+
+@pytest.mark.parametrize("make", [Adam, AdamW, RMSProp, SGD])
+def test_an_optimiser_finds_the_lowest_point(make: Any) -> None:
+    target = np.array([1.0, -2.0, 3.0], np.float32)
+    point = Point(np.zeros(3))
+    optimiser = make(point, lr=0.05)
+    for step in range(400):
+        optimiser.lr = 0.05 * (1 - step / 400)
+        loss = ((point.x - Tensor(target)) ** 2).sum()
+        grad(loss, point.parameters(), out=optimiser.gradients)
+        optimiser.step()
+    np.testing.assert_allclose(point.x.data, target, atol=0.05)
+
+
+def test_a_step_takes_gradients_as_tensors_too() -> None:
+    point = Point(np.zeros(3))
+    optimiser = SGD(point, lr=1.0)
+    optimiser.step([Tensor(np.array([1.0, 2.0, 3.0], np.float32))])
+    assert point.x.data.tolist() == [-1, -2, -3]
+    optimiser.step(grad(point.x.sum(), [point.x], out=optimiser.gradients))
+    assert point.x.data.tolist() == [-2, -3, -4]
+    with pytest.raises(ShapeError, match="got 0 gradients, wanted 1"):
+        optimiser.step([])
+
+
+def test_constant_correction_ends_at_a_third_of_the_step() -> None:
+    """sqrt(1 - 0.999) / (1 - 0.9) = 0.316: what Seo's Adam makes of late steps."""
+    moved = []
+    for constant in (False, True):
+        point = Point(np.zeros(1))
+        optimiser = Adam(point, lr=1e-3, constant_correction=constant)
+        for _ in range(20_000):
+            optimiser.gradients[0][...] = 1
+            before = point.x.data.copy()
+            optimiser.step()
+        moved.append(float((before - point.x.data)[0]))
+    assert moved[0] == pytest.approx(1e-3, rel=1e-2)
+    assert moved[1] / moved[0] == pytest.approx(0.316, abs=0.005)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("make", [Adam, RMSProp, SGD])
+def test_clipping_keeps_every_weight_within_and_moves_no_other(make: Any, kernels: bool) -> None:
+    start = np.linspace(-0.03, 0.03, 13)
+    free, kept = Point(start), Point(start)
+    with use_kernels(kernels):
+        for point, clip in ((free, 0.0), (kept, 0.01)):
+            optimiser = make(point, lr=1e-3, clip=clip)
+            optimiser.gradients[0][...] = np.linspace(1, -1, 13)
+            optimiser.step()
+    np.testing.assert_allclose(kept.x.data, np.clip(free.x.data, -0.01, 0.01), atol=1e-9)
+    assert np.abs(free.x.data).max() > 0.01
+
+
+def test_clip_norm_scales_down_but_never_up() -> None:
+    g = np.array([3.0, 4.0], np.float32)
+    clip_norm(g, 10.0)
+    assert g.tolist() == [3, 4]
+    clip_norm(g, 1.0)
+    np.testing.assert_allclose(g, [0.6, 0.8], rtol=1e-5)
+    assert np.linalg.norm(g) <= 1
+    zeros = np.zeros(3, np.float32)
+    clip_norm(zeros, 1.0)
+    assert not zeros.any()
+    point = Point(np.zeros(2))
+    optimiser = SGD(point, lr=1.0, max_norm=1.0)
+    optimiser.gradients[0][...] = [30, 40]
+    optimiser.step()
+    np.testing.assert_allclose(point.x.data, [-0.6, -0.8], rtol=1e-5)
+
+
+def test_an_average_follows_and_swaps() -> None:
+    point = Point(np.array([1.0, 2.0]))
+    ema = Ema(point, decay=0.75)
+    assert ema.average[:2].tolist() == [1, 2]
+    for value, wanted in ((5.0, 2.0), (6.0, 3.0)):
+        point.x.data[0] = value
+        ema.update()
+        assert ema.average[0] == wanted
+    ema.swap()
+    assert (point.x.data.tolist(), ema.average[:2].tolist()) == ([3, 2], [6, 2])
+    ema.swap()
+    assert (point.x.data.tolist(), ema.average[:2].tolist()) == ([6, 2], [3, 2])
+    assert np.shares_memory(point.x.data, flatten(point).buffer)
+
+
+def test_schedules() -> None:
+    assert [schedule("constant", step, 10) for step in (0, 5, 99)] == [1, 1, 1]
+    assert [schedule("linear", step, 10) for step in (0, 5, 10, 99)] == [1, 0.5, 0, 0]
+    assert [schedule("linear:0.2", step, 10) for step in (0, 5, 10, 99)] == pytest.approx([1, 0.6, 0.2, 0.2])
+    assert [schedule("exponential:0.9", step, 10) for step in (0, 1, 20)] == pytest.approx([1, 0.9, 0.9**20])
+    assert [schedule("drop:0.01@1,41", step, 50) for step in (0, 1, 40, 41, 99)] == pytest.approx(
+        [1, 0.01, 0.01, 1e-4, 1e-4]
+    )
+    assert schedule("drop:0.5@3", 3, 10) == 0.5
+    assert schedule("linear", 0, 0) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "cosine",
+        "constant:1",
+        "linear:x",
+        "exponential",
+        "exponential:",
+        "drop:0.1",
+        "drop:0.1@",
+        "drop:x@1",
+        "Linear",
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="wanted constant, linear") as caught:
+        schedule(text, 3, 10)
+    assert f"got schedule {text!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Adam(Linear(2, 2), lr=-1), "got lr -1"),
+        (lambda: SGD(Linear(2, 2), lr=1, clip=-1), "clip -1"),
+        (lambda: RMSProp(Linear(2, 2), max_norm=-1), "max_norm -1"),
+        (lambda: Adam(Linear(2, 2), betas=(0.9, 1.0)), "wanted 0 <= beta < 1"),
+        (lambda: Ema(Linear(2, 2), decay=1.0), "got decay 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make()
+
+
+def test_the_minimax_orbit() -> None:
+    """min over x, max over y of xy by turns, y first, step 1: Goodfellow's example comes back to where it began."""
+    x, y = Point(np.array(1.0)), Point(np.array(1.0))
+    descent, ascent = SGD(x, lr=1.0), SGD(y, lr=1.0)
+    xs, ys = [1.0], [1.0]
+    for _ in range(6):
+        grad(-(x.x * y.x), [y.x], out=ascent.gradients)
+        ascent.step()
+        grad(x.x * y.x, [x.x], out=descent.gradients)
+        descent.step()
+        xs.append(x.x.item())
+        ys.append(y.x.item())
+    assert ys == [1, 2, 1, -1, -2, -1, 1]
+    assert xs == [1, -1, -2, -1, 1, 2, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("make", [Adam, RMSProp, SGD])
+def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
+    start = np.random.default_rng(0).normal(size=(5, 7))
+    gs = gradients(start.shape).astype(np.float32)
+    results = []
+    for device in ("cpu", "cuda"):
+        flat = flatten(Point(start), device)
+        optimiser = make(flat, lr=1e-2, clip=1.5)
+        with use_kernels(kernels):
+            for g in gs:
+                optimiser.gradients[0][...] = array_module(flat.buffer).asarray(g)
+                optimiser.step()
+        results.append(Tensor(flat.buffer).numpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
