@@ -1,0 +1,55 @@
+"""Training on "cuda" with a strict stand-in for CuPy: the same bits as array code on the CPU, and nothing mixed."""
+
+import fake_cupy
+import numpy as np
+import pytest
+from test_train import arrays, samples, tiny
+
+import fastgan as fg
+from fastgan.errors import DeviceError
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    fake_cupy.install(monkeypatch)
+    import cupy
+
+    return cupy
+
+
+@pytest.mark.parametrize("name", fg.recipes)
+def test_every_recipe_runs_on_device_arrays(name, cupy):
+    recipe = tiny(name)
+    there = fg.Trainer(recipe, samples(recipe), device="cuda", seed=2).fit(3)
+    with fg.use_kernels(False):
+        here = fg.Trainer(recipe, samples(recipe), device="cpu", seed=2).fit(3)
+    assert isinstance(there.generator.parameters()[0].data, cupy.ndarray)
+    assert isinstance(there.batches.rows, cupy.ndarray)
+    a, b = arrays(there), arrays(here)
+    assert all((a[k] == b[k]).all() for k in b)
+    assert (there.sample(4, seed=9) == here.sample(4, seed=9)).all()
+
+
+def test_auto_picks_the_device_and_a_checkpoint_moves(cupy, tmp_path):
+    recipe = tiny("keras-mlp")
+    trainer = fg.Trainer(recipe, samples(recipe), seed=2).fit(3)
+    assert trainer.device == "cuda"
+    trainer.save(tmp_path / "a.safetensors")
+    here = fg.load(tmp_path / "a.safetensors", device="cpu")
+    assert isinstance(here.generator.parameters()[0].data, np.ndarray)
+    assert np.allclose(here.sample(4, seed=1), trainer.sample(4, seed=1), atol=1e-6)
+
+
+def test_the_stand_in_catches_mixing(cupy):
+    x, y = fg.tensor(np.ones((2, 2), np.float32), device="cuda"), fg.tensor(np.ones((2, 2), np.float32))
+    assert (x.device, y.device) == ("cuda", "cpu")
+    for mix in (lambda: x + y, lambda: y * x, lambda: x @ y, lambda: fg.ops.concat(x, y)):
+        with pytest.raises(DeviceError, match="different devices"):
+            mix()
+
+
+def test_gradients_stay_on_the_device(cupy):
+    x = fg.tensor(np.arange(6, dtype=np.float32).reshape(2, 3), requires_grad=True, device="cuda")
+    (g,) = fg.grad((fg.ops.softplus(x[:, 1:]) ** 2).sum(), [x], create_graph=True)
+    (h,) = fg.grad((g * g).sum(), [x])
+    assert g.device == h.device == "cuda"
