@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.errors import DeviceError
+from fastgan.errors import DeviceError, UsageError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional and has no types of its own
 
@@ -96,15 +96,23 @@ def synchronize(device: str) -> None:
 def from_any(x: Any) -> Array:
     """An array of any library, without a copy where its device allows: NumPy, CuPy, or whatever speaks DLPack."""
     if isinstance(x, np.ndarray) or type(x).__module__.partition(".")[0] == "cupy":
-        return x
+        return _numbers(x)
     if hasattr(x, "__dlpack__"):
         return _from_dlpack(x)
-    array = np.asarray(x)
-    if array.dtype == object:
-        raise DeviceError(f"got a {type(x).__name__}, wanted numbers or an array (NumPy, CuPy, or DLPack)")
-    if isinstance(x, np.generic):
+    try:
+        array = _numbers(np.asarray(x))
+    except ValueError as error:  # lists of unequal length
+        raise UsageError(f"got a {type(x).__name__} that is no array: {error}") from error
+    if isinstance(x, np.generic) or array.dtype == bool:
         return array
-    return array.astype(np.float32) if array.dtype != bool else array  # Python numbers: float32, the default
+    return array.astype(np.float32)  # Python numbers: float32, the default
+
+
+def _numbers(x: Array) -> Array:
+    """The array itself; UsageError unless it holds real numbers."""
+    if x.dtype.kind not in "fiub":
+        raise UsageError(f"got an array of {x.dtype}, wanted real numbers (float, int or bool)")
+    return x
 
 
 def _from_dlpack(x: Any) -> Array:
@@ -149,7 +157,8 @@ class Fusable:
     """Array code, and for some array types a kernel that computes the same.
 
     A kernel is registered by its import path and resolved at the first call, so that importing fastgan does not
-    import Numba. Array operands come first; anything else is a keyword.
+    import Numba; it returns NotImplemented for operands that it does not take. Array operands come first; anything
+    else is a keyword.
     """
 
     def __init__(self, plain: Callable[..., Any]) -> None:
@@ -166,7 +175,9 @@ class Fusable:
         if self._paths and _kernels_wanted.get() and all(map(_fits, operands)):
             kernel = self.kernels.get(type(operands[0])) or self._resolve(type(operands[0]))
             if kernel is not None:
-                return kernel(*operands, **settings)
+                result = kernel(*operands, **settings)
+                if result is not NotImplemented:
+                    return result
         return self.plain(*operands, **settings)
 
     def _resolve(self, kind: type) -> Callable[..., Any] | None:

@@ -13,7 +13,7 @@ from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.layers import BatchNorm
 from fastgan.nn.module import Module
 from fastgan.ops import relu, softplus, sqrt
-from fastgan.tape import Tensor, grad
+from fastgan.tape import Tensor, grad, recording
 
 Score = Callable[[Tensor], Tensor]
 
@@ -127,7 +127,8 @@ def gradient_penalty(
         )
     e = epsilon.data.reshape(-1, *[1] * (real.ndim - 1))
     mixed = Tensor(fake.data + e * (real.data - fake.data), requires_grad=True)
-    scores = critic(mixed)
+    with recording(True):  # the slope needs a tape even where the penalty itself does not
+        scores = critic(mixed)
     ones = Tensor(array_module(scores.data).ones_like(scores.data))
     (slope,) = grad([scores], [mixed], [ones], create_graph=True, allow_unused=True)  # (n, ...)
     square = (slope * slope).sum(axis=tuple(range(1, slope.ndim)))  # (n,)

@@ -75,7 +75,8 @@ def fill_uniform(
     xp = array_module(out)
     words = xp.stack(_words(xp, out.size, seed, stream, step), axis=1).reshape(-1)[: out.size]
     unit = (words >> 8).astype(np.float32) * np.float32(2**-24)
-    out[...] = (unit * np.float32(high - low) + np.float32(low)).reshape(out.shape)
+    top = np.nextafter(np.float32(high), np.float32(low))  # rounding may reach `high`
+    out[...] = xp.minimum(unit * np.float32(high - low) + np.float32(low), top).reshape(out.shape)
 
 
 @Fusable

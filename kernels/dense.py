@@ -30,6 +30,8 @@ def _leaky_grad(g, y, slope, out):
 
 def linear_leaky_relu(x, w, b, *, slope=0.2):
     """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or b.shape != w.shape[1:]:
+        return NotImplemented
     y = np.matmul(x, w)
     _bias_leaky(y, b, np.float32(slope))
     return y
@@ -37,6 +39,8 @@ def linear_leaky_relu(x, w, b, *, slope=0.2):
 
 def leaky_relu_grad(g, y, *, slope):
     """g where y > 0, slope * g elsewhere; g and y of one shape."""
+    if g.shape != y.shape:
+        return NotImplemented
     out = np.empty_like(g)
     _leaky_grad(g.reshape(-1), y.reshape(-1), np.float32(slope), out.reshape(-1))
     return out

@@ -92,13 +92,13 @@ def _normal(out, k0, k1, stream, low, high):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _uniform(out, k0, k1, stream, low, high, scale, offset):
+def _uniform(out, k0, k1, stream, low, high, scale, offset, top):
     n = out.size
     for block in range((n + 3) // 4):
         words = _philox(uint32(block), low, high, stream, k0, k1)
         for j in range(min(4, n - 4 * block)):
             unit = float32(words[j] >> uint32(8)) * float32(2**-24)
-            out[4 * block + j] = unit * scale + offset
+            out[4 * block + j] = min(unit * scale + offset, top)
 
 
 def _words(seed: int, stream: int, step: int) -> tuple:
@@ -108,9 +108,18 @@ def _words(seed: int, stream: int, step: int) -> tuple:
 
 def fill_normal(out, *, seed, stream, step):
     """Fill a float32 array with N(0, 1) numbers."""
+    if not 0 <= seed < 2**64:
+        return NotImplemented
     _normal(out.reshape(-1), *_words(seed, stream, step))
+    return None
 
 
 def fill_uniform(out, *, seed, stream, step, low=0.0, high=1.0):
     """Fill a float32 array with numbers in [low, high)."""
-    _uniform(out.reshape(-1), *_words(seed, stream, step), np.float32(high - low), np.float32(low))
+    if not 0 <= seed < 2**64:
+        return NotImplemented
+    f = np.float32
+    _uniform(
+        out.reshape(-1), *_words(seed, stream, step), f(high - low), f(low), np.nextafter(f(high), f(low))
+    )
+    return None

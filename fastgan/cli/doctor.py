@@ -62,7 +62,7 @@ def probe(name: str) -> Finding:
     """What one probe finds in its own process; never raises."""
     limit = SLOW.get(name, LIMIT)
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    command = [sys.executable, "-P", "-m", "fastgan.cli.probes", name]
+    command = [sys.executable, "-P", "-c", "import fastgan.cli.probes as p, sys; p.main(sys.argv[1])", name]
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     try:
@@ -117,7 +117,7 @@ def anonymous(text: str) -> str:
         _user(),
         os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
     ):
-        if len(word) > 2:
+        if len(word) > 1:
             text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
     return text
 

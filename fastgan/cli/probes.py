@@ -1,4 +1,4 @@
-"""The probes of `fastgan doctor`; `python -m fastgan.cli.probes NAME` prints what one finds as a line of JSON.
+"""The probes of `fastgan doctor`; `main` prints what one of them finds as a line of JSON.
 
 A probe returns (status, detail, fix). It may raise, crash or hang: the doctor reports that too.
 """
@@ -275,7 +275,3 @@ def main(name: str) -> None:
     """Print what one probe finds."""
     status, detail, fix = PROBES[name].run()
     print(json.dumps({"status": status, "detail": detail, "fix": fix}))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,5 +1,7 @@
 """`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
 
+import tomllib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,14 @@ import click
 
 from fastgan.cli.options import RecipeCommand, recipe_options
 from fastgan.cli.progress import kernels_compiled, shown
-from fastgan.cli.settings import PACED, Settings, absolute, choose, read
+from fastgan.cli.settings import PACED, Settings, absolute, choose
 from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.train import Trainer, files, load
 from fastgan.train.quality import class_votes, classes_kept, mode_scores
 from fastgan.train.run import POINTS, RunDirectory
+from fastgan.train.source import Source
 
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 VOTERS = 1000  # samples of which the classes are counted
@@ -90,19 +93,26 @@ def resume(
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
     if run.is_file():
         raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
-    held = read(run / "config.toml") if (run / "config.toml").exists() else {}
-    trainer = load(run, device=device or held.get("device", "auto"))
+    trainer = load(run, device=device or _device_before(run))
     goal = steps or trainer.horizon
     if goal <= trainer.steps_done:
         more = f"give --steps above {trainer.steps_done} to go on"
         raise UsageError(f"{run} is at step {trainer.steps_done} of {goal}; {more}")
-    source = trainer.form.source
-    if source and (data or data_dir):
-        moved = {"spec": absolute(data or source.spec), "data_dir": data_dir and absolute(data_dir)}
-        trainer = load(run, replace(source, **moved), device=trainer.device)  # type: ignore[arg-type]
+    if data or data_dir:  # looked for at the first step, and compared with what the run began with
+        old = trainer.form.source or Source(trainer.recipe.data)
+        place = absolute(data_dir) if data_dir else old.data_dir
+        moved = replace(old, spec=absolute(data) if data else old.spec, data_dir=place)
+        trainer.form = replace(trainer.form, source=moved)
     if not quiet:
         _introduce(trainer, run)
     return _fit(trainer, RunDirectory(run, go_on=True), goal, quiet=quiet)
+
+
+def _device_before(run: Path) -> str:
+    """Where a run was trained, as only there it goes on to the same bits; auto where nothing says so."""
+    with suppress(OSError, ValueError):  # missing; not text, or not TOML
+        return str(tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get("device", "auto"))
+    return "auto"
 
 
 def _out(given: Path | None, name: str) -> Path:

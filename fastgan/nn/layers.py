@@ -212,7 +212,7 @@ def _plan(layers: tuple[Module, ...]) -> list[Callable[[Tensor], Tensor]]:
     rest = list(layers)
     while rest:
         layer = rest.pop(0)
-        if isinstance(layer, Linear) and rest and isinstance(rest[0], LeakyReLU):
+        if type(layer) is Linear and rest and type(rest[0]) in (LeakyReLU, ReLU):  # subclasses may differ
             slope = rest.pop(0).slope  # type: ignore[attr-defined]
             calls.append(lambda x, layer=layer, slope=slope: layer.leaky(x, slope))  # type: ignore[misc]
         else:

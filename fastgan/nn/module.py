@@ -85,6 +85,7 @@ class Module:
         for name, array in arrays.items():
             if own[name].shape != array.shape:
                 raise ShapeError(f"{name}: got shape {array.shape}, wanted {own[name].shape}")
+        for name, array in arrays.items():
             own[name][...] = to_device(array, device_of(own[name]))
 
     def values(self) -> dict[str, Array]:

@@ -1,11 +1,12 @@
 """The arithmetic that Tensor's operators and the engine itself rest on. Every other op is in fastgan.ops."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from fastgan.backend import Array, array_module, take_home
-from fastgan.errors import ShapeError
+from fastgan.errors import ShapeError, UsageError
 from fastgan.tape.engine import Thunk, op
 from fastgan.tape.tensor import Operand, Tensor
 
@@ -87,7 +88,7 @@ def transpose(x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
 
 @transpose.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, axes: tuple[int, ...] | None = None) -> tuple[Thunk, ...]:
-    back = None if axes is None else tuple(int(a) for a in np.argsort(axes))
+    back = None if axes is None else tuple(int(a) for a in np.argsort([a % x.ndim for a in axes]))
     return (lambda: transpose(g, axes=back),)
 
 
@@ -137,6 +138,10 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thu
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The opposite of broadcasting: sum the axes that `shape` lacks or has as 1."""
     extra = x.ndim - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[extra:], strict=True)):
+        raise ShapeError(
+            f"sum_to: got shapes {x.shape} and {shape}, wanted a second that broadcasts to the first"
+        )
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
     )
@@ -151,10 +156,30 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thu
     return (lambda: broadcast_to(g, shape=x.shape),)
 
 
+def plain_key(key: Any, rows: int = -1) -> Any:
+    """A key that `index` takes; lists of row numbers and masks over `rows` become arrays, UsageError for any other."""
+    if isinstance(key, list):
+        key = np.asarray(key, dtype=np.int64 if not key else None)
+    if hasattr(key, "shape") and key.shape != ():
+        if len(key.shape) == 1 and key.dtype.kind in "iu":
+            return key
+        if key.shape == (rows,) and key.dtype.kind == "b":
+            return key.nonzero()[0]
+        raise UsageError(
+            f"index: got an array of {key.dtype} of shape {key.shape}, wanted one axis of row numbers"
+        )
+    for part in key if isinstance(key, tuple) else (key,):
+        if not (part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)):
+            raise UsageError(
+                f"index: got {part!r} in a key, wanted integers, slices, None, or one array of rows"
+            )
+    return key
+
+
 @op
 def index(x: Array, *, key: Any) -> Array:
     """x[key] for integers, slices, None and Ellipsis (a view), or one array of row numbers (a copy)."""
-    return x[key]
+    return x[plain_key(key)]
 
 
 @index.vjp
@@ -169,10 +194,11 @@ def unindex(g: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
     Rows are added by a product with a 0/1 matrix: no atomics, so the same bits every time, on every device.
     """
     xp = array_module(g)
-    if hasattr(key, "shape") and len(key.shape) == 1 and key.dtype.kind in "iu":
+    key = plain_key(key)
+    if hasattr(key, "shape"):
         rows = xp.where(key < 0, key + shape[0], key)
         chosen = (xp.arange(shape[0])[:, None] == rows).astype(g.dtype)  # (rows of x, rows of g)
-        return (chosen @ g.reshape(len(rows), -1)).reshape(shape)
+        return (chosen @ g.reshape(len(rows), math.prod(shape[1:]))).reshape(shape)
     out = xp.zeros(shape, g.dtype)
     out[key] = g
     return out

@@ -22,6 +22,8 @@ from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
+import numpy as np
+
 from fastgan import backend
 from fastgan.backend import Array, Fusable, array_module
 from fastgan.errors import DeviceError, ShapeError, UsageError
@@ -79,9 +81,12 @@ class Op:
             else:  # another array: a constant
                 return self(*(_operand(x) for x in operands), **settings)
         try:
-            y = Tensor(self.forward(*arrays, **settings))
+            data = self.forward(*arrays, **settings)
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(arrays, error) from error
+        y = Tensor(
+            np.asarray(data) if isinstance(data, np.generic) else data
+        )  # NumPy makes scalars of 0-d results
         if parents and _recording.get():
             y.node = Node(self, operands, parents, settings, y.data)
         return y
@@ -121,7 +126,7 @@ def no_grad() -> Any:
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
-    inputs: Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
     grad_outputs: Sequence[Tensor] | None = None,
     *,
     create_graph: bool = False,
@@ -136,13 +141,21 @@ def grad(
     of one flat buffer an optimiser finds all gradients in one piece, and the GEMMs have written them there themselves.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if out is not None and create_graph:
         raise UsageError(
             "grad: got both out and create_graph, wanted one: a recorded gradient cannot be overwritten"
         )
+    for name, given, wanted_count in (
+        ("out", out, len(inputs)),
+        ("grad_outputs", grad_outputs, len(outputs)),
+    ):
+        if given is not None and len(given) != wanted_count:
+            raise UsageError(f"grad: got {len(given)} arrays as {name}, wanted {wanted_count}")
     grads = _seeds(outputs, grad_outputs)
     targets = {_key(x) for x in inputs}
-    homes = {} if out is None else {_key(x): h for x, h in zip(inputs, out, strict=True)}
+    places = [None] * len(inputs) if out is None else list(out)
+    homes = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
     path = _path(outputs, targets)
     wanted = targets.union(path)
     with recording(create_graph):
@@ -153,7 +166,9 @@ def grad(
             for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
                 if thunk is not None and isinstance(x, Tensor) and _key(x) in wanted:
                     _accumulate(grads, x, thunk, homes.get(_key(x)))
-    return tuple(_result(x, grads.get(_key(x)), homes.get(_key(x)), allow_unused) for x in inputs)
+    return tuple(
+        _result(x, grads.get(_key(x)), place, allow_unused) for x, place in zip(inputs, places, strict=True)
+    )
 
 
 def _key(x: Tensor) -> Any:
@@ -216,6 +231,9 @@ def _accumulate(
         part = _unbroadcast(thunk(), x.shape)
         grads[key] = grads[key] + part if key in grads else part
     elif key in grads:
+        if grads[key].data is not place:  # an output that was itself asked for: its seed comes first
+            place[...] = grads[key].data
+            grads[key] = Tensor(place)
         place += _unbroadcast(thunk(), x.shape).data
     else:
         with backend.home(place):
@@ -239,7 +257,7 @@ def _result(x: Tensor, g: Tensor | None, place: Array | None, allow_unused: bool
         return g if g is not None else Tensor(array_module(x.data).zeros_like(x.data))
     if g is None:
         place[...] = 0
-    elif g.data is not place:  # an output that was itself asked for
+    elif g.data is not place:  # an output that was itself asked for, or an input asked for twice
         place[...] = g.data
     return Tensor(place)
 

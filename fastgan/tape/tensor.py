@@ -1,5 +1,6 @@
 """Tensor: an array and, if it was computed from something that wants gradients, the node that made it."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,8 +134,14 @@ class Tensor:
     def __matmul__(self, other: Operand) -> "Tensor":
         return arithmetic.matmul(self, other)
 
+    def __rmatmul__(self, other: Operand) -> "Tensor":
+        return arithmetic.matmul(other, self)
+
     def __getitem__(self, key: Any) -> "Tensor":
-        return arithmetic.index(self, key=key)
+        return arithmetic.index(self, key=arithmetic.plain_key(key, len(self) if self.ndim else -1))
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -153,6 +160,10 @@ def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) ->
     """
     if isinstance(x, Tensor):
         return tensor(x.data, requires_grad, device=device)
+    if isinstance(x, list | tuple) and any(isinstance(v, Tensor) for v in x):
+        raise UsageError(
+            "got a list of Tensors, wanted numbers or an array: join Tensors with ops.concat(a, b)"
+        )
     array = backend.from_any(x)
     if device is not None:
         array = backend.to_device(array, backend.resolve_device(device))
