@@ -65,6 +65,13 @@ def test_an_output_can_be_asked_for_itself() -> None:
     assert grad(z, [z])[0].item() == 1
     assert grad([y], [y], weights[:1], out=out)[0].data.tolist() == [1, 2, 3]
     assert out[0].tolist() == [1, 2, 3]
+
+
+def test_an_output_that_others_depend_on_can_be_asked_for_itself() -> None:
+    x = leaf(3)
+    y = x * 2
+    z = (y * y).sum()
+    weights, out = [tensor([1.0, 2.0, 3.0]), Tensor(np.ones(()))], places([y])
     (wanted,) = grad([y, z], [y], weights)
     np.testing.assert_allclose(wanted.data, weights[0].data + 2 * y.data)
     grad([y, z], [y], weights, out=out)

@@ -118,6 +118,18 @@ def test_an_optimiser_finds_the_lowest_point(make: Any) -> None:
     np.testing.assert_allclose(point.x.data, target, atol=0.05)
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+def test_moments_are_exact_to_float32(kernels: bool) -> None:
+    """1 - beta is rounded once: 1 - float32(0.999) would be wrong in the fifth digit."""
+    optimisers = Adam(Point(np.zeros(3))), RMSProp(Point(np.zeros(3)), alpha=0.999)
+    with use_kernels(kernels):
+        for optimiser in optimisers:
+            optimiser.gradients[0][...] = 1
+            optimiser.step()
+            np.testing.assert_allclose(optimiser.state["v"][:3], 1e-3, rtol=2e-7)
+    np.testing.assert_allclose(optimisers[0].state["m"][:3], 0.1, rtol=2e-7)
+
+
 def test_a_step_takes_gradients_as_tensors_too() -> None:
     point = Point(np.zeros(3))
     optimiser = SGD(point, lr=1.0)

@@ -137,6 +137,13 @@ def test_a_permutation_is_one(n: int) -> None:
         assert all((x == y).sum() < 10 for y in [np.arange(n), *other])
 
 
+def test_a_permutation_sorts_by_whole_words() -> None:
+    words = bits(1797, seed=3, stream=Stream.EPOCH, step=4)
+    assert np.array_equal(
+        permutation(1797, seed=3, stream=Stream.EPOCH, step=4), np.argsort(words, kind="stable")
+    )
+
+
 def test_permutations_are_equally_likely() -> None:
     orders = [tuple(permutation(3, seed=0, stream=Stream.EPOCH, step=step)) for step in range(1200)]
     counts = np.array([orders.count(order) for order in set(orders)])

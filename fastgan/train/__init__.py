@@ -2,7 +2,7 @@
 
 from fastgan.train.recipe import OptimiserSettings, Recipe
 from fastgan.train.recipes import DEFAULT, RECIPES
-from fastgan.train.state import load
+from fastgan.train.restore import load
 from fastgan.train.trainer import Callback, Trainer
 
 __all__ = ["DEFAULT", "RECIPES", "Callback", "OptimiserSettings", "Recipe", "Trainer", "load"]

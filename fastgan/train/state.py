@@ -1,24 +1,23 @@
-"""What a checkpoint holds of a Trainer, and how a Trainer is made from one.
+"""What a checkpoint holds of a Trainer.
 
 Arrays: every parameter and running statistic by name ("generator.0.weight"), the optimisers' flat state, the average
 of the generator. Description: recipe, seed, steps done, the data's shape, range and fingerprint. Random numbers are
-functions of seed and step, so nothing else is needed for a run to go on with the same bits.
+functions of seed and step, so nothing else is needed for a run to go on with the same bits. restore.py is the way back.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastgan.backend import to_device, to_host
-from fastgan.errors import CheckpointError, DivergedError
-from fastgan.losses import Objective
-from fastgan.nn import Module
+from fastgan.backend import to_host
+from fastgan.errors import DivergedError
 from fastgan.train import checkpoint
-from fastgan.train.recipe import Recipe, from_dict
-from fastgan.train.recipes import RECIPES
-from fastgan.train.source import Form, find
-from fastgan.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from fastgan.train.trainer import Trainer
 
 NETWORKS = ("generator", "critic")
 
@@ -56,73 +55,3 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "own_networks": trainer.own_networks,
         "data": trainer.form.to_dict(),
     }
-
-
-def load(
-    path: str | Path,
-    data: Any = None,
-    *,
-    device: str = "auto",
-    generator: Module | None = None,
-    critic: Module | None = None,
-    objective: Objective | None = None,
-) -> Trainer:
-    """A Trainer from a checkpoint file, or from the newest sound one of a run directory.
-
-    It can sample at once. To train on it needs the run's data, which are looked for when the first step is made, or
-    `data` where they were an array. A run with networks of your own needs those again, untrained. CheckpointError
-    for anything else.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = checkpoint.newest(path)
-    values, meta = checkpoint.load(path)
-    try:
-        if meta["own_networks"] and generator is None and critic is None and objective is None:
-            raise CheckpointError(
-                f"{path}: the run had networks or an objective of its own; pass them to load() again"
-            )
-        recipe = recipe_of(meta)
-        form = Form.from_dict(meta["data"])
-        dataset = None if data is None else find(data, recipe)[0]
-        if dataset is not None:
-            form.check(dataset)
-        trainer = Trainer(
-            recipe,
-            dataset or form,
-            device=device,
-            seed=meta["seed"],
-            generator=generator,
-            critic=critic,
-            objective=objective,
-        )
-        _fill(trainer, values, meta)
-    except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error
-    return trainer
-
-
-def recipe_of(meta: dict[str, Any]) -> Recipe:
-    """The recipe that a description holds."""
-    values = dict(meta["recipe"])
-    base = RECIPES.get(values["name"], next(iter(RECIPES.values())))
-    blank = base.replace(penalty=None, clip=None, generator_lr=None)  # None is written as nothing
-    return from_dict(values, blank)
-
-
-def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Put the arrays and counters of a checkpoint into a fresh Trainer."""
-    for network, steps in zip(NETWORKS, meta["optimiser_steps"], strict=True):
-        getattr(trainer, network).load(_part(values, network))
-        optimiser = getattr(trainer, f"{network}_optimiser")
-        optimiser.steps = steps
-        for name, array in _part(values, f"{network}_optimiser").items():
-            optimiser.state[name][...] = to_device(array, trainer.device)
-    if trainer.ema:
-        trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
-    trainer.steps_done, trainer.horizon = meta["steps_done"], meta["horizon"]
-
-
-def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix + "."): x for name, x in values.items() if name.startswith(prefix + ".")}

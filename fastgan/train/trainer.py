@@ -17,6 +17,7 @@ from fastgan.losses import Objective
 from fastgan.nn import Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
+from fastgan.train import state
 from fastgan.train.batches import Batches
 from fastgan.train.recipe import Recipe
 from fastgan.train.recipes import recipe_named
@@ -181,9 +182,7 @@ class Trainer(Step):
 
     def save(self, path: str | Path) -> None:
         """Write networks, optimisers and step to one safetensors file, whole or not at all."""
-        from fastgan.train.state import save
-
-        save(self, Path(path))
+        state.save(self, Path(path))
 
 
 def _score_metrics(objective: Objective, last: dict[str, Any]) -> Metrics:
