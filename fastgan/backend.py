@@ -8,6 +8,7 @@ caller ever branches on dtype, layout or device.
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -184,7 +185,11 @@ class Fusable:
         path = self._paths.get(kind.__module__.partition(".")[0])
         if path is None:
             return None
-        kernel: Callable[..., Any] = getattr(importlib.import_module(path[0]), path[1])
+        try:
+            kernel: Callable[..., Any] = getattr(importlib.import_module(path[0]), path[1])
+        except ImportError as error:
+            warnings.warn(f"no kernels: {error}; array code runs instead, slower", RuntimeWarning, stacklevel=3)
+            kernel = self.plain
         self.kernels[kind] = kernel
         return kernel
 

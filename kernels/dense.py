@@ -4,7 +4,9 @@ Shapes: `n` batch, `i` features in, `o` features out.
 """
 
 import numpy as np
-from numba import float32, njit
+from numba import float32
+
+from fastgan.kernels.compiling import compiled, inlined
 
 
 def leaky(z, slope):
@@ -12,17 +14,17 @@ def leaky(z, slope):
     return z if z > float32(0) else slope * z
 
 
-_leaky = njit(inline="always")(leaky)
+_leaky = inlined(leaky)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _bias_leaky(y, b, slope):
     for r in range(y.shape[0]):
         for c in range(y.shape[1]):
             y[r, c] = _leaky(y[r, c] + b[c], slope)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _leaky_grad(g, y, slope, out):
     for k in range(g.size):
         out[k] = g[k] if y[k] > float32(0) else slope * g[k]

@@ -5,7 +5,9 @@ rounds alike.
 """
 
 import numpy as np
-from numba import float32, njit, uint32, uint64
+from numba import float32, uint32, uint64
+
+from fastgan.kernels.compiling import compiled, inlined
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85
@@ -70,11 +72,11 @@ def box_muller(a, b):
     return radius * cosine, radius * sine
 
 
-_philox = njit(inline="always")(philox)
-_box_muller = njit(inline="always")(box_muller)
+_philox = inlined(philox)
+_box_muller = inlined(box_muller)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _normal(out, k0, k1, stream, low, high):
     n = out.size
     for block in range((n + 3) // 4):
@@ -91,7 +93,7 @@ def _normal(out, k0, k1, stream, low, high):
             out[e + 3] = x3
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _uniform(out, k0, k1, stream, low, high, scale, offset, top):
     n = out.size
     for block in range((n + 3) // 4):

@@ -5,7 +5,8 @@ Adam moves 28 bytes per parameter, RMSProp 20, SGD with momentum 20; array code 
 """
 
 import numpy as np
-from numba import njit
+
+from fastgan.kernels.compiling import compiled, inlined
 
 
 def adam(p, g, m, v, rate, c1, c2, scale, eps):
@@ -29,19 +30,19 @@ def clipped(p, clip):
     return min(max(p, -clip), clip)
 
 
-_adam_element = njit(inline="always")(adam)
-_rmsprop_element = njit(inline="always")(rmsprop)
-_clipped = njit(inline="always")(clipped)
+_adam_element = inlined(adam)
+_rmsprop_element = inlined(rmsprop)
+_clipped = inlined(clipped)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _adam(p, g, m, v, rate, c1, c2, scale, eps, shrink, clip):
     for k in range(p.size):
         q, m[k], v[k] = _adam_element(p[k] * shrink, g[k], m[k], v[k], rate, c1, c2, scale, eps)
         p[k] = _clipped(q, clip)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _rmsprop(p, g, v, lr, c, eps, clip):
     for k in range(p.size):
         q, v[k] = _rmsprop_element(p[k], g[k], v[k], lr, c, eps)

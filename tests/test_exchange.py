@@ -94,9 +94,9 @@ def test_an_array_times_a_tensor_as_matrices() -> None:
 
 def test_rows_of_a_tensor_can_be_looped_over() -> None:
     t = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    rows: list[Tensor] = list(t)  # type: ignore[call-overload]
-    assert [row.data.tolist() for row in rows] == [[1, 2], [3, 4]]
-    assert grad((rows[0] * rows[1]).sum(), [t])[0].data.tolist() == [[3, 4], [1, 2]]
+    first, second = t
+    assert [row.data.tolist() for row in t] == [[1, 2], [3, 4]]
+    assert grad((first * second).sum(), [t])[0].data.tolist() == [[3, 4], [1, 2]]
 
 
 def test_a_tensor_as_an_array() -> None:

@@ -250,3 +250,25 @@ def test_unequal_shapes_give_the_array_codes_answer_or_an_error(shapes: tuple[tu
             ops.leaky_relu_grad(g, y, slope=0.5)
     else:
         assert np.array_equal(ops.leaky_relu_grad(g, y, slope=0.5).data, wanted)
+
+
+def test_without_a_cache_folder_kernels_still_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastgan.kernels import compiling
+
+    def refuse(**options: Any) -> Any:
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function: no locator available for file")
+        return real(**options)
+
+    real = compiling.njit
+    monkeypatch.setattr(compiling, "njit", refuse)
+    assert compiling.compiled(lambda x: x + 1)(1) == 2
+
+
+def test_without_numba_array_code_runs_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Fusable(lambda x: x * 2)
+    broken.register("numpy", "fastgan.kernels.no_such_module", "double")
+    x = np.ones(3, np.float32)
+    with pytest.warns(RuntimeWarning, match="array code runs instead"):
+        assert broken(x).tolist() == [2, 2, 2]
+    assert broken(x).tolist() == [2, 2, 2]
