@@ -6,6 +6,7 @@ runs where every operand is a float32, C-contiguous array of that library, and t
 caller ever branches on dtype, layout or device.
 """
 
+import ctypes
 import importlib
 import sys
 import warnings
@@ -49,12 +50,24 @@ def cuda_problem() -> str | None:
     except ImportError as error:
         reason = "CuPy is not installed" if error.name == "cupy" else f"CuPy does not import ({error})"
         return f'{reason}; pip install "fastgan[cu13]" (driver 580 or newer) or "fastgan[cu12]"'
+    if not _driver_found():
+        return "no NVIDIA driver on this machine; install one if it has an NVIDIA GPU"
     try:
         if cupy.cuda.runtime.getDeviceCount() > 0:
             return None
         return "CuPy finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES"
     except Exception as error:  # CuPy raises several unrelated classes for a missing or old driver
         return f"CuPy finds no usable GPU ({str(error).splitlines()[0]}); check the driver with nvidia-smi"
+
+
+def _driver_found() -> bool:
+    """Whether the driver's library loads; without it CuPy speaks of an insufficient version."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def resolve_device(name: str = "auto") -> str:
@@ -188,7 +201,9 @@ class Fusable:
         try:
             kernel: Callable[..., Any] = getattr(importlib.import_module(path[0]), path[1])
         except ImportError as error:
-            warnings.warn(f"no kernels: {error}; array code runs instead, slower", RuntimeWarning, stacklevel=3)
+            warnings.warn(
+                f"no kernels: {error}; array code runs instead, slower", RuntimeWarning, stacklevel=3
+            )
             kernel = self.plain
         self.kernels[kind] = kernel
         return kernel

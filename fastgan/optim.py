@@ -272,7 +272,7 @@ def schedule(text: str, step: int, steps: int) -> float:
         if kind == "drop":
             factor, _, at = rest.partition("@")
             return float(float(factor) ** sum(step >= int(x) for x in at.split(",")))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise UsageError(
         f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"

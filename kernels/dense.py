@@ -32,7 +32,13 @@ def _leaky_grad(g, y, slope, out):
 
 def linear_leaky_relu(x, w, b, *, slope=0.2):
     """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or b.shape != w.shape[1:]:
+    if (
+        x.ndim != 2
+        or w.ndim != 2
+        or x.shape[1] != w.shape[0]
+        or b.shape != w.shape[1:]
+        or not 0 <= slope <= 1
+    ):
         return NotImplemented
     y = np.matmul(x, w)
     _bias_leaky(y, b, np.float32(slope))

@@ -1,8 +1,8 @@
 """A stand-in for CuPy on machines without a GPU: NumPy underneath, but as strict about mixing as CuPy is.
 
-Its arrays are no NumPy arrays, and an operation that is handed both kinds raises TypeError, as CuPy's do. So a run on it
-shows every place where host and device arrays meet by mistake. What it cannot show: CuPy's own gaps (test_cupy_names.py
-checks names) and anything about speed.
+Its arrays are no NumPy arrays, and an operation that is handed both kinds raises TypeError, as CuPy's do. So a run
+on it shows every place where host and device arrays meet by mistake. What it cannot show: CuPy's own gaps
+(test_cupy_names.py checks names) and anything about speed.
 """
 
 import sys
@@ -64,7 +64,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
 
     def __getattr__(self, name):
         if name in METHODS:
-            return lambda *a, **k: wrap(getattr(self.host, name)(*unwrap(a), **{n: unwrap(v) for n, v in k.items()}))
+            return lambda *a, **k: wrap(
+                getattr(self.host, name)(*unwrap(a), **{n: unwrap(v) for n, v in k.items()})
+            )
         if name in ("shape", "dtype", "ndim", "size", "flags", "nbytes"):
             return getattr(self.host, name)
         raise AttributeError(name)
@@ -107,5 +109,6 @@ def module():
 
 
 def install(monkeypatch):
-    """Let `import cupy` find the stand-in for the length of a test."""
+    """Let `import cupy` find the stand-in, and a driver, for the length of a test."""
+    monkeypatch.setattr("fastgan.backend._driver_found", lambda: True)
     monkeypatch.setitem(sys.modules, "cupy", module())

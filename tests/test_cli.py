@@ -194,6 +194,12 @@ def test_a_recipe_of_your_own_is_repeated_from_its_config():
     assert (chosen.recipe.name, chosen.recipe.penalty, chosen.recipe.clip) == ("mine", 2.0, None)
 
 
+def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
+    plain = RECIPES["ring-wgan-gp"].replace(penalty=None, generator=MLP((4,)), critic=MLP((4,)))
+    values = config(Trainer(plain, device="cpu"))
+    assert settings(None, tomli_w.dumps(values)).recipe.penalty is None
+
+
 @pytest.mark.parametrize(
     ("toml", "part"),
     [
@@ -395,6 +401,11 @@ def test_an_existing_directory_or_file_is_not_written_to(capsys, run):
     )
 
 
+def test_an_existing_directory_is_refused_before_the_data_are_looked_for(capsys, monkeypatch, run):
+    monkeypatch.setattr(Trainer, "__init__", None)
+    refused(capsys, 4, "train", "--out", "run")
+
+
 def test_foreign_checkpoints_are_refused(capsys, run):
     for name, content in {
         "pickle.safetensors": pickle.dumps(Canary()),
@@ -548,7 +559,7 @@ def test_the_same_seed_gives_the_same_picture(capsys, run):
     assert "run/sample-seed42.png  25 samples of step 4" in ok(capsys, "sample", "run", "--seed", 42)
     first = (run / "sample-seed42.png").read_bytes()
     ok(capsys, "sample", "run/checkpoints/step-00000004.safetensors", "--seed", 42, "--out", "again.png")
-    ok(capsys, "sample", "run", "--seed", 43)
+    assert "run/sample-seed43.png" in ok(capsys, "sample", checkpoint.path_for(run, 4), "--seed", 43)
     assert Path("again.png").read_bytes() == first
     assert (run / "sample-seed43.png").read_bytes() != first
 
@@ -664,6 +675,17 @@ def test_a_stopped_run_shows_its_last_line(capsys, monkeypatch):
         "step   20/1000  critic 1.500  generator -0.250  D(x) 0.750  D(G(z)) 0.500  accuracy 62%  "
         "20 steps/s, 49 s left"
     )
+
+
+def test_the_pace_of_a_resumed_run_is_that_of_its_own_steps(capsys, monkeypatch):
+    clock, steps = Clock(), Steps()
+    monkeypatch.setattr(progress, "perf_counter", clock)
+    lines = progress.Lines(1000)
+    steps.steps_done = 500
+    lines.on_start(steps)
+    steps.steps_done, clock.now = 600, 101.0
+    lines.on_log(steps, METRICS)
+    assert capsys.readouterr().out.endswith("100 steps/s, 4 s left\n")
 
 
 def test_the_bar_shows_steps_metrics_and_time(monkeypatch):

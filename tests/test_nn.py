@@ -207,7 +207,7 @@ def test_train_and_eval_reach_every_layer() -> None:
     ("make", "message"),
     [
         (lambda: Linear(0, 3), "Linear: got 0 features in and 3 out"),
-        (lambda: LeakyReLU(1.5), "LeakyReLU: got slope 1.5"),
+        (lambda: LeakyReLU(1.5), "got slope 1.5"),
         (lambda: BatchNorm(3, momentum=2), "BatchNorm: got momentum 2"),
         (
             lambda: MLP((3,), activation=("relu", "relu")).build(2, 1, seed=0),

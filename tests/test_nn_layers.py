@@ -11,6 +11,7 @@ from fastgan import nn, ops
 from fastgan.backend import use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import MLP, BatchNorm, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
+from fastgan.optim import Adam
 from fastgan.tape import Op, Tensor, grad, tensor
 
 
@@ -173,3 +174,16 @@ def test_batch_norm_stands_where_the_recipe_says() -> None:
         "3.weight",
         "3.bias",
     ]
+
+
+def test_parts_of_an_optimised_network_get_no_optimiser_of_their_own() -> None:
+    """Their parameters would move to another buffer, and one of the two optimisers would train nothing."""
+    inner = Linear(2, 3)
+    outer = Sequential(inner, Linear(3, 1))
+    Adam(inner)
+    with pytest.raises(UsageError, match="shares parts"):
+        Adam(outer)
+    other = Linear(2, 3)
+    Adam(Sequential(other, Linear(3, 1)))
+    with pytest.raises(UsageError, match="shares parts"):
+        Adam(other)

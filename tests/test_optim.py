@@ -282,3 +282,8 @@ def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
                 optimiser.step()
         results.append(Tensor(flat.buffer).numpy())
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_schedule_that_overflows_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match="exponential:1e300"):
+        schedule("exponential:1e300", 10, 10)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan.errors import DataError, OutputError, ShapeError, UsageError
+from fastgan.errors import OutputError, ShapeError, UsageError
 from fastgan.train import pictures
 
 
@@ -236,28 +236,6 @@ def test_gif_refusals(tmp_path):
     with pytest.raises(ShapeError, match=r"one size, got \[\(4, 4\), \(4, 5\)\]"):
         pictures.save_gif(tmp_path / "a.gif", [Image.new("L", (4, 4)), Image.new("L", (4, 5))])
     assert not list(tmp_path.iterdir())
-
-
-def test_gif_from_folder(tmp_path):
-    folder = tmp_path / "samples"
-    for step, frame in zip((500, 1000, 999_500, 1_000_000), numbered(4), strict=True):
-        pictures.save_png(folder / f"{step:06d}.png", frame)
-    (folder / ".x.tmp").touch()
-    pictures.gif_from_folder(tmp_path / "training.gif", folder, ms=50)
-    _, frames = read(tmp_path / "training.gif")
-    assert [(int(shown[0, 0, 0]), time) for shown, time in frames] == [(0, 50), (1, 50), (2, 50), (3, 1500)]
-
-
-def test_gif_from_a_poor_folder(tmp_path):
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(DataError, match=r"no \.png in"):
-            pictures.gif_from_folder(tmp_path / "a.gif", folder)
-    whole = pictures.encode_png(pictures.image_grid(random_images(9)))
-    for damaged in (b"", b"text", whole[:50], whole[: len(whole) // 2]):
-        (tmp_path / "000001.png").write_bytes(damaged)
-        with pytest.raises(DataError, match=r"000001\.png' is damaged") as caught:
-            pictures.gif_from_folder(tmp_path / "a.gif", tmp_path)
-        assert "\n" not in str(caught.value)
 
 
 # --- curves

@@ -80,6 +80,7 @@ def test_kernels_and_array_code_agree_in_every_bit(size: int, place: Place) -> N
         lambda: normal((size,), **place),
         lambda: uniform((size,), **place),
         lambda: uniform((size,), -0.3, 0.7, **place),
+        lambda: uniform((size,), 2**20, 2**20 + 1, **place),  # one in 16 would round to the upper bound
     ]
     for draw in draws:
         fast = draw()

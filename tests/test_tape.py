@@ -183,9 +183,7 @@ def test_what_an_op_made_is_freed_without_the_collector(case: Case) -> None:
         second = grad(
             sum(((g * g).sum() for g in gradients[1:]), (gradients[0] ** 2).sum()), xs, allow_unused=True
         )
-        watched = [weakref.ref(t) for t in (y, *gradients, *second)]
-        if isinstance(y.data, np.ndarray):
-            watched.append(weakref.ref(y.data))
+        watched = [weakref.ref(t) for t in (y, y.data, *gradients, *second)]
         del y, gradients, second, xs
         assert [w() is None for w in watched] == [True] * len(watched)
     finally:

@@ -24,7 +24,7 @@ from fastgan.errors import FastganError
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 EXAMPLES = """\b
-fastgan train                                     bundled digits: pictures, losses and a GIF in two minutes
+fastgan train                                     bundled digits: pictures, losses and a GIF in a minute
 fastgan train keras-mlp --data mnist --seed 7     a published recipe
 fastgan train wgan-gp-mlp --data photos/ --image-size 32     your own pictures
 fastgan resume runs/digits                        go on after Ctrl-C

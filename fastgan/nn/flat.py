@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgan.backend import Array, device_of, module_of, to_device
+from fastgan.errors import UsageError
 from fastgan.nn.module import Module
 
 LINE = 32  # float32 elements in 128 bytes
@@ -44,9 +45,15 @@ def flatten(module: Module, device: str | None = None) -> Flat:
     flat: Any = vars(module).get("_flat")
     first = next(iter(module.parameters()), None)
     wanted = device or (device_of(first.data) if first is not None else "cpu")
+    if flat is None and any("_part_of" in vars(part) for part in module.modules()):
+        raise UsageError(
+            "got a network that shares parts with one that has an optimiser; make one for the whole"
+        )
     if flat is None or flat.device != wanted:
         flat = Flat(module, wanted)
         vars(module)["_flat"] = flat
+        for part in module.modules():
+            vars(part)["_part_of"] = True
     return flat  # type: ignore[no-any-return]
 
 

@@ -14,6 +14,7 @@ from fastgan.backend import Array, array_module, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.init import initialise
 from fastgan.nn.module import Module
+from fastgan.ops.elementwise import check_slope
 from fastgan.random import Draws, Stream
 from fastgan.tape import Tensor
 
@@ -71,8 +72,7 @@ class LeakyReLU(Module):
     """x where positive, slope * x elsewhere; 0 <= slope <= 1. PyTorch's default slope is 0.01."""
 
     def __init__(self, slope: float = 0.01) -> None:
-        if not 0 <= slope <= 1:
-            raise UsageError(f"LeakyReLU: got slope {slope}, wanted 0 to 1")
+        check_slope(slope)
         self.slope = slope
 
     def __call__(self, x: Tensor) -> Tensor:

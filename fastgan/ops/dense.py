@@ -5,7 +5,7 @@ Shapes: `n` batch, `i` features in, `o` features out; weights are (i, o).
 
 from fastgan.backend import Array, array_module
 from fastgan.errors import ShapeError
-from fastgan.ops.elementwise import leaky_relu_grad
+from fastgan.ops.elementwise import check_slope, leaky_relu_grad
 from fastgan.tape import Tensor, Thunk, op
 
 
@@ -32,9 +32,10 @@ def _(g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Thunk, ...
 def linear_leaky_relu(x: Array, w: Array, b: Array, *, slope: float = 0.2) -> Array:
     """leaky_relu(x @ w + b) in one op; (n, i), (i, o), (o,) -> (n, o). Slope 0 is ReLU; 0 <= slope <= 1."""
     _check_linear("linear_leaky_relu", x, w, b)
+    check_slope(slope)
     y = x @ w
     y += b
-    return array_module(y).maximum(y, y * slope)
+    return array_module(y).maximum(y, y * slope if slope else 0)
 
 
 @linear_leaky_relu.vjp

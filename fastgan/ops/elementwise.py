@@ -4,6 +4,7 @@ The backward of leaky_relu is an op of its own, so it can have a kernel too and 
 """
 
 from fastgan.backend import Array, array_module
+from fastgan.errors import UsageError
 from fastgan.tape import Tensor, Thunk, op
 
 
@@ -96,10 +97,17 @@ def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g * Tensor(array_module(x.data).sign(x.data)),)
 
 
+def check_slope(slope: float) -> None:
+    """UsageError unless 0 <= slope <= 1: beyond, the output's sign would not tell the input's."""
+    if not 0 <= slope <= 1:
+        raise UsageError(f"got slope {slope}, wanted 0 to 1")
+
+
 @op
 def leaky_relu(x: Array, *, slope: float = 0.2) -> Array:
     """x where positive, slope * x elsewhere; 0 <= slope <= 1."""
-    return array_module(x).maximum(x, x * slope)
+    check_slope(slope)
+    return array_module(x).maximum(x, x * slope if slope else 0)  # inf * 0 would be NaN
 
 
 @leaky_relu.vjp

@@ -76,8 +76,8 @@ class Op:
                 arrays.append(x.data)
                 if x.wanted or x.node is not None:
                     parents.append(x)
-            elif isinstance(x, float | int):
-                arrays.append(x)
+            elif isinstance(x, float | int):  # np.float64 is a float too, and would widen float32
+                arrays.append(float(x) if isinstance(x, np.generic) else x)
             else:  # another array: a constant
                 return self(*(_operand(x) for x in operands), **settings)
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.errors import DataError, ShapeError, UsageError
+from fastgan.errors import ShapeError, UsageError
 from fastgan.train.files import write_atomic
 
 if TYPE_CHECKING:
@@ -146,23 +146,6 @@ def save_gif(path: Path, frames: Sequence[Image], *, ms: int = 120, hold: int = 
     times = [ms] * len(others) + [hold]
     first.save(buffer, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
     write_atomic(path, buffer.getvalue())
-
-
-def gif_from_folder(path: Path, folder: Path, *, ms: int = 120, hold: int = 1500) -> None:
-    """The GIF of a run from its samples/*.png, in the order of their steps. DataError when there is none."""
-    from PIL import Image
-
-    found = sorted(folder.glob("*.png"), key=lambda png: (len(png.stem), png.stem))  # 1000500 after 999500
-    if not found:
-        raise DataError(f"no .png in '{folder}': wanted the samples/ folder of a run that has made some")
-    frames = []
-    for png in (found[i] for i in _even(len(found), _FRAMES)):
-        try:
-            with Image.open(png) as image:
-                frames.append(image.convert("L" if image.mode == "L" else "RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say: damaged
-            raise DataError(f"'{png}' is damaged, wanted a picture: delete it, then try again") from error
-    save_gif(path, frames, ms=ms, hold=hold)
 
 
 def loss_curves(path: Path, rows: Rows) -> None:

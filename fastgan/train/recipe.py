@@ -168,10 +168,12 @@ def _fit(old: Any, value: Any, where: str) -> Any:
     elif isinstance(old, int):
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-    elif isinstance(value, str):
+    elif isinstance(value, str) and (isinstance(old, str) or isinstance(old[0], str)):
         return value
-    elif isinstance(value, list | tuple) and all(isinstance(x, int | str) for x in value):
-        return tuple(value)
+    elif isinstance(value, list | tuple) and value:  # of text for text, of numbers for numbers
+        kind = str if isinstance(old, str) else type(old[0])
+        if all(isinstance(x, kind) and not isinstance(x, bool) for x in value):
+            return tuple(value)
     wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
     raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
 

@@ -1,5 +1,6 @@
 """How a Trainer is made from a checkpoint; state.py says what that holds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,20 @@ def load(
             )
         recipe = recipe_of(meta)
         form = Form.from_dict(meta["data"])
-        dataset = None if data is None else find(data, recipe)[0]
-        if dataset is not None:
-            form.check(dataset)
+        if data is not None:
+            data, found = find(data, recipe)
+            form.check(data)
+            form = replace(form, source=found.source)
         trainer = Trainer(
             recipe,
-            dataset or form,
+            data or form,
             device=device,
             seed=meta["seed"],
             generator=generator,
             critic=critic,
             objective=objective,
         )
+        trainer.form = form
         _fill(trainer, values, meta)
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error
@@ -77,6 +80,8 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
             optimiser.state[name][...] = to_device(array, trainer.device)
     if trainer.ema:
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
+    losses = values["losses"]
+    trainer.losses[: len(losses)] = to_device(losses, trainer.device)
     trainer.steps_done, trainer.horizon = meta["steps_done"], meta["horizon"]
 
 

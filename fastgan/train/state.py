@@ -38,6 +38,7 @@ def arrays(trainer: Trainer) -> dict[str, Any]:
             out[f"{network}_optimiser.{name}"] = to_host(array)
     if trainer.ema:
         out["generator_average"] = to_host(trainer.ema.average)
+    out["losses"] = to_host(trainer.losses_since_log())
     for name, array in out.items():
         if not np.isfinite(array).all():
             raise DivergedError(f"step {trainer.steps_done}: {name} is not finite, so nothing was saved")

@@ -37,6 +37,7 @@ class Step:
     ) -> None:
         self.recipe, self.objective, self.generator, self.critic = recipe, objective, generator, critic
         self.device, self.seed = device, seed
+        random.key_of(seed)  # an error now rather than at the first draw
         if objective.penalty:
             refuse_batch_norm(critic)
         for network in (generator, critic):
@@ -48,7 +49,7 @@ class Step:
         self.horizon = recipe.steps  # the step at which schedules end
         self._draws = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
         self._together = not any(isinstance(m, BatchNorm | Dropout) for m in critic.modules())
-        self._losses = module_of(device).zeros((recipe.log_every, 2), np.float32)
+        self.losses = module_of(device).zeros((recipe.log_every, 2), np.float32)
         self._last: dict[str, Array] = {}  # scores and penalty of the last critic update
         self._check_shapes(features)
 
@@ -64,9 +65,13 @@ class Step:
             generator_loss = self._generator_update(first + self.recipe.critic_steps)
         if self.ema:
             self.ema.update()
-        row = self._losses[self.steps_done % self.recipe.log_every]
+        row = self.losses[self.steps_done % self.recipe.log_every]
         row[0], row[1] = critic_loss.data, generator_loss.data
         self.steps_done += 1
+
+    def losses_since_log(self) -> Array:
+        """The losses, (k, 2), of the steps since the last one that was logged."""
+        return self.losses[: self.steps_done % self.recipe.log_every]
 
     def _begin(self, number: int) -> None:
         """Tell layers that draw random numbers which draw this is."""

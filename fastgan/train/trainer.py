@@ -96,7 +96,10 @@ class Trainer(Step):
         return Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
 
     def fit(self, steps: int | None = None, callbacks: Sequence[Callback] = ()) -> "Trainer":
-        """Train for `steps` more steps (default: up to the recipe's number); returns self."""
+        """Train for `steps` more steps (default: up to the recipe's number); returns self.
+
+        From a fresh start, a schedule ends after `steps`; later calls leave its end where it is, or move it on.
+        """
         goal = self.horizon if steps is None else self.steps_done + steps
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
@@ -132,7 +135,7 @@ class Trainer(Step):
         """
         count = (self.steps_done - 1) % self.recipe.log_every + 1
         with np.errstate(all="ignore"):
-            critic_loss, generator_loss = to_host(self._losses[:count]).mean(axis=0)
+            critic_loss, generator_loss = to_host(self.losses[:count]).mean(axis=0)
             out = {
                 "step": self.steps_done,
                 "critic_loss": float(critic_loss),
