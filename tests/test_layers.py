@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,9 @@ def test_importing_fastgan_imports_nothing_heavy() -> None:
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_wheel_lists_every_package() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    there = {"fastgan", *(f"fastgan.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py"))}
+    assert set(project["tool"]["setuptools"]["packages"]) == there
