@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -272,3 +273,12 @@ def test_without_numba_array_code_runs_and_says_so_once(monkeypatch: pytest.Monk
     with pytest.warns(RuntimeWarning, match="array code runs instead"):
         assert broken(x).tolist() == [2, 2, 2]
     assert broken(x).tolist() == [2, 2, 2]
+
+
+def test_compiled_kernels_are_kept_in_the_users_cache() -> None:
+    """Beside the sources they would outlive an uninstall, and hide a later editable install."""
+    from fastgan.kernels import cache_folder, dense
+
+    folder = Path(dense._leaky_grad.stats.cache_path)
+    assert folder.is_relative_to(cache_folder())
+    assert not folder.is_relative_to(Path(dense.__file__).parent)

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "kernels": set(),
 }
-KERNELS_NEED = {"numpy", "numba", "math"}
+KERNELS_NEED = {"numpy", "numba", "math", "os", "sys", "pathlib"}
 HEAVY = ["cupy", "numba", "matplotlib", "PIL", "click", "rich", "pooch", "torch", "jax"]
 
 

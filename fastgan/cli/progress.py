@@ -3,15 +3,13 @@
 Both are Callbacks that look at the metrics which the Trainer reads anyway, so that watching costs no wait.
 """
 
-import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from fastgan.kernels import cache_folder
 from fastgan.train import Callback, Trainer
 from fastgan.train.trainer import Metrics
 
@@ -165,9 +163,5 @@ def number(x: float) -> str:
 
 
 def kernels_compiled() -> bool:
-    """Whether Numba's disk cache holds kernels already; it lies beside them, or where Numba puts it otherwise."""
-    found = importlib.util.find_spec("fastgan.kernels")
-    beside = [Path(place) / "__pycache__" for place in (found and found.submodule_search_locations) or ()]
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    others = [Path(chosen)] if chosen else [Path.home() / ".cache" / "numba"]
-    return any(next(folder.rglob("*.nbi"), None) for folder in (*others, *beside))
+    """Whether the disk cache holds compiled kernels already."""
+    return any(True for _ in cache_folder().rglob("*.nbi"))
