@@ -123,7 +123,8 @@ class Maxout(Module):
     def __call__(self, x: Tensor) -> Tensor:
         """max over pieces of x @ w + b."""
         y = self.linear(x)
-        return ops.maximum(y.reshape(y.shape[0], -1, self.pieces), axis=2)
+        # units last: NumPy reduces a short last axis element by element, a tenth as fast
+        return ops.maximum(y.reshape(y.shape[0], self.pieces, -1), axis=1)
 
 
 class BatchNorm(Module):
