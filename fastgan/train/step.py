@@ -48,7 +48,8 @@ class Step:
         self.steps_done = 0
         self.horizon = recipe.steps  # the step at which schedules end
         self._draws = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
-        self._together = not any(isinstance(m, BatchNorm | Dropout) for m in critic.modules())
+        self._together = not mixes(critic)
+        self._mixed = mixes(generator)
         self.losses = module_of(device).zeros((recipe.log_every, 2), np.float32)
         self._last: dict[str, Array] = {}  # scores and penalty of the last critic update
         self._check_shapes(features)
@@ -60,8 +61,8 @@ class Step:
         if self.recipe.simultaneous:
             critic_loss, generator_loss = self._both(first)
         else:
-            for k in range(self.recipe.critic_steps):
-                critic_loss = self._critic_update(self.steps_done * self.recipe.critic_steps + k, first + k)
+            for k, fake in enumerate(self._fakes(first)):
+                critic_loss = self._critic_update(self.steps_done * self.recipe.critic_steps + k, first + k, fake)
             generator_loss = self._generator_update(first + self.recipe.critic_steps)
         if self.ema:
             self.ema.update()
@@ -96,21 +97,25 @@ class Step:
         """The real samples of a critic update, counted from 0; (n, f)."""
         raise NotImplementedError
 
-    def _fakes(self, number: int) -> Tensor:
-        """Fakes for a critic update, without a tape."""
-        with no_grad():
-            if not self.recipe.inference_fakes:
-                return self.generator(self.latent(self.recipe.batch, number))
-            self.generator.eval()
-            try:
-                return self.generator(self.latent(self.recipe.batch, number))
-            finally:
-                self.generator.train()
+    @no_grad()
+    def _fakes(self, first: int) -> list[Tensor]:
+        """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
+        count, batch = self.recipe.critic_steps, self.recipe.batch
+        if self._mixed and not self.recipe.inference_fakes:
+            return [self._fake(batch, first + k) for k in range(count)]
+        self.generator.train(not self.recipe.inference_fakes)
+        fakes = self._fake(count * batch, first)
+        self.generator.train()
+        return [fakes[k * batch : (k + 1) * batch] for k in range(count)]
 
-    def _critic_update(self, update: int, number: int) -> Tensor:
+    def _fake(self, n: int, number: int) -> Tensor:
+        self._begin(number)
+        return self.generator(self.latent(n, number))
+
+    def _critic_update(self, update: int, number: int, fake: Tensor) -> Tensor:
         """One critic update, or one for real and one for fake samples; the loss as the articles print it."""
         self._begin(number)
-        real, fake = Tensor(self.draw(update)), self._fakes(number)
+        real = Tensor(self.draw(update))
         if not self.recipe.split_updates:
             loss = self._critic_loss(real, fake, update)
             self._descend(self.critic_optimiser, loss)
@@ -145,17 +150,14 @@ class Step:
         return loss + penalty
 
     def _generator_update(self, number: int) -> Tensor:
-        self._begin(number)
-        fake = self.generator(self.latent(self.recipe.batch, number))
+        fake = self._fake(self.recipe.batch, number)
         loss = self.objective.generator(self.critic(fake))
         self._descend(self.generator_optimiser, loss)
         return loss
 
     def _both(self, number: int) -> tuple[Tensor, Tensor]:
         """Both networks updated from gradients taken at the same point, on the same fakes."""
-        self._begin(number)
-        real = Tensor(self.draw(self.steps_done))
-        fake = self.generator(self.latent(self.recipe.batch, number))
+        real, fake = Tensor(self.draw(self.steps_done)), self._fake(self.recipe.batch, number)
         generator_loss = self.objective.generator(self.critic(fake))
         critic_loss = self._critic_loss(real, fake.detach(), self.steps_done)
         for optimiser, loss in (
@@ -186,6 +188,11 @@ class Step:
                 )
         self.generator.train()
         self.critic.train()
+
+
+def mixes(network: Module) -> bool:
+    """Whether a sample's output depends on the batch that it is in, or on the call."""
+    return any(isinstance(m, BatchNorm | Dropout) for m in network.modules())
 
 
 def objective_of(recipe: Recipe) -> Objective:
