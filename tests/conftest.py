@@ -1,8 +1,12 @@
-"""Tests marked `gpu` are skipped, with the reason, where CUDA cannot be used."""
+"""Tests marked `gpu` are skipped, with the reason, where CUDA cannot be used; fixtures of the command line's tests."""
+
+from pathlib import Path
 
 import pytest
 
 from fastgan.backend import cuda_problem
+
+pytest.register_assert_rewrite("cli_helpers", "checkpoint_helpers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -11,3 +15,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reason:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(here: None, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A small finished run."""
+    from cli_helpers import TINY, ok
+
+    ok(capsys, "train", "--steps", 4, *TINY, "--checkpoint-every", 2, "--out", "run")
+    return Path("run")

@@ -62,7 +62,9 @@ class Step:
             critic_loss, generator_loss = self._both(first)
         else:
             for k, fake in enumerate(self._fakes(first)):
-                critic_loss = self._critic_update(self.steps_done * self.recipe.critic_steps + k, first + k, fake)
+                critic_loss = self._critic_update(
+                    self.steps_done * self.recipe.critic_steps + k, first + k, fake
+                )
             generator_loss = self._generator_update(first + self.recipe.critic_steps)
         if self.ema:
             self.ema.update()

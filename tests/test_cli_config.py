@@ -1,0 +1,167 @@
+"""Where the values of a run come from: options, a file, the recipe; and that a run's own file repeats it."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import tomli_w
+from cli_helpers import TINY, ok, refused, same
+
+from fastgan.cli import cli
+from fastgan.cli.options import HELP, leaves, value_at
+from fastgan.cli.settings import choose
+from fastgan.nn import MLP
+from fastgan.train import RECIPES, Recipe, Trainer, load
+from fastgan.train.run import config
+from fastgan.train.state import arrays
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def settings(name=None, toml=None, run=(), **flags):
+    file = None
+    if toml is not None:
+        file = Path("some.toml")
+        file.write_text(toml)
+    return choose(name, file, dict(run), flags)
+
+
+def test_options_come_before_the_file_and_that_before_the_recipe():
+    toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 20\n[optimiser]\nlr = 0.5\nbeta1 = 0.25\n[critic]\nhidden = [7]\n'
+    chosen = settings(None, toml, {"seed": 9}, optimiser__lr=0.75, generator__hidden=(3, 4))
+    recipe = chosen.recipe
+    assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 9, 20)
+    assert (recipe.optimiser.lr, recipe.optimiser.beta1, recipe.optimiser.eps) == (0.75, 0.25, 1e-7)
+    assert (recipe.generator.hidden, recipe.critic.hidden) == ((3, 4), (7,))
+    assert recipe.generator.batch_norm == RECIPES["keras-mlp"].generator.batch_norm
+
+
+def test_a_short_run_is_looked_at_more_often_unless_told_otherwise():
+    assert settings("digits").paced == ()
+    short = settings("digits", steps=50)
+    assert (short.recipe.log_every, short.recipe.sample_every, short.recipe.checkpoint_every) == (5, 5, 1000)
+    told = settings("digits", "log_every = 50\n", steps=50, sample_every=25)
+    assert (told.recipe.log_every, told.recipe.sample_every, told.paced) == (50, 25, ())
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_config_toml_repeats_a_run(name):
+    """What a run directory writes is read back as the same settings, for every recipe, plain and as published."""
+    for as_published in (False, True) if RECIPES[name].published else (False,):
+        recipe = RECIPES[name].as_published() if as_published else RECIPES[name]
+        recipe = recipe.replace(batch=16, generator_lr=0.125)
+        small = recipe.replace(
+            generator=MLP((4,)), critic=MLP((4,)), data="ring" if recipe.points else "digits"
+        )
+        trainer = Trainer(small, device="cpu", seed=4)
+        values = config(trainer, as_published=as_published)
+        chosen = settings(None, tomli_w.dumps(values))
+        assert chosen.recipe == small
+        assert (chosen.seed, chosen.device, chosen.source) == (4, "cpu", trainer.form.source)
+
+
+def test_config_toml_repeats_a_run_to_the_same_bits(capsys):
+    ok(capsys, "train", "--steps", 5, *TINY, "--seed", 3, "--lr", 0.01, "--out", "a")
+    ok(capsys, "train", "--config", "a/config.toml", "--out", "b")
+    assert same(arrays(load("a", device="cpu")), arrays(load("b", device="cpu")))
+    ok(capsys, "train", "--config", "a/config.toml", "--out", "c", "--lr", 0.02)
+    assert not same(arrays(load("a", device="cpu")), arrays(load("c", device="cpu")))
+
+
+def test_a_recipe_of_your_own_is_repeated_from_its_config():
+    own = RECIPES["digits"].replace(
+        name="mine", generator=MLP((4,)), critic=MLP((4,)), penalty=2.0, source="me"
+    )
+    chosen = settings(None, tomli_w.dumps(config(Trainer(own, device="cpu"))))
+    assert (chosen.recipe.name, chosen.recipe.penalty, chosen.recipe.clip) == ("mine", 2.0, None)
+
+
+def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
+    plain = RECIPES["ring-wgan-gp"].replace(penalty=None, generator=MLP((4,)), critic=MLP((4,)))
+    values = config(Trainer(plain, device="cpu"))
+    assert settings(None, tomli_w.dumps(values)).recipe.penalty is None
+
+
+@pytest.mark.parametrize(
+    ("toml", "part"),
+    [
+        ("stepz = 3", "did you mean steps?"),
+        ("lr = 3", "did you mean optimiser.lr?"),
+        ("critic-steps = 3", "did you mean critic_steps?"),
+        ("[critic]\nhiden = [3]", "got 'critic.hiden'; did you mean"),
+        ("[optimizer]\nlr = 1", "got 'optimizer'"),
+        ("steps = 'many'", "steps is 'many', wanted a whole number"),
+        ("steps = 2.5", "wanted a whole number"),
+        ("steps = true", "wanted a whole number"),
+        ("ema = 'x'", "wanted a number"),
+        ("points = 1", "wanted true or false"),
+        ("objective = [1]", "wanted text"),
+        ("[generator]\nhidden = 'abc'", "wanted a list of whole numbers"),
+        ("[generator]\nhidden = [1.5]", "wanted a list of whole numbers"),
+        ("[generator]\nactivation = [1]", "wanted text"),
+        ("generator = 3", "got 'generator'"),
+        ("seed = 'a'", "seed is 'a'"),
+        ("seed = -1", "got seed -1"),
+        ("recipe = 'digitz'", "did you mean digits?"),
+        ("name = 'x'", "got 'name'"),
+        ("own_networks = true", "networks of its own"),
+        ("steps = ", "is not TOML"),
+        ("\0", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused(capsys, toml, part):
+    Path("some.toml").write_text(toml)
+    err = refused(capsys, 2, "train", "--config", "some.toml", *TINY)
+    assert part in err
+
+
+def test_a_file_that_is_not_there_or_is_for_another_recipe(capsys):
+    assert "cannot read" in refused(capsys, 2, "train", "--config", "nope.toml")
+    Path("some.toml").write_text('recipe = "digits"')
+    assert "leave one of them out" in refused(capsys, 2, "train", "keras-mlp", "--config", "some.toml")
+
+
+def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
+    out = ok(capsys, "train", "seo-numpy", "--help")
+    for path, _ in leaves(Recipe):
+        assert "--" + "-".join(path).replace("_", "-") in out
+        assert path[-1] in HELP
+    flat = " ".join(out.split())
+    assert "[seo-numpy: 32]" in flat  # batch, of this recipe
+    assert "[seo-numpy: arctan,relu,arctan,relu,tanh,relu]" in flat
+    assert "--lr, --optimiser-lr" in flat
+    assert not set(HELP) - {path[-1] for path, _ in leaves(Recipe)}
+
+
+def test_every_option_reaches_its_value():
+    """Each option, given another value than the recipe's, changes exactly that value."""
+    from fastgan.cli.options import CHOICES, nested, parameter
+    from fastgan.train.recipe import from_dict
+
+    command = cli.commands["train"]
+    recipe = RECIPES["digits"]
+    for path, annotation in leaves(Recipe):
+        old = value_at(recipe, path)
+        flag = "--" + "-".join(path).replace("_", "-")
+        if annotation is bool:
+            words = [f"--no-{flag[2:]}" if old else flag]
+        elif path[-1] in CHOICES:
+            words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
+        elif path[-1] == "hidden":
+            words = [flag, "3,4"]
+        elif path[-1] == "activation":
+            words = [flag, "tanh,arctan"]
+        elif path[-1] == "schedule":
+            words = [flag, "exponential:0.5"]
+        else:
+            words = [flag, "0.375" if isinstance(old, float) or old is None else str(old + 1)]
+        with command.make_context("train", list(words)) as ctx:
+            flags = {
+                k: v for k, v in ctx.params.items() if "__" in k or k in {f.name for f in fields(Recipe)}
+            }
+            given = {k: v for k, v in flags.items() if v is not None}
+            assert list(given) == [parameter(path)]
+            changed = from_dict(nested(given), recipe)
+        assert value_at(changed, path) != old
+        others = [p for p, _ in leaves(Recipe) if p != path]
+        assert all(value_at(changed, p) == value_at(recipe, p) for p in others)
