@@ -133,7 +133,7 @@ def _from_dlpack(x: Any) -> Array:
     kind, _ = x.__dlpack_device__()
     library = np if kind == 1 else importlib.import_module("cupy")  # 1 is kDLCPU
     try:
-        return library.from_dlpack(x)
+        return _numbers(library.from_dlpack(x))
     except (RuntimeError, BufferError, TypeError, ValueError) as error:
         what = f"{type(x).__module__}.{type(x).__name__}"
         raise DeviceError(

@@ -72,9 +72,14 @@ class Optimiser:
     slots: tuple[str, ...] = ()
 
     def __init__(
-        self, network: Module | Flat, *, lr: float, clip: float = 0.0, max_norm: float = 0.0
+        self,
+        network: Module | Sequence[Tensor] | Flat,
+        *,
+        lr: float,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
     ) -> None:
-        if lr < 0 or clip < 0 or max_norm < 0:
+        if not (lr >= 0 and clip >= 0 and max_norm >= 0):
             raise UsageError(f"got lr {lr}, clip {clip}, max_norm {max_norm}, wanted none below 0")
         self.flat = network if isinstance(network, Flat) else flatten(network)
         self.lr, self.clip, self.max_norm = lr, clip, max_norm
@@ -87,11 +92,17 @@ class Optimiser:
         return self.flat.gradients
 
     def step(self, gradients: Sequence[Tensor] | None = None) -> None:
-        """Update the parameters from the flat gradient, or from Tensors that are copied into it first."""
+        """Update the parameters from the flat gradient, or from Tensors that are copied into it first.
+
+        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written them. Parameters change in place:
+        what was computed from the old ones must not be differentiated after this.
+        """
         if gradients is not None:
             if len(gradients) != len(self.gradients):
                 raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
             for place, g in zip(self.gradients, gradients, strict=True):
+                if place.shape != g.shape:
+                    raise ShapeError(f"step: got a gradient of shape {g.shape}, wanted {place.shape}")
                 if place is not g.data:
                     place[...] = g.data
         if self.max_norm:
@@ -111,7 +122,7 @@ class SGD(Optimiser):
 
     def __init__(
         self,
-        network: Module | Flat,
+        network: Module | Sequence[Tensor] | Flat,
         *,
         lr: float,
         momentum: float = 0.0,
@@ -144,7 +155,7 @@ class Adam(Optimiser):
 
     def __init__(
         self,
-        network: Module | Flat,
+        network: Module | Sequence[Tensor] | Flat,
         *,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -184,14 +195,18 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        network: Module | Flat,
+        network: Module | Sequence[Tensor] | Flat,
         *,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
     ) -> None:
-        super().__init__(network, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            network, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, max_norm=max_norm
+        )
 
 
 class RMSProp(Optimiser):
@@ -201,7 +216,7 @@ class RMSProp(Optimiser):
 
     def __init__(
         self,
-        network: Module | Flat,
+        network: Module | Sequence[Tensor] | Flat,
         *,
         lr: float = 1e-2,
         alpha: float = 0.99,
@@ -235,7 +250,7 @@ def clip_norm(gradient: Array, max_norm: float) -> None:
 class Ema:
     """An exponential moving average of a network's parameters: average += (1 - decay) (parameters - average)."""
 
-    def __init__(self, network: Module | Flat, *, decay: float) -> None:
+    def __init__(self, network: Module | Sequence[Tensor] | Flat, *, decay: float) -> None:
         if not 0 <= decay < 1:
             raise UsageError(f"Ema: got decay {decay}, wanted 0 <= decay < 1")
         self.flat = network if isinstance(network, Flat) else flatten(network)
@@ -262,6 +277,8 @@ def schedule(text: str, step: int, steps: int) -> float:
     """
     kind, _, rest = text.partition(":")
     try:
+        if "nan" in rest or "inf" in rest:
+            raise ValueError
         if kind == "constant" and not rest:
             return 1.0
         if kind == "linear":

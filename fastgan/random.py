@@ -56,6 +56,7 @@ def key_of(seed: int) -> tuple[int, int]:
 
 def _words(xp: Any, n: int, seed: int, stream: int, step: int) -> tuple[Array, Array, Array, Array]:
     """Four arrays of ceil(n / 4) words: element e of the sequence is word e % 4 of block e // 4."""
+    seed, stream, step = int(seed), int(stream), int(step)  # CuPy takes no subclasses of int, such as Stream
     block = xp.arange(-(-n // 4), dtype=xp.uint64)
     low, high = (xp.full_like(block, x) for x in (step & MASK, step >> 32))
     return philox((block, low, high, xp.full_like(block, stream)), key_of(seed))

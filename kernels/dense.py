@@ -11,7 +11,7 @@ from fastgan.kernels.compiling import compiled, inlined
 
 def leaky(z, slope):
     """z where positive, slope * z elsewhere."""
-    return z if z > float32(0) else slope * z
+    return z if z > float32(0) else slope * z if slope else float32(0)  # 0 * inf would be NaN
 
 
 _leaky = inlined(leaky)

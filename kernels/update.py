@@ -1,6 +1,6 @@
 """Optimiser updates on the CPU: one pass over a flat buffer, each array read and written once.
 
-Adam moves 28 bytes per parameter, RMSProp 20, SGD with momentum 20; array code makes a dozen passes.
+Adam moves 28 bytes per parameter, RMSProp 20; array code makes a dozen passes.
 `clip` > 0 keeps the weights in [-clip, clip] in the same pass.
 """
 

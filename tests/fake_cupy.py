@@ -11,6 +11,7 @@ import types
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+SCALARS = (np.float64,)  # a float by inheritance, and taken
 METHODS = ("astype", "sum", "mean", "max", "min", "reshape", "transpose", "copy", "any", "all", "item")
 
 
@@ -18,8 +19,10 @@ def unwrap(x):
     """NumPy's view of an argument; TypeError for a host array, which CuPy would not take."""
     if isinstance(x, ndarray):
         return x.host
-    if isinstance(x, np.ndarray) and x.ndim:
-        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(x, np.ndarray) or (
+        isinstance(x, int | float) and type(x) not in (bool, int, float, *SCALARS)
+    ):
+        raise TypeError(f"Unsupported type {type(x)}")
     if isinstance(x, tuple | list):
         return type(x)(unwrap(v) for v in x)
     return x
@@ -100,7 +103,7 @@ def module():
 
     fake = Fake("cupy")
     fake.ndarray = ndarray
-    fake.asarray = lambda x: x if isinstance(x, ndarray) else ndarray(np.array(x))
+    fake.asarray = lambda x, dtype=None: ndarray(np.array(x.host if isinstance(x, ndarray) else x, dtype))
     stream = types.SimpleNamespace(synchronize=lambda: None)
     fake.cuda = types.SimpleNamespace(
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1), get_current_stream=lambda: stream

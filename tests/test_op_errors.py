@@ -67,7 +67,7 @@ WRONG: list[tuple[Callable[..., Any], tuple[Shape, ...], dict[str, Any], str]] =
     (ops.concat, ((3, 4), (3, 5)), {}, ""),
     (ops.concat, ((3, 4), (3,)), {}, ""),
     (ops.concat, ((3, 4), (3, 4)), {"axis": 2}, ""),
-    (ops.dropout, ((3, 4), (3, 5)), {}, "multiply"),
+    (ops.dropout, ((3, 4), (3, 5)), {}, "dropout"),
     (ops.mse, ((5, 1), (4, 1)), {}, "mse"),
     (ops.bce_with_logits, ((5, 1), (4, 1)), {}, "bce_with_logits"),
     (seo_sigmoid_layer, ((3, 4), (5, 2), (2,)), {}, "linear"),

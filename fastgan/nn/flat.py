@@ -5,23 +5,23 @@ step, clipping, an average of the weights or a sum over machines is then one pas
 their gradients straight into theirs.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastgan.backend import Array, device_of, module_of, to_device
 from fastgan.errors import UsageError
 from fastgan.nn.module import Module
+from fastgan.tape import Tensor
 
 LINE = 32  # float32 elements in 128 bytes
 
 
 class Flat:
-    """The flat buffers of one network; use `flatten` to get it."""
+    """The flat buffers of some parameters; use `flatten` to get it. Values become float32."""
 
-    def __init__(self, module: Module, device: str) -> None:
-        self.module, self.device = module, device
-        self.parameters = parameters = module.parameters()
+    def __init__(self, parameters: list[Tensor], device: str) -> None:
+        self.parameters, self.device = parameters, device
         starts = np.cumsum([0] + [-(-p.size // LINE) * LINE for p in parameters])
         self.buffer: Array = aligned_zeros(int(starts[-1]), device)
         self.gradient: Array = aligned_zeros(int(starts[-1]), device)
@@ -31,30 +31,44 @@ class Flat:
             self.buffer[place] = to_device(p.data, device).reshape(size)
             p.data = self.buffer[place].reshape(shape)
             self.gradients.append(self.gradient[place].reshape(shape))
-        for part in module.modules():
-            for name in part.state:
-                setattr(part, name, to_device(getattr(part, name), device))
+        self.views = [p.data for p in parameters]
 
     def like(self) -> Array:
         """A zeroed buffer of the same layout, for an optimiser's state or an average."""
         return aligned_zeros(self.buffer.size, self.device)
 
+    def holds(self, parameters: list[Tensor]) -> bool:
+        """Whether these are the parameters, and still views of the buffer."""
+        return len(parameters) == len(self.parameters) and all(
+            p is q and p.data is view
+            for p, q, view in zip(parameters, self.parameters, self.views, strict=True)
+        )
 
-def flatten(module: Module, device: str | None = None) -> Flat:
-    """Move a network's parameters into flat buffers on a device (default: where they are), once."""
-    flat: Any = vars(module).get("_flat")
-    first = next(iter(module.parameters()), None)
-    wanted = device or (device_of(first.data) if first is not None else "cpu")
-    if flat is None and any("_part_of" in vars(part) for part in module.modules()):
+
+def flatten(network: Module | Sequence[Tensor], device: str | None = None) -> Flat:
+    """The flat buffers of a network's parameters, or of loose ones, on a device (default: where they are).
+
+    A network keeps them: asked again, it gives the same. UsageError where a part of it already has its own.
+    """
+    parameters = network.parameters() if isinstance(network, Module) else list(network)
+    if not all(isinstance(p, Tensor) for p in parameters):
+        raise UsageError(f"got a {type(network).__name__}, wanted a network or a list of Tensors")
+    wanted = device or (device_of(parameters[0].data) if parameters else "cpu")
+    if not isinstance(network, Module):
+        return Flat(parameters, wanted)
+    flat: Flat | None = vars(network).get("_flat")
+    if flat is None and any("_part_of" in vars(part) for part in network.modules()):
         raise UsageError(
             "got a network that shares parts with one that has an optimiser; make one for the whole"
         )
-    if flat is None or flat.device != wanted:
-        flat = Flat(module, wanted)
-        vars(module)["_flat"] = flat
-        for part in module.modules():
-            vars(part)["_part_of"] = True
-    return flat  # type: ignore[no-any-return]
+    if flat is None or flat.device != wanted or not flat.holds(parameters):
+        flat = Flat(parameters, wanted)
+        vars(network)["_flat"] = flat
+    for part in network.modules():
+        vars(part)["_part_of"] = True
+        for name in part.state:
+            setattr(part, name, to_device(getattr(part, name), wanted))
+    return flat
 
 
 def aligned_zeros(size: int, device: str) -> Array:

@@ -4,7 +4,6 @@ Shapes: `n` batch, `i` features in, `o` features out, `f` features. Weights are 
 `Sequential` runs a Linear and the LeakyReLU or ReLU after it as the one fused op.
 """
 
-from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -16,7 +15,7 @@ from fastgan.nn.init import initialise
 from fastgan.nn.module import Module
 from fastgan.ops.elementwise import check_slope
 from fastgan.random import Draws, Stream
-from fastgan.tape import Tensor
+from fastgan.tape import Tensor, tensor
 
 _layer_number = count()
 
@@ -154,6 +153,9 @@ class BatchNorm(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised per feature (the last axis)."""
+        x = x if isinstance(x, Tensor) else tensor(x)
+        if x.shape[-1:] != self.gamma.shape:
+            raise ShapeError(f"BatchNorm: got x {x.shape}, wanted (..., {self.gamma.size})")
         if not self.training:
             inverse = (self.variance + self.eps) ** -0.5
             return (x - Tensor(self.mean)) * (self.gamma * Tensor(inverse)) + self.beta
@@ -177,14 +179,16 @@ class Dropout(Module):
     def __init__(self, rate: float = 0.5) -> None:
         if not 0 <= rate < 1:
             raise UsageError(f"Dropout: got rate {rate}, wanted 0 <= rate < 1")
-        self.rate = rate
+        self.rate = float(rate)
+        self.source = (0, 0, next(_layer_number) % 2**12)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x with a share of its elements dropped."""
         if not self.training or self.rate == 0:
             return x
         seed, step, layer = self.source
-        stream = Stream.DROPOUT | layer << 4 | self.calls_done << 16
+        stream = Stream.DROPOUT | layer << 4 | (self.calls_done & 0xFFFF) << 16
+        step += (self.calls_done >> 16) << 48
         self.calls_done += 1
         u = random.uniform(x.shape, seed=seed, stream=stream, step=step, device=x.device)
         return ops.dropout(x, Tensor((u >= self.rate).astype(x.dtype) / (1 - self.rate)))
@@ -196,26 +200,27 @@ class Sequential(Module):
     def __init__(self, *layers: Module, seed: int | None = None) -> None:
         for number, layer in enumerate(layers):
             setattr(self, str(number), layer)
-        self.calls = _plan(layers)
         if seed is not None:
             self.initialise(Draws(seed, Stream.INIT))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The last layer's output."""
-        for call in self.calls:
-            x = call(x)
+        """The last layer's output; a Linear and the LeakyReLU or ReLU after it run as one op."""
+        layers = iter((*(layer for _, layer in self.parts()), None))
+        layer = next(layers)
+        while layer is not None:
+            after = next(layers)
+            if type(layer) is Linear and (
+                type(after) is LeakyReLU or type(after) is ReLU
+            ):  # subclasses may differ
+                x = layer.leaky(x, after.slope)
+                after = next(layers)
+            else:
+                x = layer(x)
+            layer = after
         return x
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self.parts())
 
-def _plan(layers: tuple[Module, ...]) -> list[Callable[[Tensor], Tensor]]:
-    """What to call in turn: each layer, or a Linear and the LeakyReLU after it as one."""
-    calls: list[Callable[[Tensor], Tensor]] = []
-    rest = list(layers)
-    while rest:
-        layer = rest.pop(0)
-        if type(layer) is Linear and rest and type(rest[0]) in (LeakyReLU, ReLU):  # subclasses may differ
-            slope = rest.pop(0).slope  # type: ignore[attr-defined]
-            calls.append(lambda x, layer=layer, slope=slope: layer.leaky(x, slope))  # type: ignore[misc]
-        else:
-            calls.append(layer)
-    return calls
+    def __getitem__(self, number: int) -> Module:
+        return [layer for _, layer in self.parts()][number]

@@ -9,7 +9,8 @@ from fastgan.tape import Tensor
 
 
 class Module:
-    """A network or a layer. Attributes that are Tensors are parameters, attributes that are Modules its parts."""
+    """A network or a layer. Attributes that are Tensors with requires_grad are parameters, attributes that are
+    Modules its parts (not those in a list: use Sequential)."""
 
     training = True
     state: tuple[str, ...] = ()  # attributes that are arrays: saved with the network but not trained
@@ -33,7 +34,7 @@ class Module:
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """The Tensors that are trained, as ("0.weight", Tensor), in a fixed order."""
         for name, x in vars(self).items():
-            if isinstance(x, Tensor):
+            if isinstance(x, Tensor) and x.wanted:
                 yield prefix + name, x
         for name, part in self.parts():
             yield from part.named_parameters(f"{prefix}{name}.")
@@ -48,6 +49,10 @@ class Module:
             yield prefix + name, getattr(self, name)
         for name, part in self.parts():
             yield from part.named_state(f"{prefix}{name}.")
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy takes along: not the flat buffers, whose views a copy's parameters no longer are."""
+        return {name: x for name, x in vars(self).items() if name not in ("_flat", "_part_of")}
 
     def count(self, *, trained_only: bool = False) -> int:
         """Number of parameters; running statistics count too, as in Keras's summary, unless `trained_only`."""
@@ -69,9 +74,9 @@ class Module:
         """Inference mode: batch norm uses its running statistics, dropout does nothing."""
         return self.train(False)
 
-    def begin(self, seed: int, step: int) -> None:
-        """Tell layers that draw random numbers which step of which run this is."""
-        for number, module in enumerate(self.modules()):
+    def begin(self, seed: int, step: int, *, first: int = 0) -> None:
+        """Tell layers that draw random numbers which step of which run this is; `first` sets two networks apart."""
+        for number, module in enumerate(self.modules(), first):
             module.source, module.calls_done = (seed, step, number), 0
 
     def load(self, arrays: dict[str, Array]) -> None:

@@ -4,7 +4,7 @@ The backward of leaky_relu is an op of its own, so it can have a kernel too and 
 """
 
 from fastgan.backend import Array, array_module
-from fastgan.errors import UsageError
+from fastgan.errors import ShapeError, UsageError
 from fastgan.tape import Tensor, Thunk, op
 
 
@@ -66,7 +66,9 @@ def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
 @op
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that it cannot overflow."""
-    return array_module(x).tanh(x * 0.5) * 0.5 + 0.5
+    xp = array_module(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)  # by halves of tanh the left tail would be 0 below -17
 
 
 @sigmoid.vjp
@@ -133,5 +135,9 @@ def _(gg: Tensor, out: Tensor, g: Tensor, y: Tensor, *, slope: float) -> tuple[T
 
 
 def dropout(x: Tensor, keep: Tensor) -> Tensor:
-    """x times a mask that is 0 or 1 / (1 - rate); the layer draws the mask."""
+    """x times a mask of its shape that is 0 or 1 / (1 - rate); the layer nn.Dropout draws the mask."""
+    if getattr(keep, "shape", None) != x.shape:
+        raise ShapeError(
+            f"dropout: got keep {getattr(keep, 'shape', keep)}, wanted a mask of shape {x.shape}"
+        )
     return x * keep

@@ -118,7 +118,7 @@ def _(
 
 def kept(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """The shape of a reduction with keepdims: 1 where an axis was reduced."""
-    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = range(len(shape)) if axis is None else (int(axis),) if not isinstance(axis, tuple) else axis
     reduced = {a % len(shape) for a in axes} if shape else set()
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
@@ -158,11 +158,15 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thu
 
 def plain_key(key: Any, rows: int = -1) -> Any:
     """A key that `index` takes; lists of row numbers and masks over `rows` become arrays, UsageError for any other."""
+    if isinstance(key, np.integer):
+        return int(key)
+    if isinstance(key, Tensor):
+        key = key.data
     if isinstance(key, list):
         key = np.asarray(key, dtype=np.int64 if not key else None)
-    if hasattr(key, "shape") and key.shape != ():
+    if hasattr(key, "shape"):
         if len(key.shape) == 1 and key.dtype.kind in "iu":
-            return key
+            return key.astype(np.int64)
         if key.shape == (rows,) and key.dtype.kind == "b":
             return key.nonzero()[0]
         raise UsageError(
@@ -179,7 +183,8 @@ def plain_key(key: Any, rows: int = -1) -> Any:
 @op
 def index(x: Array, *, key: Any) -> Array:
     """x[key] for integers, slices, None and Ellipsis (a view), or one array of row numbers (a copy)."""
-    return x[plain_key(key)]
+    key = plain_key(key)
+    return x[array_module(x).asarray(key) if hasattr(key, "shape") else key]
 
 
 @index.vjp
@@ -189,18 +194,18 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any) -> tuple[Thunk, ...]:
 
 @op
 def unindex(g: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
-    """Zeros of a shape with g added at key: what `index` read, given back. Repeated rows add up.
-
-    Rows are added by a product with a 0/1 matrix: no atomics, so the same bits every time, on every device.
-    """
+    """Zeros of a shape with g added at key: what `index` read, given back. Repeated rows add up."""
     xp = array_module(g)
     key = plain_key(key)
-    if hasattr(key, "shape"):
-        rows = xp.where(key < 0, key + shape[0], key)
-        chosen = (xp.arange(shape[0])[:, None] == rows).astype(g.dtype)  # (rows of x, rows of g)
-        return (chosen @ g.reshape(len(rows), math.prod(shape[1:]))).reshape(shape)
     out = xp.zeros(shape, g.dtype)
-    out[key] = g
+    if not hasattr(key, "shape"):
+        out[key] = g
+    elif xp is np:
+        np.add.at(out, key, g)
+    else:  # a product with a 0/1 matrix: CuPy's add.at uses atomics, whose order and so whose bits change
+        rows = xp.asarray(key) % shape[0]
+        chosen = (xp.arange(shape[0])[:, None] == rows).astype(g.dtype)  # (rows of x, rows of g)
+        out = (chosen @ g.reshape(len(rows), math.prod(shape[1:]))).reshape(shape)
     return out
 
 

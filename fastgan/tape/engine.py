@@ -76,8 +76,10 @@ class Op:
                 arrays.append(x.data)
                 if x.wanted or x.node is not None:
                     parents.append(x)
-            elif isinstance(x, float | int):  # np.float64 is a float too, and would widen float32
-                arrays.append(float(x) if isinstance(x, np.generic) else x)
+            elif isinstance(x, np.generic):  # a NumPy scalar would widen float32, and CuPy refuses some
+                arrays.append(x.item())
+            elif isinstance(x, float | int):
+                arrays.append(x)
             else:  # another array: a constant
                 return self(*(_operand(x) for x in operands), **settings)
         try:
@@ -127,7 +129,7 @@ def no_grad() -> Any:
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Sequence[Tensor] | None = None,
+    grad_outputs: Tensor | Sequence[Tensor] | None = None,
     *,
     create_graph: bool = False,
     allow_unused: bool = False,
@@ -142,6 +144,10 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
+    elif grad_outputs is not None:
+        grad_outputs = [g if isinstance(g, Tensor) else tensor(g) for g in grad_outputs]
     if out is not None and create_graph:
         raise UsageError(
             "grad: got both out and create_graph, wanted one: a recorded gradient cannot be overwritten"
@@ -152,6 +158,9 @@ def grad(
     ):
         if given is not None and len(given) != wanted_count:
             raise UsageError(f"grad: got {len(given)} arrays as {name}, wanted {wanted_count}")
+    for x, place in zip(inputs, out or [], strict=False):
+        if place.shape != x.shape:
+            raise ShapeError(f"grad: got an array of shape {place.shape} as out, wanted {x.shape}")
     grads = _seeds(outputs, grad_outputs)
     targets = {_key(x) for x in inputs}
     places = [None] * len(inputs) if out is None else list(out)

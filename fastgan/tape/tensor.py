@@ -92,6 +92,9 @@ class Tensor:
         """Summed over the axes that broadcasting from `shape` had added or stretched."""
         return arithmetic.sum_to(self, shape=shape)
 
+    def __float__(self) -> float:
+        return self.item()
+
     def __len__(self) -> int:
         return len(self.data)
 

@@ -14,7 +14,7 @@ from fastgan.errors import UsageError
 from fastgan.losses import Objective, gradient_penalty, objective, refuse_batch_norm
 from fastgan.nn import BatchNorm, Dropout, Module, flatten
 from fastgan.random import Stream
-from fastgan.tape import Tensor, grad, no_grad
+from fastgan.tape import Tensor, grad, no_grad, recording
 from fastgan.train.recipe import Recipe
 
 
@@ -80,7 +80,7 @@ class Step:
         """Tell layers that draw random numbers which draw this is."""
         if self._draws:
             self.critic.begin(self.seed, number)
-            self.generator.begin(self.seed, number)
+            self.generator.begin(self.seed, number, first=sum(1 for _ in self.critic.modules()))
 
     def _set_rates(self) -> None:
         factor = optim.schedule(self.recipe.optimiser.schedule, self.steps_done, self.horizon)
@@ -99,7 +99,7 @@ class Step:
         """The real samples of a critic update, counted from 0; (n, f)."""
         raise NotImplementedError
 
-    @no_grad()
+    @recording(False)
     def _fakes(self, first: int) -> list[Tensor]:
         """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
         count, batch = self.recipe.critic_steps, self.recipe.batch

@@ -1,0 +1,215 @@
+"""What users of PyTorch and NumPy try in the first hour: it works, or one line says why not. Each was wrong once."""
+
+import copy
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import fastgan as fg
+from fastgan import nn, ops
+from fastgan.errors import FastganError, ShapeError, UsageError
+from fastgan.optim import SGD, Adam, AdamW
+from fastgan.random import Stream, fill_uniform, uniform
+
+
+def ones(*shape, grad=False):
+    return fg.tensor(np.ones(shape, np.float32), requires_grad=grad)
+
+
+def net():
+    return nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1), seed=1)
+
+
+def step(network, optimiser):
+    fg.grad((network(ones(2, 3)) ** 2).mean(), network.parameters(), out=optimiser.gradients)
+    optimiser.step()
+
+
+def moved(network, optimiser):
+    before = [p.data.copy() for p in network.parameters()]
+    step(network, optimiser)
+    return [bool((p.data != old).any()) for p, old in zip(network.parameters(), before, strict=True)]
+
+
+def test_a_copy_is_independent_and_trains():
+    first = net()
+    step(first, Adam(first))
+    second = copy.deepcopy(first)
+    wanted = second(ones(2, 3)).data.copy()
+    for p in first.parameters():
+        p.data[...] = 0
+    assert (second(ones(2, 3)).data == wanted).all()
+    assert all(moved(second, SGD(second, lr=0.1)))
+
+
+def test_layers_can_be_changed():
+    network = net()
+    before = network(ones(2, 3)).data
+    network[1].slope = 0.9
+    assert (network(ones(2, 3)).data != before).any()
+    setattr(network, "2", nn.Linear(4, 5))
+    assert network(ones(2, 3)).shape == (2, 5)
+    assert len(network) == 3
+
+
+def test_a_layer_added_later_trains():
+    network = net()
+    Adam(network)
+    setattr(network, "3", nn.Linear(1, 1))
+    assert all(moved(network, SGD(network, lr=0.1)))
+
+
+def test_loose_tensors_can_be_optimised():
+    w = ones(3, 1, grad=True)
+    optimiser = Adam([w], lr=0.1)
+    fg.grad((ones(2, 3) @ w).mean(), [w], out=optimiser.gradients)
+    optimiser.step()
+    assert w.data == pytest.approx(0.9)
+    with pytest.raises(UsageError, match="list of Tensors"):
+        Adam(42 * [1.0])
+
+
+def test_adamw_clips_too():
+    network = net()
+    optimiser = AdamW(network, lr=1.0, clip=0.01)
+    step(network, optimiser)
+    assert abs(optimiser.flat.buffer).max() == np.float32(0.01)
+
+
+def test_wrong_gradients_are_refused():
+    network = net()
+    optimiser = Adam(network)
+    bias = network[0].bias
+    with pytest.raises(ShapeError, match=r"gradient of shape \(4,\), wanted \(3, 4\)"):
+        optimiser.step([bias, bias, bias, bias])
+    x = ones(4, 3, grad=True)
+    with pytest.raises(ShapeError, match="as out"):
+        fg.grad(x.sum(), [x], out=[np.zeros((2, 4, 3), np.float32)])
+
+
+def test_constants_are_not_trained():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.linear, self.scale = nn.Linear(3, 1), fg.tensor(10.0)
+
+        def __call__(self, x):
+            return self.linear(x) * self.scale
+
+    assert [name for name, _ in Scaled().named_parameters()] == ["linear.weight", "linear.bias"]
+
+
+def test_buffers_are_freed_without_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        network = net()
+        flat = weakref.ref(Adam(network).flat)
+        del network
+        assert flat() is None
+    finally:
+        gc.enable()
+
+
+def test_dropout_layers_and_calls_differ():
+    twice = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+    assert (twice(ones(100, 100)).data > 0).mean() == pytest.approx(0.25, abs=0.02)
+    layer = nn.Dropout(0.5)
+    first = layer(ones(64)).data
+    layer.calls_done = 2**16
+    assert (layer(ones(64)).data != first).any()
+
+
+def test_dropout_of_two_networks_differs():
+    generator, critic = nn.Sequential(nn.Dropout(0.5)), nn.Sequential(nn.Dropout(0.5))
+    generator.begin(1, 2)
+    critic.begin(1, 2, first=2)
+    assert (generator(ones(64)).data != critic(ones(64)).data).any()
+
+
+def test_dropout_by_rate_is_refused_not_misread():
+    with pytest.raises(ShapeError, match="wanted a mask"):
+        ops.dropout(ones(2, 2), 0.5)
+
+
+def test_targets_are_what_they_look_like():
+    scores = fg.tensor(np.array([[0.5], [0.2]], np.float32))
+    for loss in (ops.mse, ops.bce_with_logits):
+        with pytest.raises(ShapeError, match=r"\(2, 1\) and \(2,\)"):
+            loss(scores, [1.0, 0.0])
+        assert loss(scores, np.float64(0.9)).item() == loss(scores, 0.9).item()
+        assert loss(scores, fg.tensor(0.9)).item() == pytest.approx(loss(scores, 0.9).item())
+
+
+def test_batch_norm_of_another_width_is_refused_and_leaves_the_statistics():
+    layer = nn.BatchNorm(8)
+    for training in (True, False):
+        with pytest.raises(ShapeError, match=r"wanted \(\.\.\., 8\)"):
+            layer.train(training)(ones(5, 1))
+    assert not layer.mean.any()
+
+
+def test_sigmoid_keeps_its_tail():
+    x = np.array([-80, -30, -17, 0, 17, 80], np.float32)
+    wanted = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert ops.sigmoid(fg.tensor(x)).data == pytest.approx(wanted, rel=3e-7)
+
+
+def test_relu_kernel_of_minus_infinity_is_zero():
+    x = fg.tensor(np.array([[-np.inf]], np.float32))
+    y = ops.linear_leaky_relu(x, np.ones((1, 1), np.float32), np.zeros(1, np.float32), slope=0.0)
+    assert y.item() == 0
+
+
+@pytest.mark.parametrize("scalar", [np.int64(3), np.float64(0.5), np.float32(2), np.bool_(True)])
+def test_numpy_scalars_keep_float32(scalar):
+    assert (ones(2) * scalar).dtype == (scalar - ones(2)).dtype == np.float32
+
+
+def test_rows_by_any_kind_of_number():
+    x = fg.tensor(np.arange(600, dtype=np.float32).reshape(300, 2), requires_grad=True)
+    wanted = np.zeros((300, 2), np.float32)
+    np.add.at(wanted, [3, 3, 200], 1)
+    for key in ([3, 3, 200], np.array([3, 3, 200], np.uint8), fg.tensor(np.array([3, 3, 200]))):
+        (g,) = fg.grad(x[key].sum(), [x])
+        assert (g.data == wanted).all()
+    (g,) = fg.grad(x[np.int64(1)].sum(), [x])
+    assert g.data.sum() == 2
+
+
+def test_one_infinite_row_gradient_stays_in_its_row():
+    x = ones(3, 1, grad=True)
+    (g,) = fg.grad([x[[0, 1]]], [x], [fg.tensor(np.array([[np.inf], [1]], np.float32))])
+    assert g.data.ravel().tolist() == [np.inf, 1, 0]
+
+
+def test_weights_of_outputs_in_any_form():
+    x = ones(2, grad=True)
+    for weights in (ones(2), [ones(2)], [np.ones(2, np.float32)]):
+        (g,) = fg.grad(x * 3, x, weights)
+        assert isinstance(g, fg.Tensor)
+        assert g.data.tolist() == [3, 3]
+
+
+def test_a_sum_over_a_numpy_axis_has_a_gradient():
+    x = ones(2, 3, grad=True)
+    assert fg.grad(x.sum(axis=np.int64(0)).sum(), [x])[0].shape == (2, 3)
+    assert float(x.sum()) == 6
+
+
+def test_streams_and_numpy_numbers_are_numbers():
+    """CuPy takes no subclasses of int: the array code must hand it plain ones."""
+    with fg.use_kernels(False):
+        a = uniform((5,), seed=np.int64(3), stream=Stream.NOISE, step=np.int64(2))
+    b = uniform((5,), seed=3, stream=1, step=2)
+    assert (a == b).all()
+    with pytest.raises(FastganError):
+        fill_uniform(a, seed=-1, stream=1, step=0)
+
+
+def test_rates_that_are_no_numbers_are_refused():
+    with pytest.raises(UsageError):
+        Adam(net(), lr=float("nan"))
+    with pytest.raises(UsageError):
+        fg.optim.schedule("linear:nan", 1, 2)
