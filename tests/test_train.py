@@ -245,3 +245,50 @@ def test_linear_schedule_reaches_its_end():
     recipe = tiny("toy-mlp").replace(optimiser=fg.OptimiserSettings(schedule="linear:0.5"), steps=10)
     trainer = fg.Trainer(recipe, data.load("digits"), device="cpu").fit()
     assert trainer.critic_optimiser.lr == pytest.approx(2e-4 * (1 - 0.5 * 0.9))
+
+
+def test_settings_that_would_be_ignored_are_refused():
+    split = tiny("keras-mlp").replace(objective="wasserstein-gp")
+    with pytest.raises(UsageError, match="split updates"):
+        fg.Trainer(split, data.load("digits"), device="cpu")
+    several = tiny("ring-gan").replace(critic_steps=5)
+    with pytest.raises(UsageError, match="simultaneous"):
+        fg.Trainer(several, samples(several), device="cpu")
+    for change in ({"low": 1.0}, {"first": -5}):
+        with pytest.raises(UsageError):
+            fg.recipes["digits"].replace(**change)
+
+
+def test_fit_goes_up_to_the_recipes_steps_and_again_after_a_stop():
+    class Stop(fg.Callback):
+        def on_step(self, trainer):
+            trainer.stop_wanted = True
+
+    trainer = fg.Trainer(tiny("toy-mlp").replace(steps=6), data.load("digits"), device="cpu")
+    assert trainer.fit(2).steps_done == 2
+    assert trainer.fit(3, [Stop()]).steps_done == 3
+    assert trainer.fit().steps_done == 6
+    with pytest.raises(UsageError, match="wanted 0 or more"):
+        trainer.fit(-1)
+
+
+def test_noise_draws_no_classes():
+    digits = data.load("digits")
+    noise = np.random.default_rng(0).random((500, 8, 8, 1), np.float32)
+    assert classes_kept(class_votes(noise, digits), 500) == 0
+    real = digits.scaled(0, 1)[:500].reshape(500, 8, 8, 1)
+    assert classes_kept(class_votes(real, digits), 500) == 10
+
+
+def test_a_network_without_hidden_layers_is_kept(tmp_path):
+    recipe = tiny("toy-mlp").replace(critic=nn.MLP(()))
+    fg.Trainer(recipe, data.load("digits"), device="cpu", seed=np.int64(3)).save(tmp_path / "a.safetensors")
+    assert fg.load(tmp_path / "a.safetensors", device="cpu").recipe == recipe
+
+
+def test_every_own_part_must_come_again(tmp_path):
+    critic = nn.Linear(64, 1)
+    mine = Objective(real=lambda r: -r.mean(), fake=lambda f: f.mean(), generator=lambda f: -f.mean())
+    fg.Trainer(tiny("digits"), device="cpu", critic=critic, objective=mine).save(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="a critic of its own"):
+        fg.load(tmp_path / "a.safetensors", objective=mine)

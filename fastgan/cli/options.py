@@ -14,7 +14,7 @@ from fastgan.losses import OBJECTIVES
 from fastgan.nn import INITIALISERS
 from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.train import DEFAULT, RECIPES, Recipe
-from fastgan.train.recipe import SAMPLING
+from fastgan.train.recipe import KINDS, SAMPLING
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 LEFT_OUT = (
@@ -80,7 +80,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": SAMPLING,
     "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
     "init": tuple(INITIALISERS),
-    "kind": ("adam", "adamw", "rmsprop", "sgd"),
+    "kind": KINDS,
 }
 
 

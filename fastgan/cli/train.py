@@ -1,5 +1,6 @@
 """`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
 
+import shlex
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
@@ -169,11 +170,14 @@ def _conclude(trainer: Trainer, directory: RunDirectory, *, finished: bool) -> N
     print(f"          {path / 'training.gif'}  how they came to be")
     print(f"          {path / 'losses.png'}")
     if not finished:
-        print(f"stopped at step {trainer.steps_done}; go on with: fastgan resume {path}", flush=True)
+        print(
+            f"stopped at step {trainer.steps_done}; go on with: fastgan resume {shlex.quote(str(path))}",
+            flush=True,
+        )
         return
     more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.horizon else ""
-    print(f"next      fastgan sample {path} --seed 42")
-    print(f"          fastgan resume {path}{more}")
+    print(f"next      fastgan sample {shlex.quote(str(path))} --seed 42")
+    print(f"          fastgan resume {shlex.quote(str(path))}{more}")
 
 
 def verdict(trainer: Trainer) -> list[str]:
@@ -192,4 +196,4 @@ def verdict(trainer: Trainer) -> list[str]:
 def _classes(trainer: Trainer, data: Dataset) -> list[str]:
     votes = class_votes(trainer.sample(VOTERS), data)
     how = f"nearest-neighbour vote over {VOTERS} samples"
-    return [f"classes drawn: {classes_kept(votes)} of {len(votes)} ({how})"]
+    return [f"classes drawn: {classes_kept(votes, VOTERS)} of {len(votes)} ({how})"]

@@ -15,6 +15,7 @@ from fastgan.errors import DataError, ShapeError
 
 REACH = 3.0  # standard deviations within which a point counts as good (PacGAN's protocol)
 SHARE = 0.1  # of a fair share, n / k: what a class needs to count as kept
+PROBES = 500  # real samples whose distance to their neighbours is taken
 _BLOCK = 4096  # real samples compared at a time: 16 MB of distances for 1,000 generated ones
 
 
@@ -29,6 +30,9 @@ class ModeScores(NamedTuple):
 def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
     """Generated samples per class, (k,), each given to the class of its nearest real sample (L2 on pixels in [0, 1]).
 
+    A sample votes only if that is no farther than twice what lies between real neighbours (the median): noise would
+    spread its votes over the classes as evenly as digits do.
+
     `samples` (n, h, w, c) in [0, 1], of the data's shape; classes are the data's labels in ascending order. ShapeError
     for another shape, DataError for data without labels.
     """
@@ -37,27 +41,42 @@ def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
     if samples.shape[1:] != dataset.sample_shape:
         raise ShapeError(f"class_votes: got samples of {samples.shape[1:]}, wanted {dataset.sample_shape}")
     classes, which = np.unique(dataset.labels, return_inverse=True)
-    votes = which[nearest(samples.reshape(len(samples), -1).astype(np.float32), dataset)]
+    found, distance = _nearest(samples.reshape(len(samples), -1).astype(np.float32), dataset)
+    chosen = np.linspace(0, dataset.n - 1, min(dataset.n, PROBES)).astype(np.int64)
+    _, between = _nearest(dataset.take(chosen).scaled(0, 1), dataset, own=chosen)
+    votes = which[found[distance <= 2 * np.median(between)]]
     return np.bincount(votes, minlength=len(classes)).astype(np.int64)
 
 
 def nearest(rows: NDArray[np.float32], dataset: Dataset) -> NDArray[np.int64]:
     """The number of the real sample nearest to each row; (n, f) -> (n,)."""
+    return _nearest(rows, dataset)[0]
+
+
+def _nearest(
+    rows: NDArray[np.float32], dataset: Dataset, own: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Number and distance of the real sample nearest to each row, other than the row's `own`."""
     best = np.full(len(rows), np.inf, np.float32)
     found = np.zeros(len(rows), np.int64)
     for start in range(0, dataset.n, _BLOCK):
         real = dataset.take(slice(start, start + _BLOCK)).scaled(0, 1)
         distance = (real * real).sum(axis=1) - 2 * (rows @ real.T)  # the row's own square is left out
+        if own is not None:
+            here = (own >= start) & (own < start + len(real))
+            distance[here, own[here] - start] = np.inf
         closest = distance.argmin(axis=1)
         least = distance[np.arange(len(rows)), closest]
         nearer = least < best
         best[nearer], found[nearer] = least[nearer], start + closest[nearer]
-    return found
+    squares = np.maximum(best + (rows * rows).sum(axis=1), 0)
+    return found, np.sqrt(squares)
 
 
-def classes_kept(votes: NDArray[Any]) -> int:
-    """How many classes have at least a tenth of their fair share of the votes, n / k."""
-    return int((votes >= SHARE * votes.sum() / len(votes)).sum()) if votes.sum() else 0
+def classes_kept(votes: NDArray[Any], n: int | None = None) -> int:
+    """How many classes have at least a tenth of their fair share, n / k, of n samples (default: of the votes)."""
+    n = int(votes.sum()) if n is None else n
+    return int((votes >= max(1, SHARE * n / len(votes))).sum())
 
 
 def mode_scores(points: NDArray[Any], modes: NDArray[Any], std: float) -> ModeScores:

@@ -52,6 +52,7 @@ class OptimiserSettings:
         raise UsageError(f"got optimiser {self.kind!r}, wanted adam, adamw, rmsprop or sgd")
 
 
+KINDS = ("adam", "adamw", "rmsprop", "sgd")
 SAMPLING = ("replacement", "epochs", "sequential")
 
 
@@ -112,6 +113,10 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got sampling {self.sampling!r}, wanted one of {', '.join(SAMPLING)}"
             )
+        if not self.low < self.high:
+            raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
+        if self.first < 0:
+            raise UsageError(f"{self.name}: got first {self.first}, wanted 0 (all) or more")
         if not 0 <= self.ema < 1:
             raise UsageError(f"{self.name}: got ema {self.ema}, wanted 0 <= ema < 1")
         objective(self.objective)
@@ -168,10 +173,10 @@ def _fit(old: Any, value: Any, where: str) -> Any:
     elif isinstance(old, int):
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-    elif isinstance(value, str) and (isinstance(old, str) or isinstance(old[0], str)):
+    elif isinstance(value, str) and (isinstance(old, str) or str in map(type, old)):
         return value
-    elif isinstance(value, list | tuple) and value:  # of text for text, of numbers for numbers
-        kind = str if isinstance(old, str) else type(old[0])
+    elif isinstance(value, list | tuple):  # of text for text, of numbers for numbers
+        kind = str if isinstance(old, str) or str in map(type, old) else int
         if all(isinstance(x, kind) and not isinstance(x, bool) for x in value):
             return tuple(value)
     wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"

@@ -36,12 +36,14 @@ def load(
         path = checkpoint.newest(path)
     values, meta = checkpoint.load(path)
     try:
-        if meta["own_networks"] and generator is None and critic is None and objective is None:
-            raise CheckpointError(
-                f"{path}: the run had networks or an objective of its own; pass them to load() again"
-            )
+        given = {"generator": generator, "critic": critic, "objective": objective}
+        missing = [name for name in meta["own_networks"] if given[name] is None]
+        if missing:
+            raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
         recipe = recipe_of(meta)
         form = Form.from_dict(meta["data"])
+        if isinstance(data, str | Path) and form.source:
+            data = replace(form.source, spec=str(Path(data).absolute()) if Path(data).exists() else str(data))
         if data is not None:
             data, found = find(data, recipe)
             form.check(data)

@@ -220,7 +220,10 @@ def _frames(folder: Path) -> list[Image]:
     from PIL import Image
 
     frames = []
-    for path in sorted((p for p in folder.glob("*.png") if p.stem.isdecimal()), key=lambda p: int(p.stem)):
+    paths = sorted((p for p in folder.glob("*.png") if p.stem.isdecimal()), key=lambda p: int(p.stem))
+    for path in paths[
+        :: -(-len(paths) // 240) or 1
+    ]:  # a GIF has fewer frames: do not hold thousands of pictures
         with (
             suppress(OSError, SyntaxError, ValueError),
             Image.open(path) as image,

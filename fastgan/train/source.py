@@ -6,7 +6,7 @@ from typing import Any
 
 from fastgan import data
 from fastgan.backend import from_any, to_host
-from fastgan.data import Dataset
+from fastgan.data import Dataset, names
 from fastgan.errors import DataError
 from fastgan.train.recipe import Recipe
 
@@ -76,7 +76,9 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         return None, data
     source = None
     if data is None or isinstance(data, str | Path):
-        source = Source(str(data or recipe.data), split=recipe.split)
+        spec = str(data or recipe.data)
+        built_in = spec in names or not Path(spec).exists()
+        source = Source(spec if built_in else str(Path(spec).absolute()), split=recipe.split)
     elif isinstance(data, Source):
         source = data
     dataset = source.load() if source else data if isinstance(data, Dataset) else from_array(data)

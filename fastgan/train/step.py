@@ -40,6 +40,16 @@ class Step:
         random.key_of(seed)  # an error now rather than at the first draw
         if objective.penalty:
             refuse_batch_norm(critic)
+            if recipe.split_updates:
+                raise UsageError(
+                    "got a gradient penalty with split updates, wanted joint ones: --no-split-updates"
+                )
+        if recipe.simultaneous and (
+            recipe.critic_steps > 1 or recipe.split_updates or recipe.inference_fakes
+        ):
+            raise UsageError(
+                "got simultaneous updates with several critic updates a step, wanted one joint update"
+            )
         for network in (generator, critic):
             flatten(network, device)
         self.generator_optimiser = recipe.optimiser.build(generator)

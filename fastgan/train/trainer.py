@@ -66,7 +66,9 @@ class Trainer(Step):
         device = resolve_device(device)
         self.dataset, self.form = find(data, recipe)
         features = self.form.features
-        self.own_networks = generator is not None or critic is not None or objective is not None
+        given = {"generator": generator, "critic": critic, "objective": objective}
+        self.own_networks = [name for name, own in given.items() if own is not None]
+        seed = int(seed)
         super().__init__(
             recipe,
             objective or objective_of(recipe),
@@ -96,11 +98,13 @@ class Trainer(Step):
         return Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
 
     def fit(self, steps: int | None = None, callbacks: Sequence[Callback] = ()) -> "Trainer":
-        """Train for `steps` more steps (default: up to the recipe's number); returns self.
+        """Train for `steps` more steps (default: up to the recipe's number, or what was begun); returns self.
 
         From a fresh start, a schedule ends after `steps`; later calls leave its end where it is, or move it on.
         """
-        goal = self.horizon if steps is None else self.steps_done + steps
+        if steps is not None and steps < 0:
+            raise UsageError(f"fit: got steps {steps}, wanted 0 or more")
+        goal = max(self.recipe.steps, self.horizon) if steps is None else self.steps_done + steps
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
@@ -108,6 +112,7 @@ class Trainer(Step):
             _each(callbacks, lambda c: c.on_start(self))
             self._loop(goal, callbacks)
             _each(callbacks, lambda c: c.on_end(self))
+        self.stop_wanted = False
         return self
 
     def _loop(self, goal: int, callbacks: Sequence[Callback]) -> None:
