@@ -104,10 +104,7 @@ def module():
     fake = Fake("cupy")
     fake.ndarray = ndarray
     fake.asarray = lambda x, dtype=None: ndarray(np.array(x.host if isinstance(x, ndarray) else x, dtype))
-    stream = types.SimpleNamespace(synchronize=lambda: None)
-    fake.cuda = types.SimpleNamespace(
-        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1), get_current_stream=lambda: stream
-    )
+    fake.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=lambda: 1))
     return fake
 
 

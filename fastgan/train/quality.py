@@ -41,19 +41,14 @@ def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
     if samples.shape[1:] != dataset.sample_shape:
         raise ShapeError(f"class_votes: got samples of {samples.shape[1:]}, wanted {dataset.sample_shape}")
     classes, which = np.unique(dataset.labels, return_inverse=True)
-    found, distance = _nearest(samples.reshape(len(samples), -1).astype(np.float32), dataset)
+    found, distance = nearest(samples.reshape(len(samples), -1).astype(np.float32), dataset)
     chosen = np.linspace(0, dataset.n - 1, min(dataset.n, PROBES)).astype(np.int64)
-    _, between = _nearest(dataset.take(chosen).scaled(0, 1), dataset, own=chosen)
+    _, between = nearest(dataset.take(chosen).scaled(0, 1), dataset, own=chosen)
     votes = which[found[distance <= 2 * np.median(between)]]
     return np.bincount(votes, minlength=len(classes)).astype(np.int64)
 
 
-def nearest(rows: NDArray[np.float32], dataset: Dataset) -> NDArray[np.int64]:
-    """The number of the real sample nearest to each row; (n, f) -> (n,)."""
-    return _nearest(rows, dataset)[0]
-
-
-def _nearest(
+def nearest(
     rows: NDArray[np.float32], dataset: Dataset, own: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Number and distance of the real sample nearest to each row, other than the row's `own`."""

@@ -1,5 +1,6 @@
 """Where a run's data came from, and what they looked like: enough to find them again and to know they are the same."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,7 @@ class Form:
     @property
     def features(self) -> int:
         """Numbers per sample."""
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+        return math.prod(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
