@@ -101,6 +101,12 @@ def to_host(x: Array) -> np.ndarray[Any, Any]:
     return np.asarray(to_device(x, "cpu"))
 
 
+def synchronize(device: str) -> None:
+    """Wait until the device has finished what was asked of it; nothing to do on the CPU."""
+    if device != "cpu":
+        module_of(device).cuda.get_current_stream().synchronize()
+
+
 def from_any(x: Any) -> Array:
     """An array of any library, without a copy where its device allows: NumPy, CuPy, or whatever speaks DLPack."""
     if isinstance(x, np.ndarray) or type(x).__module__.partition(".")[0] == "cupy":

@@ -104,7 +104,10 @@ def module():
     fake = Fake("cupy")
     fake.ndarray = ndarray
     fake.asarray = lambda x, dtype=None: ndarray(np.array(x.host if isinstance(x, ndarray) else x, dtype))
-    fake.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=lambda: 1))
+    stream = types.SimpleNamespace(synchronize=lambda: None)
+    fake.cuda = types.SimpleNamespace(
+        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1), get_current_stream=lambda: stream
+    )
     return fake
 
 
