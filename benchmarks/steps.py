@@ -46,13 +46,17 @@ def contestants(recipe: str, data: np.ndarray[Any, Any]) -> dict[str, timing.Con
         "fastgan": ours(recipe, data),
         "NumPy only": ours(recipe, data, kernels=False),
     }
-    scaled = data.reshape(len(data), -1).astype(np.float32) / 127.5 - 1
     for name, (package, module) in PEERS.items():
         if recipe in peers.SETTINGS and importlib.util.find_spec(package):
-            make: Callable[..., peers.Peer] = importlib.import_module(f"benchmarks.peers.{module}").make
-            peer = make(recipe, scaled)
+            peer = theirs(module, recipe, data)
             out[name] = (peer.step, peer.sync)
     return out
+
+
+def theirs(module: str, recipe: str, data: np.ndarray[Any, Any], **settings: Any) -> peers.Peer:
+    """The recipe as a module of `benchmarks.peers` runs it, on the same images."""
+    make: Callable[..., peers.Peer] = importlib.import_module(f"benchmarks.peers.{module}").make
+    return make(recipe, data.reshape(len(data), -1).astype(np.float32) / 127.5 - 1, **settings)
 
 
 def row(recipe: str, seconds: float) -> dict[str, Any]:
@@ -74,16 +78,16 @@ def show(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def versions() -> dict[str, str]:
-    """What was measured: processor and library versions."""
+def versions(*more: str) -> dict[str, str]:
+    """What was measured: processor and library versions, of `more` distributions too."""
     from importlib.metadata import PackageNotFoundError, version
 
     out = {"machine": platform.machine(), "python": platform.python_version()}
-    for name in ("fastgan", "numpy", "numba", "torch", "jax"):
+    for name in ("fastgan", "numpy", "numba", "torch", "jax", *more):
         try:
             out[name] = version(name)
         except PackageNotFoundError:
-            out[name] = "not installed"
+            out[name] = fg.__version__ if name == "fastgan" else "not installed"
     return out
 
 

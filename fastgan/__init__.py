@@ -9,6 +9,7 @@ The tape is in `fastgan.tape`, its ops in `fastgan.ops`; read `fastgan/tape/engi
 
 from fastgan import data, fused, losses, nn, ops, optim, random
 from fastgan.backend import use_kernels
+from fastgan.capture import Captured, capture
 from fastgan.losses import OBJECTIVES, Objective
 from fastgan.tape import Tensor, grad, no_grad, op, tensor
 from fastgan.train import RECIPES, Callback, OptimiserSettings, Recipe, Trainer, load
@@ -22,12 +23,14 @@ __all__ = [
     "OBJECTIVES",
     "RECIPES",
     "Callback",
+    "Captured",
     "Objective",
     "OptimiserSettings",
     "Recipe",
     "Tensor",
     "Trainer",
     "__version__",
+    "capture",
     "data",
     "grad",
     "load",

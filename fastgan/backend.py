@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.errors import DeviceError, UsageError
+from fastgan.errors import CaptureError, DeviceError, UsageError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional and has no types of its own
 
 _kernels_wanted: ContextVar[bool] = ContextVar("kernels_wanted", default=True)
+_told: set[str] = set()  # reasons why there are no kernels that were said already
 _home: ContextVar[Array | None] = ContextVar("home", default=None)
 
 
@@ -167,6 +168,65 @@ def blas_threads(limit: int | None) -> Iterator[None]:
         yield
 
 
+class Count:
+    """A whole number that follows the step counter: `times` * steps done + `plus`, known on the host and the device.
+
+    Kernels read `clock`, an int64 array of one element on the device, so that a captured step counts by itself when it
+    is replayed. Array code takes `int(count)`, which is refused while a step is captured: the number would be frozen.
+    """
+
+    __slots__ = ("clock", "host", "plus", "times")
+
+    def __init__(self, clock: Array, times: int, plus: int, host: int) -> None:
+        self.clock, self.times, self.plus, self.host = clock, times, plus, host
+
+    def __int__(self) -> int:
+        refuse_while_capturing("the step's number")
+        return self.times * self.host + self.plus
+
+    __index__ = __int__
+
+
+class Rate:
+    """A float that the host sets and kernels read from the device: a learning rate under a schedule.
+
+    Only a change is sent to the device.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.array: Array = module_of(device).zeros(1, np.float32)
+        self.host = 0.0
+
+    def set(self, value: float) -> None:
+        """Give it a value, for the steps that are asked for from now on."""
+        if value != self.host:
+            self.host = value
+            self.array[...] = value
+
+    def __float__(self) -> float:
+        refuse_while_capturing("the learning rate")
+        return self.host
+
+
+_capturing: ContextVar[bool] = ContextVar("capturing", default=False)
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """A block whose work on the device is recorded to be replayed, so that numbers from the host are refused in it."""
+    token = _capturing.set(True)
+    try:
+        yield
+    finally:
+        _capturing.reset(token)
+
+
+def refuse_while_capturing(what: str) -> None:
+    """CaptureError while a step is being captured: array code would freeze a number that changes from step to step."""
+    if _capturing.get():
+        raise CaptureError(f"{what} is read on the host by array code; a replay would repeat it")
+
+
 class Fusable:
     """Array code, and for some array types a kernel that computes the same.
 
@@ -177,7 +237,8 @@ class Fusable:
 
     def __init__(self, plain: Callable[..., Any]) -> None:
         self.plain = plain
-        self.kernels: dict[type, Callable[..., Any]] = {}
+        self.kernels: dict[type, Callable[..., Any] | None] = {}  # None: array code only
+        self.fits: Callable[[Any], bool] = fits
         self._paths: dict[str, tuple[str, str]] = {}
 
     def register(self, library: str, module: str, function: str) -> None:
@@ -186,10 +247,14 @@ class Fusable:
 
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         """The kernel where it fits, else the array code."""
-        if self._paths and _kernels_wanted.get() and all(map(_fits, operands)):
-            kernel = self.kernels.get(type(operands[0])) or self._resolve(type(operands[0]))
-            if kernel is not None:
-                result = kernel(*operands, **settings)
+        if self._paths and _kernels_wanted.get():
+            kind = type(operands[0])
+            kernel = self.kernels[kind] if kind in self.kernels else self._resolve(kind)
+            if kernel is not None and all(map(self.fits, operands)):
+                try:
+                    result = kernel(*operands, **settings)
+                except ImportError as error:  # what compiles it is missing, or too old
+                    result = self._give_up(kind, error)
                 if result is not NotImplemented:
                     return result
         return self.plain(*operands, **settings)
@@ -197,21 +262,35 @@ class Fusable:
     def _resolve(self, kind: type) -> Callable[..., Any] | None:
         path = self._paths.get(kind.__module__.partition(".")[0])
         if path is None:
+            self.kernels[kind] = None
             return None
         try:
             kernel: Callable[..., Any] = getattr(importlib.import_module(path[0]), path[1])
         except ImportError as error:
-            warnings.warn(
-                f"no kernels: {error}; array code runs instead, slower", RuntimeWarning, stacklevel=3
-            )
-            kernel = self.plain
+            self._give_up(kind, error)
+            return None
         self.kernels[kind] = kernel
         return kernel
 
+    def _give_up(self, kind: type, error: ImportError) -> Any:
+        """Array code from now on for arrays of this kind; said once for each reason."""
+        self.kernels[kind] = None
+        if str(error) not in _told:
+            _told.add(str(error))
+            warnings.warn(
+                f"no kernels: {error}; array code runs instead, slower", RuntimeWarning, stacklevel=4
+            )
+        return NotImplemented
 
-def _fits(x: Any) -> bool:
+
+def fits(x: Any) -> bool:
     """True for what a kernel takes: float32 and C-contiguous (an empty array is left to the array code)."""
     return hasattr(x, "flags") and x.dtype == np.float32 and x.flags.c_contiguous and x.size > 0
+
+
+def fits_transposed(x: Any) -> bool:
+    """True for what the kernel of a matrix product takes: a transposed view as well."""
+    return fits(x) or (hasattr(x, "flags") and x.ndim == 2 and fits(x.T))
 
 
 @contextmanager

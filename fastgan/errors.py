@@ -23,6 +23,10 @@ class DeviceError(FastganError, TypeError):
     """A device that cannot be used, or operands that live on different ones."""
 
 
+class CaptureError(FastganError, RuntimeError):
+    """A step that cannot be captured as one graph and replayed; training goes on without."""
+
+
 class DataError(FastganError, ValueError):
     """A data set that is missing, damaged, or not what the recipe can learn from."""
 

@@ -1,16 +1,38 @@
 """The one table that joins array code to the kernels that compute the same. Nothing else names both sides."""
 
-from fastgan import ops, optim, random
+from fastgan import data, ops, optim, random
 from fastgan.backend import Fusable
+from fastgan.ops import passes
 
+BOTH = (
+    # array code, module of fastgan.kernels and of fastgan.kernels.cuda, function
+    (ops.linear.forward, "dense", "linear"),
+    (ops.linear_leaky_relu.forward, "dense", "linear_leaky_relu"),
+    (ops.leaky_relu_grad.forward, "dense", "leaky_relu_grad"),
+    (passes.forward, "dense", "forward"),
+    (passes.backward, "dense", "backward"),
+    (passes.weight_gradients, "dense", "weight_gradients"),
+    (passes.tangent, "dense", "tangent"),
+    (passes.norm_forward, "norm", "norm_forward"),
+    (passes.norm_backward, "norm", "norm_backward"),
+    (passes.score_loss, "loss", "score_loss"),
+    (passes.head_loss, "loss", "head_loss"),
+    (passes.penalty, "loss", "penalty"),
+    (random.fill_normal, "noise", "fill_normal"),
+    (random.fill_uniform, "noise", "fill_uniform"),
+    (optim.adam_update, "update", "adam_update"),
+    (optim.rmsprop_update, "update", "rmsprop_update"),
+    (optim.sgd_update, "update", "sgd_update"),
+    (data.assemble, "batch", "assemble"),
+)
+CUDA_ONLY = (  # BLAS and NumPy do these well on a CPU
+    (passes.forward_norm, "dense", "forward_norm"),
+    (passes.record, "batch", "record"),
+    (ops.matmul.forward, "dense", "matmul"),
+)
 TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
-    # array code, library, module of fastgan.kernels, function
-    (ops.linear_leaky_relu.forward, "numpy", "dense", "linear_leaky_relu"),
-    (ops.leaky_relu_grad.forward, "numpy", "dense", "leaky_relu_grad"),
-    (random.fill_normal, "numpy", "noise", "fill_normal"),
-    (random.fill_uniform, "numpy", "noise", "fill_uniform"),
-    (optim.adam_update, "numpy", "update", "adam_update"),
-    (optim.rmsprop_update, "numpy", "update", "rmsprop_update"),
+    *((fusable, "numpy", module, function) for fusable, module, function in BOTH),
+    *((fusable, "cupy", f"cuda.{module}", function) for fusable, module, function in (*BOTH, *CUDA_ONLY)),
 )
 
 

@@ -18,6 +18,30 @@ from fastgan.tape import Tensor, grad, recording
 Score = Callable[[Tensor], Tensor]
 
 
+FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus(-s)": lambda s: softplus(-s),
+    "softplus(s)": softplus,
+    "-softplus(s)": lambda s: -softplus(s),
+    "(s - 1)^2 / 2": lambda s: (s - 1) ** 2 * 0.5,
+    "s^2 / 2": lambda s: s * s * 0.5,
+    "-s": lambda s: -s,
+    "s": lambda s: s,
+    "max(0, 1 - s)": lambda s: relu(1 - s),
+    "max(0, 1 + s)": lambda s: relu(1 + s),
+}
+
+
+@dataclass(frozen=True)
+class ScoreLoss:
+    """The mean over scores s of one of FORMULAS, by its text: a function that kernels know by name."""
+
+    kind: str
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The loss of scores (n, 1), a Tensor of shape ()."""
+        return FORMULAS[self.kind](scores).mean()
+
+
 @dataclass(frozen=True)
 class Objective:
     """Losses as functions of scores (n, 1) -> (), and the critic's constraint.
@@ -40,54 +64,54 @@ class Objective:
 
 OBJECTIVES = {
     "minimax": Objective(
-        real=lambda r: softplus(-r).mean(),
-        fake=lambda f: softplus(f).mean(),
-        generator=lambda f: -softplus(f).mean(),
+        real=ScoreLoss("softplus(-s)"),
+        fake=ScoreLoss("softplus(s)"),
+        generator=ScoreLoss("-softplus(s)"),
         source="-log D(x) - log(1 - D(G(z))); G: log(1 - D(G(z))). Goodfellow et al. 2014",
     ),
     "non-saturating": Objective(
-        real=lambda r: softplus(-r).mean(),
-        fake=lambda f: softplus(f).mean(),
-        generator=lambda f: softplus(-f).mean(),
+        real=ScoreLoss("softplus(-s)"),
+        fake=ScoreLoss("softplus(s)"),
+        generator=ScoreLoss("softplus(-s)"),
         source="-log D(x) - log(1 - D(G(z))); G: -log D(G(z)). Goodfellow et al. 2014",
     ),
     "least-squares": Objective(
-        real=lambda r: ((r - 1) ** 2).mean() * 0.5,
-        fake=lambda f: (f * f).mean() * 0.5,
-        generator=lambda f: ((f - 1) ** 2).mean() * 0.5,
+        real=ScoreLoss("(s - 1)^2 / 2"),
+        fake=ScoreLoss("s^2 / 2"),
+        generator=ScoreLoss("(s - 1)^2 / 2"),
         boundary=0.5,
         logits=False,
         source="1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2; G: 1/2 (D(G(z)) - 1)^2. Mao et al. 2017",
     ),
     "wasserstein": Objective(
-        real=lambda r: -r.mean(),
-        fake=lambda f: f.mean(),
-        generator=lambda f: -f.mean(),
+        real=ScoreLoss("-s"),
+        fake=ScoreLoss("s"),
+        generator=ScoreLoss("-s"),
         boundary=None,
         logits=False,
         clip=0.01,
         source="D(G(z)) - D(x) with clipped weights; G: -D(G(z)). Arjovsky et al. 2017",
     ),
     "wasserstein-gp": Objective(
-        real=lambda r: -r.mean(),
-        fake=lambda f: f.mean(),
-        generator=lambda f: -f.mean(),
+        real=ScoreLoss("-s"),
+        fake=ScoreLoss("s"),
+        generator=ScoreLoss("-s"),
         boundary=None,
         logits=False,
         penalty=10.0,
         source="D(G(z)) - D(x) + 10 (|dD/dx| - 1)^2; G: -D(G(z)). Gulrajani et al. 2017",
     ),
     "hinge": Objective(
-        real=lambda r: relu(1 - r).mean(),
-        fake=lambda f: relu(1 + f).mean(),
-        generator=lambda f: -f.mean(),
+        real=ScoreLoss("max(0, 1 - s)"),
+        fake=ScoreLoss("max(0, 1 + s)"),
+        generator=ScoreLoss("-s"),
         logits=False,
         source="max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim and Ye 2017",
     ),
     "seo-published": Objective(
-        real=lambda r: softplus(-r).mean(),
-        fake=lambda f: -softplus(f).mean(),
-        generator=lambda f: softplus(-f).mean(),
+        real=ScoreLoss("softplus(-s)"),
+        fake=ScoreLoss("-softplus(s)"),
+        generator=ScoreLoss("softplus(-s)"),
         source="-log D(x) + log(1 - D(G(z))): the fake term's sign as published by Seo, which is wrong",
     ),
 }

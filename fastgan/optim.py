@@ -8,8 +8,9 @@ An optimiser's class only keeps state. Use with any network:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from fastgan.backend import Array, Fusable, array_module
+from fastgan.backend import Array, Count, Fusable, Rate, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
 from fastgan.tape import Tensor
@@ -22,48 +23,75 @@ def adam_update(
     m: Array,
     v: Array,
     *,
-    rate: float,
+    lr: float,
+    t: int,
     b1: float,
     b2: float,
-    scale: float,
     eps: float,
-    shrink: float = 1.0,
+    decay: float = 0.0,
     clip: float = 0.0,
+    average: Array | None = None,
+    follow: float = 0.0,
 ) -> None:
-    """One Adam step in place on p, m and v (Kingma and Ba 2015, algorithm 1).
+    """Step `t` (from 1) of Adam, in place on p, m and v (Kingma and Ba 2015, algorithm 1).
 
-    The bias corrections come in through `rate` = lr / (1 - b1^t) and `scale` = 1 / sqrt(1 - b2^t); `shrink` < 1 is
-    AdamW's decoupled weight decay, `clip` > 0 keeps the weights in [-clip, clip].
+    `decay` is AdamW's decoupled weight decay, `clip` > 0 keeps the weights in [-clip, clip]; `average` moves by the
+    share `follow` towards the new weights. `lr` and `t` may be known to the device alone (see backend.Count).
     """
     xp = array_module(p)
+    lr, t = float(lr), int(t)
     m += (1 - b1) * (g - m)
     v += (1 - b2) * (g * g - v)
-    p *= shrink
-    p -= rate * m / (xp.sqrt(v) * scale + eps)
-    if clip:
-        xp.clip(p, -clip, clip, out=p)
+    if decay:
+        p *= 1 - lr * decay
+    p -= lr / (1 - b1**t) * m / (xp.sqrt(v) * (1 - b2**t) ** -0.5 + eps)
+    _finish(p, clip, average, follow)
 
 
 @Fusable
 def rmsprop_update(
-    p: Array, g: Array, v: Array, *, lr: float, decay: float, eps: float, clip: float = 0.0
+    p: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    clip: float = 0.0,
+    average: Array | None = None,
+    follow: float = 0.0,
 ) -> None:
-    """One RMSProp step in place on p and v (Tieleman and Hinton 2012, lecture 6.5)."""
-    xp = array_module(p)
-    v += (1 - decay) * (g * g - v)
-    p -= lr * g / (xp.sqrt(v) + eps)
-    if clip:
-        xp.clip(p, -clip, clip, out=p)
+    """One RMSProp step in place on p and v (Tieleman and Hinton 2012, lecture 6.5); the rest as in `adam_update`."""
+    v += (1 - alpha) * (g * g - v)
+    p -= float(lr) * g / (array_module(p).sqrt(v) + eps)
+    _finish(p, clip, average, follow)
 
 
 @Fusable
-def sgd_update(p: Array, g: Array, m: Array, *, lr: float, momentum: float, clip: float = 0.0) -> None:
-    """One step of gradient descent with momentum (Polyak's heavy ball), in place on p and m."""
+def sgd_update(
+    p: Array,
+    g: Array,
+    m: Array,
+    *,
+    lr: float,
+    momentum: float,
+    clip: float = 0.0,
+    average: Array | None = None,
+    follow: float = 0.0,
+) -> None:
+    """Gradient descent with momentum (Polyak's heavy ball), in place on p and m; the rest as in `adam_update`."""
     m *= momentum
     m += g
-    p -= lr * m
+    p -= float(lr) * m
+    _finish(p, clip, average, follow)
+
+
+def _finish(p: Array, clip: float, average: Array | None, follow: float) -> None:
+    """What may follow an update: weight clipping, and an average that moves towards the new weights."""
     if clip:
         array_module(p).clip(p, -clip, clip, out=p)
+    if average is not None:
+        average += follow * (p - average)
 
 
 class Optimiser:
@@ -82,8 +110,11 @@ class Optimiser:
         if not (lr >= 0 and clip >= 0 and max_norm >= 0):
             raise UsageError(f"got lr {lr}, clip {clip}, max_norm {max_norm}, wanted none below 0")
         self.flat = network if isinstance(network, Flat) else flatten(network)
-        self.lr, self.clip, self.max_norm = lr, clip, max_norm
+        self.lr: float | Rate = lr
+        self.clip, self.max_norm = clip, max_norm
         self.steps = 0
+        self.count: Count | None = None  # the step's number where the device keeps count
+        self.average: Ema | None = None  # moves with every update, in the same pass
         self.state = {name: self.flat.like() for name in self.slots}
 
     @property
@@ -114,6 +145,12 @@ class Optimiser:
         """The rule itself; `steps` counts this step already."""
         raise NotImplementedError
 
+    def _ending(self) -> dict[str, Any]:
+        """The settings that every rule shares: the rate, and what follows the update."""
+        ema = self.average
+        also = {} if ema is None else {"average": ema.average, "follow": 1 - ema.decay}
+        return {"lr": self.lr, "clip": self.clip, **also}
+
 
 class SGD(Optimiser):
     """Gradient descent with momentum."""
@@ -138,9 +175,8 @@ class SGD(Optimiser):
             self.flat.buffer,
             self.flat.gradient,
             self.state["m"],
-            lr=self.lr,
             momentum=self.momentum,
-            clip=self.clip,
+            **self._ending(),
         )
 
 
@@ -174,19 +210,18 @@ class Adam(Optimiser):
     def update(self) -> None:
         """One step."""
         b1, b2 = self.betas
-        t = 1 if self.constant_correction else self.steps
+        t = 1 if self.constant_correction else self.steps if self.count is None else self.count
         adam_update(
             self.flat.buffer,
             self.flat.gradient,
             self.state["m"],
             self.state["v"],
-            rate=self.lr / (1 - b1**t),
+            t=t,
             b1=b1,
             b2=b2,
-            scale=(1 - b2**t) ** -0.5,
             eps=self.eps,
-            shrink=1 - self.lr * self.weight_decay,
-            clip=self.clip,
+            decay=self.weight_decay,
+            **self._ending(),
         )
 
 
@@ -233,10 +268,9 @@ class RMSProp(Optimiser):
             self.flat.buffer,
             self.flat.gradient,
             self.state["v"],
-            lr=self.lr,
-            decay=self.alpha,
+            alpha=self.alpha,
             eps=self.eps,
-            clip=self.clip,
+            **self._ending(),
         )
 
 

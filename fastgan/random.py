@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Fusable, array_module, module_of
+from fastgan.backend import Array, Count, Fusable, array_module, module_of
 from fastgan.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def key_of(seed: int) -> tuple[int, int]:
     return seed & MASK, seed >> 32
 
 
-def _words(xp: Any, n: int, seed: int, stream: int, step: int) -> tuple[Array, Array, Array, Array]:
+def _words(xp: Any, n: int, seed: int, stream: int, step: int | Count) -> tuple[Array, Array, Array, Array]:
     """Four arrays of ceil(n / 4) words: element e of the sequence is word e % 4 of block e // 4."""
     seed, stream, step = int(seed), int(stream), int(step)  # CuPy takes no subclasses of int, such as Stream
     block = xp.arange(-(-n // 4), dtype=xp.uint64)
@@ -62,7 +62,7 @@ def _words(xp: Any, n: int, seed: int, stream: int, step: int) -> tuple[Array, A
     return philox((block, low, high, xp.full_like(block, stream)), key_of(seed))
 
 
-def bits(n: int, *, seed: int, stream: int, step: int, device: str = "cpu") -> Array:
+def bits(n: int, *, seed: int, stream: int, step: int | Count, device: str = "cpu") -> Array:
     """n random 32-bit words; (n,) uint32."""
     xp = module_of(device)
     return xp.stack(_words(xp, n, seed, stream, step), axis=1).astype(xp.uint32).reshape(-1)[:n]
@@ -70,7 +70,7 @@ def bits(n: int, *, seed: int, stream: int, step: int, device: str = "cpu") -> A
 
 @Fusable
 def fill_uniform(
-    out: Array, *, seed: int, stream: int, step: int, low: float = 0.0, high: float = 1.0
+    out: Array, *, seed: int, stream: int, step: int | Count, low: float = 0.0, high: float = 1.0
 ) -> None:
     """Fill a float32 array with multiples of (high - low) / 2**24 in [low, high), in place."""
     xp = array_module(out)
@@ -81,7 +81,7 @@ def fill_uniform(
 
 
 @Fusable
-def fill_normal(out: Array, *, seed: int, stream: int, step: int) -> None:
+def fill_normal(out: Array, *, seed: int, stream: int, step: int | Count) -> None:
     """Fill a float32 array with independent N(0, 1) numbers, in place; |x| < 5.8."""
     xp = array_module(out)
     w = _words(xp, out.size, seed, stream, step)
@@ -143,7 +143,7 @@ def uniform(
     *,
     seed: int,
     stream: int,
-    step: int,
+    step: int | Count,
     device: str = "cpu",
 ) -> Array:
     """A new float32 array of numbers in [low, high)."""
@@ -152,14 +152,16 @@ def uniform(
     return out
 
 
-def normal(shape: tuple[int, ...], *, seed: int, stream: int, step: int, device: str = "cpu") -> Array:
+def normal(
+    shape: tuple[int, ...], *, seed: int, stream: int, step: int | Count, device: str = "cpu"
+) -> Array:
     """A new float32 array of N(0, 1) numbers."""
     out = module_of(device).empty(shape, np.float32)
     fill_normal(out, seed=seed, stream=stream, step=step)
     return out
 
 
-def integers(n: int, high: int, *, seed: int, stream: int, step: int, device: str = "cpu") -> Array:
+def integers(n: int, high: int, *, seed: int, stream: int, step: int | Count, device: str = "cpu") -> Array:
     """n integers in [0, high), int64, by multiply and shift: no value is likelier than another by over high / 2**32."""
     if not 0 < high <= 2**32:
         raise UsageError(f"integers: got high {high}, wanted 1 to 2**32")
@@ -167,7 +169,7 @@ def integers(n: int, high: int, *, seed: int, stream: int, step: int, device: st
     return (words.astype(np.uint64) * np.uint64(high) >> np.uint64(32)).astype(np.int64)
 
 
-def permutation(n: int, *, seed: int, stream: int, step: int, device: str = "cpu") -> Array:
+def permutation(n: int, *, seed: int, stream: int, step: int | Count, device: str = "cpu") -> Array:
     """The numbers 0 .. n-1 in random order, int64: sorted by a random word each, ties by the number itself."""
     xp = module_of(device)
     words = bits(n, seed=seed, stream=stream, step=step, device=device).astype(np.uint64)

@@ -103,7 +103,8 @@ def _uniform(out, k0, k1, stream, low, high, scale, offset, top):
             out[4 * block + j] = min(unit * scale + offset, top)
 
 
-def _words(seed: int, stream: int, step: int) -> tuple:
+def _words(seed, stream, step):
+    step = int(step)
     split = (seed, seed >> 32, stream, step, step >> 32)
     return tuple(np.uint32(x & 0xFFFFFFFF) for x in split)
 

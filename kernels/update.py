@@ -1,7 +1,7 @@
 """Optimiser updates on the CPU: one pass over a flat buffer, each array read and written once.
 
-Adam moves 28 bytes per parameter, RMSProp 20; array code makes a dozen passes.
-`clip` > 0 keeps the weights in [-clip, clip] in the same pass.
+Adam moves 28 bytes per parameter, RMSProp and SGD 20; array code makes a dozen passes. Weight clipping and an average
+of the weights happen in the same pass (the average adds 8 bytes).
 """
 
 import numpy as np
@@ -20,9 +20,15 @@ def adam(p, g, m, v, rate, c1, c2, scale, eps):
 
 
 def rmsprop(p, g, v, lr, c, eps):
-    """One element of RMSProp: the new parameter and mean square; c is 1 - decay."""
+    """One element of RMSProp: the new parameter and mean square; c is 1 - alpha."""
     v = v + c * (g * g - v)
     return p - lr * g / (np.sqrt(v) + eps), v
+
+
+def sgd(p, g, m, lr, momentum):
+    """One element of gradient descent with momentum: the new parameter and the momentum's sum."""
+    m = m * momentum + g
+    return p - lr * m, m
 
 
 def clipped(p, clip):
@@ -32,6 +38,7 @@ def clipped(p, clip):
 
 _adam_element = inlined(adam)
 _rmsprop_element = inlined(rmsprop)
+_sgd_element = inlined(sgd)
 _clipped = inlined(clipped)
 
 
@@ -49,13 +56,49 @@ def _rmsprop(p, g, v, lr, c, eps, clip):
         p[k] = _clipped(q, clip)
 
 
-def adam_update(p, g, m, v, *, rate, b1, b2, scale, eps, shrink=1.0, clip=0.0):
+@compiled
+def _sgd(p, g, m, lr, momentum, clip):
+    for k in range(p.size):
+        q, m[k] = _sgd_element(p[k], g[k], m[k], lr, momentum)
+        p[k] = _clipped(q, clip)
+
+
+@compiled
+def _follow(average, p, share):
+    for k in range(p.size):
+        average[k] += share * (p[k] - average[k])
+
+
+def _in_pieces(loop, arrays, settings, average, follow):
+    """The loop over pieces that stay in a cache until the average has seen them."""
+    if average is None:
+        loop(*arrays, *settings)
+        return
+    share = np.float32(follow)
+    for start in range(0, arrays[0].size, PIECE):
+        piece = [x[start : start + PIECE] for x in arrays]
+        loop(*piece, *settings)
+        _follow(average[start : start + PIECE], piece[0], share)
+
+
+PIECE = 16384  # parameters: 64 KB of each array, which the second-level cache holds
+
+
+def adam_update(p, g, m, v, *, lr, t, b1, b2, eps, decay=0.0, clip=0.0, average=None, follow=0.0):
     """One Adam step in place on p, m and v, all flat; see fastgan.optim.adam_update."""
-    f = np.float32
-    _adam(p, g, m, v, f(rate), f(1 - b1), f(1 - b2), f(scale), f(eps), f(shrink), f(clip or np.inf))
+    lr, t = float(lr), int(t)
+    rate, scale = lr / (1 - b1**t), (1 - b2**t) ** -0.5
+    settings = rate, 1 - b1, 1 - b2, scale, eps, 1 - lr * decay, clip or np.inf
+    _in_pieces(_adam, (p, g, m, v), [np.float32(x) for x in settings], average, follow)
 
 
-def rmsprop_update(p, g, v, *, lr, decay, eps, clip=0.0):
+def rmsprop_update(p, g, v, *, lr, alpha, eps, clip=0.0, average=None, follow=0.0):
     """One RMSProp step in place on p and v, both flat; see fastgan.optim.rmsprop_update."""
-    f = np.float32
-    _rmsprop(p, g, v, f(lr), f(1 - decay), f(eps), f(clip or np.inf))
+    settings = float(lr), 1 - alpha, eps, clip or np.inf
+    _in_pieces(_rmsprop, (p, g, v), [np.float32(x) for x in settings], average, follow)
+
+
+def sgd_update(p, g, m, *, lr, momentum, clip=0.0, average=None, follow=0.0):
+    """One step of gradient descent in place on p and m, both flat; see fastgan.optim.sgd_update."""
+    settings = float(lr), momentum, clip or np.inf
+    _in_pieces(_sgd, (p, g, m), [np.float32(x) for x in settings], average, follow)

@@ -9,10 +9,13 @@ from pathlib import Path
 import fake_cupy
 import pytest
 
+from fastgan import ops
 from fastgan.cli import doctor as module
-from fastgan.cli import main, probes
+from fastgan.cli import gpu_probes, main, probes
 from fastgan.cli.doctor import Finding, anonymous, probe
 from fastgan.cli.probes import PROBES
+from fastgan.kernels.cuda import blas, building
+from fastgan.standin import ndarray, standing_in
 
 
 @pytest.fixture
@@ -177,6 +180,79 @@ def test_cuda_without_a_driver(monkeypatch):
     assert fix
     monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "CuPy is not installed; pip install it")
     assert probes.cuda() == ("info", "no GPU in use: CuPy is not installed", "pip install it")
+
+
+def test_the_cuda_compiler_is_tried(monkeypatch):
+    pytest.importorskip("cuda.bindings.nvjitlink", reason="numba-cuda is not installed", exc_type=ImportError)
+    monkeypatch.setattr(building, "compiler_problem", lambda: f"libnvvm is not found; {building.INSTALL}")
+    status, detail, fix = probes.compiler()
+    assert (status, detail) == ("warning", "libnvvm is not found: only array code on a GPU, which is slower")
+    assert fix.startswith("pip install")
+    monkeypatch.setattr(building, "compiler_problem", lambda: None)
+    monkeypatch.setattr(building, "linker_problem", lambda: None)
+    assert re.match(r"libnvvm and nvJitLink \d+\.\d+ make machine code", probes.compiler()[1])
+    monkeypatch.setattr(gpu_probes, "numba_cuda", lambda: ("info", "not installed", ""))
+    assert probes.compiler() == ("info", "not tried: numba-cuda is not installed", "")
+
+
+def test_a_driver_that_is_too_old(monkeypatch):
+    monkeypatch.setattr(gpu_probes, "numba_cuda", lambda: ("ok", "0.30", ""))
+    monkeypatch.setattr(building, "driver_version", lambda: (12, 4))
+    monkeypatch.setattr(building, "driver_problem", lambda: None)
+    assert probes.driver() == ("ok", "for CUDA 12.4", "")
+    said = 'the driver is for CUDA 12.4, the toolkit is 13.0; install a newer driver, or pip install "fastgan[cu12]"'
+    monkeypatch.setattr(building, "driver_problem", lambda: said)
+    wanted = ("warning", *said.split("; "))
+    assert probes.driver() == wanted
+    monkeypatch.setattr(building, "driver_version", lambda: None)
+    assert probes.driver() == ("info", "none: needed for a GPU only", "")
+
+
+def test_nvmath_is_optional(monkeypatch):
+    def missing(name):
+        raise gpu_probes.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(blas, "available", lambda: f"nvmath-python is not installed; {blas.INSTALL}")
+    monkeypatch.setattr(gpu_probes.metadata, "version", missing)
+    assert probes.nvmath() == (
+        "info",
+        "not installed: cuBLAS for large products on a GPU only",
+        'pip install "nvmath-python[cu13]" or "nvmath-python[cu12]"',
+    )
+    monkeypatch.setattr(gpu_probes.metadata, "version", lambda name: "1.0.0")
+    monkeypatch.setattr(building, "driver_version", lambda: (13, 0))
+    monkeypatch.setattr(blas, "available", lambda: "cuBLAS does not load (no libcublas); pip install it")
+    assert probes.nvmath() == ("warning", "1.0.0, cuBLAS does not load (no libcublas)", "pip install it")
+    monkeypatch.setattr(blas, "available", lambda: None)
+    assert probes.nvmath() == ("ok", "1.0.0, cuBLAS can be called", "")
+
+
+def test_kernels_on_a_gpu_are_compared(monkeypatch):
+    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "no driver")
+    assert probes.gpu_kernels() == ("info", "not tried: no GPU in use", "")
+    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: None)
+
+    def found(kernel):
+        """What is said where `kernel` is the one for the GPU's arrays."""
+        monkeypatch.setitem(ops.linear_leaky_relu.forward.kernels, ndarray, kernel)
+        monkeypatch.setattr("fastgan.backend._told", set())
+        with standing_in():
+            return probes.gpu_kernels()
+
+    right = ops.linear_leaky_relu.forward.plain
+    assert found(right)[1].startswith("right; the first took")
+    status, detail, fix = found(lambda *operands, slope: right(*operands, slope=slope) + 1)
+    assert (status, detail) == ("error", "a kernel differs from the array code by 1")
+    assert fix == "report it, with --json's output"
+    assert found(lambda *operands, slope: right(*operands, slope=slope) * float("nan"))[0] == "error"
+
+    def missing(*operands, slope):
+        raise building.CannotBuild("libnvvm is not found")
+
+    status, detail, fix = found(missing)
+    assert status == "warning"
+    assert detail.startswith("no kernels: libnvvm is not found")
+    assert fix.startswith("pip install")
 
 
 def test_variables_are_shown(monkeypatch):

@@ -2,7 +2,8 @@
 
 One idea: a recipe is a row of facts (`SETTINGS`) that every peer reads, so that two peers cannot differ in a width or
 a learning rate; each peer writes only how its engine runs the row. Peers run on the CPU with their engine's default
-thread settings. A peer's module imports its engine in `make`, so that looking at `RECIPES` costs nothing.
+thread settings, or on a GPU, in float32 without TF32. A peer's module imports its engine in `make`, so that looking at
+`RECIPES` costs nothing.
 
 Sources: `keras-mlp` is gan.py of eriklindernoren/Keras-GAN, `toy-mlp` the PyTorch MLP toy GAN, `cs231n-vanilla`
 assignment 3 of cs231n; `wgan-gp-mlp` joins the networks of the latter to the settings of Gulrajani et al. 2017.

@@ -1,4 +1,4 @@
-"""JAX: the whole training step of every recipe as one jitted function of a donated state, on the CPU.
+"""JAX: the whole training step of every recipe as one jitted function of a donated state, on the CPU or a GPU.
 
 One idea: the state of a run is one pytree (`State`) that goes in and comes out of the compiled step, which draws its
 batch and noise from keys split inside; nothing but the dispatch of that one call is left to Python. A network is a
@@ -52,13 +52,15 @@ class State(NamedTuple):
     statistics: list[tuple[Array, Array]]
 
 
-def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0) -> Peer:
+def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [-1, 1]; the first step compiles. Raises `UsageError`."""
     row = setting(recipe, data)
     import jax
 
+    if device == "cuda":
+        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as everybody here
     # Placed, because JAX would otherwise choose an accelerator and be compared with peers on the CPU.
-    images, state = jax.device_put((data, _initial(row, seed)), jax.devices("cpu")[0])
+    images, state = jax.device_put((data, _initial(row, seed)), jax.devices(device)[0])
     compiled = jax.jit(partial(_step, row), donate_argnums=0)
     losses: Any = (float("nan"), float("nan"))
 

@@ -1,4 +1,4 @@
-"""PyTorch eager: every recipe as the PyTorch tutorials and the WGAN-GP ports write it, on the CPU.
+"""PyTorch eager: every recipe as the PyTorch tutorials and the WGAN-GP ports write it, on the CPU or a GPU.
 
 One idea: nothing clever and nothing slow. Modules in `nn.Sequential`, Adam with its defaults, fakes for the critic
 drawn without a graph, the critic frozen while the generator learns (else autograd computes critic weight gradients
@@ -33,17 +33,29 @@ if TYPE_CHECKING:
 RECIPES: tuple[str, ...] = tuple(SETTINGS)
 
 
-def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0) -> Peer:
+def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [-1, 1]; raises `UsageError` for an unknown name."""
-    gan = _Gan(setting(recipe, data), data, seed)
+    gan = Gan(setting(recipe, data), data, seed, device=device)
+    return peer(gan, "torch eager", gan.step)
+
+
+def peer(gan: Gan, name: str, step: Callable[[], None]) -> Peer:
+    """A `Peer` that steps with `step` and reads from `gan`."""
     return Peer(
-        name="torch eager",
-        step=gan.step,
-        sync=lambda: None,  # eager CPU operations have finished when they return
+        name=name,
+        step=step,
+        sync=syncing(gan.data.device.type),
         losses=lambda: (gan.critic_loss.item(), gan.generator_loss.item()),
         updates=lambda: (_updates(gan.generator_adam), _updates(gan.critic_adam)),
         parameters=(_size(gan.generator), _size(gan.critic)),
     )
+
+
+def syncing(device: str) -> Callable[[], None]:
+    """What waits for the work on a device: eager CPU operations have finished when they return."""
+    import torch
+
+    return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
@@ -56,22 +68,38 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (norm - 1).square().mean()
 
 
-class _Gan:
-    """Networks, optimisers and data of one run; `step` is what is timed."""
+class Gan:
+    """Networks, optimisers and data of one run; `step` is what is timed.
 
-    def __init__(self, row: Setting, data: NDArray[np.float32], seed: int) -> None:
+    With `capturable`, a step can be captured as a CUDA graph: Adam counts on the device, and random numbers come from
+    PyTorch's own generator, which knows about graphs.
+    """
+
+    def __init__(
+        self,
+        row: Setting,
+        data: NDArray[np.float32],
+        seed: int,
+        *,
+        device: str = "cpu",
+        capturable: bool = False,
+    ) -> None:
         import torch
         from torch import nn
 
+        torch.set_float32_matmul_precision("highest")  # PyTorch's default, said aloud: no TF32
         torch.manual_seed(seed)  # the initial parameters
-        self.rng = torch.Generator().manual_seed(seed)
+        self.rng = None if capturable else torch.Generator(device).manual_seed(seed)
         self.torch = torch
         self.row = row
-        self.data = torch.tensor(data)
-        self.generator, self.critic = _generator(row), _critic(row)
-        self.generator_adam, self.critic_adam = _adam(self.generator, row), _adam(self.critic, row)
+        self.device = device
+        self.data = torch.tensor(data, device=device)
+        self.generator, self.critic = _generator(row).to(device), _critic(row).to(device)
+        self.generator_adam = _adam(self.generator, row, capturable=capturable)
+        self.critic_adam = _adam(self.critic, row, capturable=capturable)
         self.bce = nn.BCEWithLogitsLoss()
-        self.ones, self.zeros = torch.ones(row.batch, 1), torch.zeros(row.batch, 1)
+        self.ones = torch.ones(row.batch, 1, device=device)
+        self.zeros = torch.zeros(row.batch, 1, device=device)
         self.critic_loss = self.generator_loss = torch.tensor(float("nan"))
         self.train_critic = {
             "joint": self._critic_joint,
@@ -101,7 +129,7 @@ class _Gan:
     def _critic_penalty(self) -> Tensor:
         for _ in range(CRITIC_UPDATES):
             real, fake = self._batch(), self._fakes()
-            mix = self.torch.rand(len(real), 1, generator=self.rng)
+            mix = self.torch.rand(len(real), 1, generator=self.rng, device=self.device)
             penalty = gradient_penalty(self.critic, real, fake, mix)
             loss = self.critic(fake).mean() - self.critic(real).mean() + PENALTY * penalty
             last = _descend(self.critic_adam, loss)
@@ -113,14 +141,15 @@ class _Gan:
         return _descend(self.generator_adam, -scores.mean() if wasserstein else self.bce(scores, self.ones))
 
     def _batch(self) -> Tensor:
-        rows = self.torch.randint(len(self.data), (self.row.batch,), generator=self.rng)
+        shape = (self.row.batch,)
+        rows = self.torch.randint(len(self.data), shape, generator=self.rng, device=self.device)
         return self.data.index_select(0, rows)
 
     def _noise(self) -> Tensor:
         shape = self.row.batch, self.row.generator[0]
         if self.row.noise == "normal":
-            return self.torch.randn(shape, generator=self.rng)
-        return self.torch.empty(shape).uniform_(-1, 1, generator=self.rng)
+            return self.torch.randn(shape, generator=self.rng, device=self.device)
+        return self.torch.empty(shape, device=self.device).uniform_(-1, 1, generator=self.rng)
 
     def _fakes(self) -> Tensor:
         with self.torch.no_grad():
@@ -161,12 +190,15 @@ def _activation(slope: float) -> nn.Module:
     return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
-def _adam(network: nn.Module, row: Setting) -> torch.optim.Adam:
+def _adam(network: nn.Module, row: Setting, *, capturable: bool) -> torch.optim.Adam:
     import torch
 
+    settings: dict[str, Any] = {"lr": row.lr, "betas": row.betas, "eps": row.eps}
+    if capturable:
+        return torch.optim.Adam(network.parameters(), fused=True, capturable=True, **settings)
     # On the CPU the default loops over the tensors. fused=True took about 20 % off a keras-mlp step (2 cores), and
     # nothing certain off the others.
-    return torch.optim.Adam(network.parameters(), lr=row.lr, betas=row.betas, eps=row.eps)
+    return torch.optim.Adam(network.parameters(), **settings)
 
 
 def _updates(optimiser: torch.optim.Adam) -> int:

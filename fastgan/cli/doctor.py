@@ -22,7 +22,9 @@ import fastgan
 from fastgan.cli.probes import PROBES
 
 LIMIT = 20.0  # seconds of a probe
-SLOW = {"kernels": 120.0, "training": 120.0}  # these may have to compile
+SLOW = dict.fromkeys(
+    ("kernels", "training", "cuda compiler", "gpu kernels"), 120.0
+)  # these may have to compile
 MARKS = {"ok": "ok", "info": "-", "warning": "!", "error": "X"}
 BROKEN = 2
 

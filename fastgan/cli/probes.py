@@ -10,19 +10,28 @@ import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-Found = tuple[str, str, str]  # status, detail, fix
+from fastgan.cli.gpu_probes import (
+    GPU,
+    REPORT,
+    Found,
+    compare,
+    compiler,
+    cuda,
+    cupy,
+    driver,
+    gpu_kernels,
+    numba_cuda,
+    nvmath,
+)
 
 SWITCHES = ("CUDA_VISIBLE_DEVICES", "CUDA_PATH", "LD_LIBRARY_PATH", "FASTGAN_DATA", "OMP_NUM_THREADS")
 FAMILIES = ("NUMBA_", "CUPY_", "OPENBLAS_", "MKL_")
 LITTLE_MEMORY = 1.0  # GiB of free disk below which a run's checkpoints may not fit
-GPU = 'pip install "fastgan[cu13]" (driver 580 or newer) or "fastgan[cu12]"'
-
 CACHE = "set NUMBA_CACHE_DIR to a folder that can be written"
 
 
@@ -95,72 +104,11 @@ def library(name: str, distribution: str = "") -> Callable[[], Found]:
     return run
 
 
-def cupy() -> Found:
-    """CuPy: which of its distributions, of which there must not be two."""
-    found = sorted(
-        {
-            d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]
-        }.items()
-    )
-    wheels = [f"{name} {version}" for name, version in found if name == "cupy" or name.startswith("cupy-")]
-    if len(wheels) > 1:
-        both = " ".join(wheel.partition(" ")[0] for wheel in wheels)
-        return "error", f"two of them: {', '.join(wheels)}", f"pip uninstall {both}; then {GPU}"
-    if not wheels:
-        return "info", "not installed: needed for a GPU only", GPU
-    importlib.import_module("cupy")
-    return "ok", wheels[0], ""
-
-
-def numba_cuda() -> Found:
-    """numba-cuda, which compiles kernels for a GPU."""
-    try:
-        return "ok", metadata.version("numba-cuda"), ""
-    except metadata.PackageNotFoundError:
-        return "info", "not installed: needed for kernels on a GPU only", GPU
-
-
-def cuda() -> Found:
-    """Whether a GPU can be used, and which."""
-    from fastgan.backend import cuda_problem
-
-    problem = cuda_problem()
-    if problem:
-        reason, _, fix = problem.partition("; ")
-        return "info", f"no GPU in use: {reason}", fix
-    runtime = importlib.import_module("cupy").cuda.runtime
-    gpu = runtime.getDeviceProperties(0)
-    free, total = (x / 2**30 for x in runtime.memGetInfo())
-    driver = runtime.driverGetVersion()
-    detail = (
-        f"{gpu['name'].decode()}, compute capability {gpu['major']}.{gpu['minor']}, {free:,.1f} of "
-        f"{total:,.1f} GiB free, driver for CUDA {driver // 1000}.{driver % 1000 // 10}, "
-        f"{runtime.getDeviceCount()} in all"
-    )
-    return "ok", detail, ""
-
-
 def kernels() -> Found:
     """One kernel compiled, or taken from the disk, and compared with the array code it replaces."""
-    import numpy as np
-
-    from fastgan import ops, use_kernels
-    from fastgan.tape import Tensor
-
-    rng = np.random.default_rng(0)
-    x, w, b = (Tensor(rng.standard_normal(s).astype(np.float32)) for s in ((17, 33), (33, 5), (5,)))
-    start = time.perf_counter()
-    fast = ops.linear_leaky_relu(x, w, b, slope=0.2).data
-    seconds = time.perf_counter() - start
-    with use_kernels(False):
-        plain = ops.linear_leaky_relu(x, w, b, slope=0.2).data
-    if not np.allclose(fast, plain, rtol=1e-5, atol=1e-5):
-        worst = float(abs(fast - plain).max())
-        return (
-            "error",
-            f"a kernel differs from the array code by {worst:g}",
-            "report it, with --json's output",
-        )
+    difference, seconds = compare("cpu")
+    if not difference <= 1e-4:
+        return "error", f"a kernel differs from the array code by {difference:g}", REPORT
     if "numba" not in sys.modules:
         return "warning", "none runs, only array code, which is slower", _install("numba llvmlite")
     return "ok", f"right; the first took {seconds:.1f} s", ""
@@ -217,7 +165,7 @@ def training() -> Found:
         trainer.save(path)
         same = (fg.load(path, device="cpu").sample(4, seed=0) == trainer.sample(4, seed=0)).all()
     if not same:
-        return "error", "a checkpoint does not come back as it was", "report it, with --json's output"
+        return "error", "a checkpoint does not come back as it was", REPORT
     return "ok", "3 steps, and a checkpoint there and back", ""
 
 
@@ -246,12 +194,16 @@ PROBES = {
     "pooch": Probe(library("pooch"), needed=False, fix=_install("pooch")),
     "kernels": Probe(kernels, needed=True, fix=_install("numba llvmlite")),
     "kernel cache": Probe(cache, needed=False, fix=CACHE),
-    "training": Probe(training, needed=True, fix="report it, with --json's output"),
+    "training": Probe(training, needed=True, fix=REPORT),
     "digits": Probe(digits, needed=True, fix="pip install --force-reinstall fastgan"),
     "mnist": Probe(mnist, needed=False),
     "cupy": Probe(cupy, needed=False, fix=GPU),
     "numba-cuda": Probe(numba_cuda, needed=False, fix=GPU),
+    "cuda compiler": Probe(compiler, needed=False, fix=GPU),
+    "driver": Probe(driver, needed=False, fix=GPU),
     "cuda": Probe(cuda, needed=False, fix=GPU),
+    "gpu kernels": Probe(gpu_kernels, needed=False, fix=GPU),
+    "nvmath-python": Probe(nvmath, needed=False, fix=_install("nvmath-python")),
     "environment": Probe(environment, needed=False),
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastgan.cli.train import DEVICES
 from fastgan.data import names
 from fastgan.errors import UsageError
+from fastgan.launches import FORMS, Row, count, floor
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
 from fastgan.train import DEFAULT, RECIPES, Recipe, load, pictures
@@ -20,12 +21,6 @@ from fastgan.train.run import POINTS, picture
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMS = {  # sizes of the built-in data, which a summary needs without the data
-    "digits": (8, 8, 1),
-    "mnist": (28, 28, 1),
-    "fashion-mnist": (28, 28, 1),
-    **dict.fromkeys(("ring", "grid", "8gaussians", "25gaussians", "swiss-roll"), (2,)),
-}
 PIPE_WIDTH = 160  # columns of a table that nobody reads on a terminal
 _GRID = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 _SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
@@ -83,12 +78,22 @@ def recipes() -> None:
 @click.option(
     "--size", metavar="HxWxC", help="... or for samples of this size: 28x28, 32x32x3, or 2 for points."
 )
-def summary(recipe: str, data: str | None, size: str | None) -> None:
-    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters; needs no data."""
+@click.option("--launches", is_flag=True, help="Also count what a training step asks of a GPU; needs none.")
+@click.option("--no-kernels", is_flag=True, help="... where array code runs instead of kernels.")
+def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_kernels: bool) -> None:
+    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters; needs no data.
+
+    With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
+    reads and writes, and the fewest that it could: parameters and optimiser state once per pass that needs them,
+    activations where a later pass does.
+    """
     chosen = recipe_named(recipe)
     if data and size:
         raise UsageError("give --data or --size, not both")
+    if no_kernels and not launches:
+        raise UsageError("--no-kernels is for --launches; give both")
     shape = _shape(size) if size else FORMS[data or chosen.data]
+    rows = count(chosen, shape, kernels=not no_kernels) if launches else []
     features = 1
     for length in shape:
         features *= length
@@ -99,6 +104,23 @@ def summary(recipe: str, data: str | None, size: str | None) -> None:
     print()
     total += describe(f"critic of {recipe}: {text} to a score", critic, features)
     print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
+    if launches:
+        print()
+        show_launches(rows, floor(chosen, shape))
+
+
+def show_launches(rows: list[Row], least: int) -> None:
+    """Print what a step launches, by name, and on the last line all of it beside the fewest bytes there are."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("one step on a GPU", "launches", "MB read", "MB written"):
+        table.add_column(heading, justify="left" if heading.startswith("one") else "right")
+    for row in rows:
+        table.add_row(row.name, str(row.launches), f"{row.read / 1e6:,.2f}", f"{row.written / 1e6:,.2f}")
+    show(table)
+    launches, moved = sum(row.launches for row in rows), sum(row.read + row.written for row in rows)
+    print(f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB")
 
 
 def describe(title: str, network: Module, features: int) -> int:

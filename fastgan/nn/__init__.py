@@ -1,5 +1,6 @@
 """Networks: layers as in every other library, their weights' first values, and the flat buffer they live in."""
 
+from fastgan.nn.chain import Chain
 from fastgan.nn.flat import Flat, flatten
 from fastgan.nn.init import INITIALISERS, initialise
 from fastgan.nn.layers import (
@@ -22,6 +23,7 @@ __all__ = [
     "MLP",
     "Arctan",
     "BatchNorm",
+    "Chain",
     "Dropout",
     "Flat",
     "LeakyReLU",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, array_module, take_home
+from fastgan.backend import Array, array_module, fits_transposed, take_home
 from fastgan.errors import ShapeError, UsageError
 from fastgan.tape.engine import Thunk, op
 from fastgan.tape.tensor import Operand, Tensor
@@ -73,6 +73,9 @@ def matmul(x: Array, w: Array) -> Array:
         raise ShapeError(f"matmul: got shapes {x.shape} and {w.shape}, wanted (n, i) and (i, o)")
     out = take_home((x.shape[0], w.shape[1]), x.dtype)
     return array_module(x).matmul(x, w, out=out)
+
+
+matmul.forward.fits = fits_transposed
 
 
 @matmul.vjp

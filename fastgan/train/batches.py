@@ -1,15 +1,18 @@
 """Batches: which samples an update sees, and their pixels in the range that the recipe wants.
 
-The data set stays on the device as it is stored (uint8 stays uint8); a batch is gathered and scaled when it is drawn.
-Which rows it has is a function of the seed and the update's number, so nothing needs saving for an exact resume.
+The data set stays on the device as it is stored (uint8 stays uint8); a batch is gathered and scaled when it is drawn
+(`fastgan.data.assemble`). The shuffled orders of the epochs that the next updates need are made ahead of them, so that
+nothing in a step waits for one.
 """
 
 from fastgan import random
-from fastgan.backend import Array, to_device
-from fastgan.data import Dataset
+from fastgan.backend import Array, Count, module_of, to_device
+from fastgan.data import Dataset, assemble
 from fastgan.errors import DataError
 from fastgan.random import Stream
 from fastgan.train.recipe import Recipe
+
+UNROLL = 8  # steps that may be made at once: orders are kept for their updates
 
 
 class Batches:
@@ -25,32 +28,44 @@ class Batches:
         self.recipe, self.seed, self.device = recipe, seed, device
         self.scale = 1.0 if recipe.points else (recipe.high - recipe.low) / (dataset.high - dataset.low)
         self.offset = 0.0 if recipe.points else recipe.low - dataset.low * self.scale
-        self._epoch = -1
-        self._order: Array = None
+        self.per_epoch = len(rows) // recipe.batch
+        slots = (recipe.critic_steps * UNROLL - 1) // self.per_epoch + 2
+        self._held = [-1] * slots  # the epoch whose order lies in each slot
+        self._order: Array | None = None
+        if recipe.sampling == "epochs":
+            self._order = module_of(device).empty((slots, len(rows)), "int64")
+
+    def prepare(self, first: int, last: int) -> None:
+        """Make the orders of the epochs that the critic updates `first` to `last` see; before these are asked for."""
+        if self._order is None:
+            return
+        for epoch in range(first // self.per_epoch, last // self.per_epoch + 1):
+            slot = epoch % len(self._held)
+            if self._held[slot] != epoch:
+                self._order[slot] = random.permutation(
+                    len(self.rows), seed=self.seed, stream=Stream.EPOCH, step=epoch, device=self.device
+                )
+                self._held[slot] = epoch
+
+    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
+        """Fill x with the batch of a critic update, counted from 0, and what goes with it (see `data.assemble`)."""
+        assemble(
+            x,
+            rows=self.rows,
+            batch=self.recipe.batch,
+            scale=self.scale,
+            offset=self.offset,
+            seed=self.seed,
+            update=update,
+            sampling=self.recipe.sampling,
+            order=self._order,
+            fake=fake,
+            mixed=mixed,
+        )
 
     def draw(self, update: int) -> Array:
-        """The batch of a critic update, counted from 0; (n, f) float32."""
-        x = self.rows[self._chosen(update)].astype("float32")
-        if self.scale != 1:
-            x *= self.scale
-        if self.offset:
-            x += self.offset
+        """The real samples of a critic update; (n, f) float32."""
+        self.prepare(update, update)
+        x = module_of(self.device).empty((self.recipe.batch, self.rows.shape[1]), "float32")
+        self.fill(x, update)
         return x
-
-    def _chosen(self, update: int) -> Array | slice:
-        """Row numbers: with replacement, or one piece of an epoch (the last, partial piece is left out)."""
-        n, batch = len(self.rows), self.recipe.batch
-        if self.recipe.sampling == "replacement":
-            return random.integers(
-                batch, n, seed=self.seed, stream=Stream.BATCH, step=update, device=self.device
-            )
-        epoch, piece = divmod(update, n // batch)
-        place = slice(piece * batch, (piece + 1) * batch)
-        if self.recipe.sampling == "sequential":
-            return place
-        if epoch != self._epoch:
-            self._order = random.permutation(
-                n, seed=self.seed, stream=Stream.EPOCH, step=epoch, device=self.device
-            )
-            self._epoch = epoch
-        return self._order[place]

@@ -84,7 +84,8 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
     losses = values["losses"]
     trainer.losses[: len(losses)] = to_device(losses, trainer.device)
-    trainer.steps_done, trainer.horizon = meta["steps_done"], meta["horizon"]
+    trainer.begin_at(meta["steps_done"])
+    trainer.horizon = meta["horizon"]
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:

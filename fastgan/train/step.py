@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from fastgan import optim, random
-from fastgan.backend import Array, array_module, module_of
+from fastgan.backend import Array, Count, Rate, module_of
 from fastgan.errors import UsageError
-from fastgan.losses import Objective, gradient_penalty, objective, refuse_batch_norm
-from fastgan.nn import BatchNorm, Dropout, Module, flatten
+from fastgan.losses import Objective, objective, refuse_batch_norm
+from fastgan.nn import Dropout, Module, flatten
+from fastgan.ops import passes
 from fastgan.random import Stream
-from fastgan.tape import Tensor, grad, no_grad, recording
+from fastgan.tape import Tensor, no_grad
 from fastgan.train.recipe import Recipe
+from fastgan.train.updates import TapeUpdates, Terms, mixes, updates_for
 
 
 class Step:
@@ -57,138 +59,176 @@ class Step:
         self.ema = optim.Ema(generator, decay=recipe.ema) if recipe.ema else None
         self.steps_done = 0
         self.horizon = recipe.steps  # the step at which schedules end
-        self._draws = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
+        self.draws_on_host = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
         self._together = not mixes(critic)
         self._mixed = mixes(generator)
-        self.losses = module_of(device).zeros((recipe.log_every, 2), np.float32)
-        self._last: dict[str, Array] = {}  # scores and penalty of the last critic update
+        self.updates = updates_for(generator, critic, objective, seed=seed, simultaneous=recipe.simultaneous)
+        xp = module_of(device)
+        self.features = features
+        self.critic_updates = recipe.critic_steps * (1 + recipe.split_updates)  # a step's
+        self.losses: Array = xp.zeros((recipe.log_every, 2), np.float32)
+        self.clock: Array = xp.zeros(1, np.int64)  # steps done, as the device knows it
+        if self.ema:
+            self.generator_optimiser.average = self.ema
+        if device != "cpu":
+            self.critic_optimiser.lr, self.generator_optimiser.lr = Rate(device), Rate(device)
         self._check_shapes(features)
+
+    def begin_at(self, steps_done: int) -> None:
+        """Set the number of steps done, on both sides."""
+        self.steps_done = steps_done
+        self.clock[...] = steps_done
 
     def step(self) -> None:
         """The critic updates and the generator update of one step."""
-        self._set_rates()
-        first = self.steps_done * (self.recipe.critic_steps + 1)  # number of this step's first draw of noise
-        if self.recipe.simultaneous:
-            critic_loss, generator_loss = self._both(first)
-        else:
-            for k, fake in enumerate(self._fakes(first)):
-                critic_loss = self._critic_update(
-                    self.steps_done * self.recipe.critic_steps + k, first + k, fake
-                )
-            generator_loss = self._generator_update(first + self.recipe.critic_steps)
-        if self.ema:
-            self.ema.update()
-        row = self.losses[self.steps_done % self.recipe.log_every]
-        row[0], row[1] = critic_loss.data, generator_loss.data
+        self.prepare(1)
+        self.make()
         self.steps_done += 1
+
+    def prepare(self, steps: int) -> None:
+        """What the host does ahead of the next steps: learning rates, and what `prepare_data` needs."""
+        self._set_rates()
+        updates = self.recipe.critic_steps
+        self.prepare_data(self.steps_done * updates, (self.steps_done + steps) * updates - 1)
+
+    def make(self) -> None:
+        """A step's work on the device: all updates, and the losses written to the ring."""
+        critic_loss, generator_loss = self._updates()
+        passes.record(
+            self.losses,
+            generator_loss,
+            critic_loss[0],
+            more=critic_loss[1] if len(critic_loss) > 1 else None,
+            scale=0.5 if self.recipe.split_updates else 1.0,
+            step=self.count(1, 0),
+            advance=True,
+        )
+
+    def _updates(self) -> tuple[Terms, Array]:
+        """The critic's updates and the generator's; the last critic loss, in terms, and the generator's."""
+        count, batch = self.recipe.critic_steps, self.recipe.batch
+        z = self.latent((count + 1) * batch, self.count(1, 0))
+        if self.recipe.simultaneous:
+            return self._simultaneously(z[batch:])
+        for k, fake in enumerate(self._fakes(z[: count * batch])):
+            critic_loss = self._critic_update(k, fake)
+        self._begin(count)
+        generator_loss = self.updates.generator(z[count * batch :], self.generator_optimiser.gradients)
+        self._move(self.generator_optimiser)
+        return critic_loss, generator_loss
+
+    def count(self, times: int, plus: int) -> int | Count:
+        """times * steps done + plus: a number on the CPU, and one that the device works out by itself there."""
+        if self.device == "cpu":
+            return times * self.steps_done + plus
+        return Count(self.clock, times, plus, self.steps_done)
 
     def losses_since_log(self) -> Array:
         """The losses, (k, 2), of the steps since the last one that was logged."""
         return self.losses[: self.steps_done % self.recipe.log_every]
 
-    def _begin(self, number: int) -> None:
-        """Tell layers that draw random numbers which draw this is."""
-        if self._draws:
+    def _begin(self, k: int) -> None:
+        """Tell layers that draw random numbers which pass of the step this is."""
+        if self.draws_on_host:
+            number = self.steps_done * (self.recipe.critic_steps + 1) + k
             self.critic.begin(self.seed, number)
             self.generator.begin(self.seed, number, first=sum(1 for _ in self.critic.modules()))
 
     def _set_rates(self) -> None:
         factor = optim.schedule(self.recipe.optimiser.schedule, self.steps_done, self.horizon)
-        own = self.recipe.generator_lr
-        self.critic_optimiser.lr = self.recipe.optimiser.lr * factor
-        self.generator_optimiser.lr = (self.recipe.optimiser.lr if own is None else own) * factor
+        own, lr = self.recipe.generator_lr, self.recipe.optimiser.lr
+        for optimiser, rate in (
+            (self.critic_optimiser, lr * factor),
+            (self.generator_optimiser, (lr if own is None else own) * factor),
+        ):
+            if isinstance(optimiser.lr, Rate):
+                optimiser.lr.set(rate)
+            else:
+                optimiser.lr = rate
 
-    def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Tensor:
+    def latent(
+        self, n: int, number: int | Count, *, stream: int = Stream.NOISE, seed: int | None = None
+    ) -> Array:
         """The latents of one draw; (n, z)."""
         shape, seed = (n, self.recipe.latent), self.seed if seed is None else seed
         if self.recipe.noise == "normal":
-            return Tensor(random.normal(shape, seed=seed, stream=stream, step=number, device=self.device))
-        return Tensor(random.uniform(shape, -1, 1, seed=seed, stream=stream, step=number, device=self.device))
+            return random.normal(shape, seed=seed, stream=stream, step=number, device=self.device)
+        return random.uniform(shape, -1, 1, seed=seed, stream=stream, step=number, device=self.device)
 
-    def draw(self, update: int) -> Array:
-        """The real samples of a critic update, counted from 0; (n, f)."""
+    def prepare_data(self, first: int, last: int) -> None:
+        """Get the real samples of the critic updates `first` to `last` ready to be drawn."""
+
+    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
+        """Fill x (., f) with the real samples of a critic update, then fakes, then mixed ones (see data.assemble)."""
         raise NotImplementedError
 
-    @recording(False)
-    def _fakes(self, first: int) -> list[Tensor]:
+    def _fakes(self, z: Array) -> list[Array]:
         """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
         count, batch = self.recipe.critic_steps, self.recipe.batch
+        pieces = [slice(k * batch, (k + 1) * batch) for k in range(count)]
         if self._mixed and not self.recipe.inference_fakes:
-            return [self._fake(batch, first + k) for k in range(count)]
+            return [self._fake(k, z[piece]) for k, piece in enumerate(pieces)]
         self.generator.train(not self.recipe.inference_fakes)
-        fakes = self._fake(count * batch, first)
+        fakes = self._fake(0, z)
         self.generator.train()
-        return [fakes[k * batch : (k + 1) * batch] for k in range(count)]
+        return [fakes[piece] for piece in pieces]
 
-    def _fake(self, n: int, number: int) -> Tensor:
-        self._begin(number)
-        return self.generator(self.latent(n, number))
+    def _fake(self, k: int, z: Array) -> Array:
+        self._begin(k)
+        return self.updates.generate(z)
 
-    def _critic_update(self, update: int, number: int, fake: Tensor) -> Tensor:
-        """One critic update, or one for real and one for fake samples; the loss as the articles print it."""
-        self._begin(number)
-        real = Tensor(self.draw(update))
-        if not self.recipe.split_updates:
-            loss = self._critic_loss(real, fake, update)
-            self._descend(self.critic_optimiser, loss)
-            return loss
-        scores = self.critic(real)
-        real_loss = self.objective.real(scores)
-        self._descend(self.critic_optimiser, real_loss)
-        self._last["real"] = scores.data
-        scores = self.critic(fake)
-        fake_loss = self.objective.fake(scores)
-        self._descend(self.critic_optimiser, fake_loss)
-        self._last["fake"] = scores.data
-        return (real_loss.detach() + fake_loss.detach()) * 0.5
-
-    def _critic_loss(self, real: Tensor, fake: Tensor, update: int) -> Tensor:
-        """The whole critic loss; real and fake share one pass where no layer mixes samples."""
-        n = real.shape[0]
+    def _critic_update(self, k: int, fake: Array) -> Terms:
+        """One critic update, or one for real and one for fake samples, whose mean loss the articles print."""
+        self._begin(k)
+        update = self.count(self.recipe.critic_steps, k)
+        optimiser, gradients = self.critic_optimiser, self.critic_optimiser.gradients
+        if self.recipe.split_updates:
+            real_loss = self.updates.critic_part(self._samples(update), True, gradients)
+            self._move(optimiser)
+            fake_loss = self.updates.critic_part(fake, False, gradients)
+            self._move(optimiser)
+            return real_loss, fake_loss
         if self._together:
-            scores = self.critic(Tensor(array_module(real.data).concatenate([real.data, fake.data])))
-            real_scores, fake_scores = scores[:n], scores[n:]
+            x = self._samples(update, fake, mixed=self.updates.draws_mixed)
+            loss = self.updates.critic(x, None, update, gradients)
         else:
-            real_scores, fake_scores = self.critic(real), self.critic(fake)
-        self._last |= {"real": real_scores.data, "fake": fake_scores.data}
-        loss = self.objective.real(real_scores) + self.objective.fake(fake_scores)
-        if not self.objective.penalty:
-            return loss
-        epsilon = random.uniform(
-            (n, 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=self.device
-        )
-        penalty = gradient_penalty(self.critic, real, fake, Tensor(epsilon)) * self.objective.penalty
-        self._last["penalty"] = penalty.data
-        return loss + penalty
-
-    def _generator_update(self, number: int) -> Tensor:
-        fake = self._fake(self.recipe.batch, number)
-        loss = self.objective.generator(self.critic(fake))
-        self._descend(self.generator_optimiser, loss)
+            loss = self.updates.critic(self._samples(update), fake, update, gradients)
+        self._move(optimiser)
         return loss
 
-    def _both(self, number: int) -> tuple[Tensor, Tensor]:
-        """Both networks updated from gradients taken at the same point, on the same fakes."""
-        real, fake = Tensor(self.draw(self.steps_done)), self._fake(self.recipe.batch, number)
-        generator_loss = self.objective.generator(self.critic(fake))
-        critic_loss = self._critic_loss(real, fake.detach(), self.steps_done)
-        for optimiser, loss in (
-            (self.generator_optimiser, generator_loss),
-            (self.critic_optimiser, critic_loss),
-        ):
-            grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
-        self.generator_optimiser.step()
-        self.critic_optimiser.step()
-        return critic_loss, generator_loss
+    def _samples(self, update: int | Count, fake: Array | None = None, *, mixed: bool = False) -> Array:
+        """Real samples, then fake, then mixed ones, in one new array."""
+        kinds = 1 + (fake is not None) + mixed
+        x = module_of(self.device).empty((kinds * self.recipe.batch, self.features), np.float32)
+        self.fill(x, update, fake=fake, mixed=mixed)
+        return x
 
-    def _descend(self, optimiser: optim.Optimiser, loss: Tensor) -> None:
-        grad(loss, optimiser.flat.parameters, out=optimiser.gradients, allow_unused=True)
+    def _simultaneously(self, z: Array) -> tuple[Terms, Array]:
+        """Both networks updated from gradients taken at the same point, on the same fakes."""
+        assert isinstance(self.updates, TapeUpdates)
+        self._begin(0)
+        critic_loss, generator_loss = self.updates.both(
+            self._samples(self.count(1, 0)),
+            z,
+            self.critic_optimiser.gradients,
+            self.generator_optimiser.gradients,
+        )
+        self._move(self.generator_optimiser)
+        self._move(self.critic_optimiser)
+        return (critic_loss,), generator_loss
+
+    def _move(self, optimiser: optim.Optimiser) -> None:
+        """An optimiser's step; on a device its number is worked out there, from the steps done."""
+        if self.device != "cpu":
+            per_step = self.critic_updates if optimiser is self.critic_optimiser else 1
+            done = optimiser.steps - per_step * self.steps_done
+            optimiser.count = Count(self.clock, per_step, done + 1, self.steps_done)
         optimiser.step()
 
     def _check_shapes(self, features: int) -> None:
         """Run both networks once on two samples, so that networks that do not fit fail here and by name."""
         with no_grad():
-            fake = self.generator.eval()(self.latent(2, 0))
+            fake = self.generator.eval()(Tensor(self.latent(2, 0)))
             if fake.shape != (2, features):
                 raise UsageError(
                     f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},) as the data have"
@@ -200,11 +240,6 @@ class Step:
                 )
         self.generator.train()
         self.critic.train()
-
-
-def mixes(network: Module) -> bool:
-    """Whether a sample's output depends on the batch that it is in, or on the call."""
-    return any(isinstance(m, BatchNorm | Dropout) for m in network.modules())
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -5,13 +5,14 @@ pictures, files); `sample` draws; `save` and `fastgan.load` keep a run.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, blas_threads, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, blas_threads, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -21,6 +22,7 @@ from fastgan.train import state
 from fastgan.train.batches import Batches
 from fastgan.train.recipe import Recipe
 from fastgan.train.recipes import recipe_named
+from fastgan.train.replay import Replay, due
 from fastgan.train.source import find
 from fastgan.train.step import Step, objective_of
 
@@ -34,7 +36,11 @@ class Callback:
         """Before the first step of a `fit`."""
 
     def on_step(self, trainer: "Trainer") -> None:
-        """After every step; must not read from the device."""
+        """After every step; must not read from the device.
+
+        On a GPU several steps may come at once; they never go beyond a multiple of the recipe's `log_every`,
+        `sample_every` or `checkpoint_every`.
+        """
 
     def on_log(self, trainer: "Trainer", metrics: Metrics) -> None:
         """Every `log_every` steps, with the interval's metrics."""
@@ -47,7 +53,8 @@ class Trainer(Step):
     """One run: networks, optimisers, data, and the loop.
 
     `recipe` is a Recipe or its name; `data` an array, a Dataset, or what `fastgan.data.load` takes (default: the
-    recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. Errors: UsageError, DataError or
+    recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. On a GPU steps are captured as
+    graphs and replayed, unless `capture` is False. Errors: UsageError, DataError or
     DeviceError before the first step; DivergedError while training.
     """
 
@@ -61,6 +68,7 @@ class Trainer(Step):
         generator: Module | None = None,
         critic: Module | None = None,
         objective: Objective | None = None,
+        capture: bool = True,
     ) -> None:
         recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
         device = resolve_device(device)
@@ -80,11 +88,18 @@ class Trainer(Step):
         )
         self.batches = self._batches() if self.dataset else None
         self.stop_wanted = False
+        self.capture = capture
+        self.replay: Replay | None = None
 
-    def draw(self, update: int) -> Array:
-        """The real samples of a critic update."""
+    def prepare_data(self, first: int, last: int) -> None:
+        """See Step."""
         self.batches = self.batches or self._batches()
-        return self.batches.draw(update)
+        self.batches.prepare(first, last)
+
+    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
+        """See Step."""
+        assert self.batches
+        self.batches.fill(x, update, fake=fake, mixed=mixed)
 
     def _batches(self) -> Batches:
         """The batches; after a load, the data are found again when they are first needed."""
@@ -108,7 +123,7 @@ class Trainer(Step):
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        with blas_threads(self._threads()):
+        with blas_threads(self._threads()), self._session():
             _each(callbacks, lambda c: c.on_start(self))
             self._loop(goal, callbacks)
             _each(callbacks, lambda c: c.on_end(self))
@@ -119,7 +134,10 @@ class Trainer(Step):
         mark, marked = perf_counter(), self.steps_done
         while self.steps_done < goal and not self.stop_wanted:
             with np.errstate(all="ignore"):  # overflow shows as losses that are not finite, checked below
-                self.step()
+                if self.replay:
+                    self.replay.advance(due(self, goal))
+                else:
+                    self.step()
             _each(callbacks, lambda c: c.on_step(self))
             if self.steps_done % self.recipe.log_every == 0 or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
@@ -127,6 +145,13 @@ class Trainer(Step):
                 metrics["steps_per_second"] = (self.steps_done - marked) / max(now - mark, 1e-9)
                 mark, marked = now, self.steps_done
                 _each(callbacks, lambda c, m=metrics: c.on_log(self, m))  # type: ignore[misc]
+
+    def _session(self) -> AbstractContextManager[None]:
+        """Where steps are made: on a GPU, a stream of their own."""
+        if self.device == "cpu" or not self.capture:
+            return nullcontext()
+        self.replay = self.replay or Replay(self)
+        return self.replay.session()
 
     def _threads(self) -> int | None:
         """One BLAS thread for small networks: below 2^24 multiplications a second one does not pay (measured)."""
@@ -145,7 +170,7 @@ class Trainer(Step):
                 "step": self.steps_done,
                 "critic_loss": float(critic_loss),
                 "generator_loss": float(generator_loss),
-                **_score_metrics(self.objective, {name: to_host(x) for name, x in self._last.items()}),
+                **_score_metrics(self.objective, {name: to_host(x) for name, x in self.updates.last.items()}),
             }
         for name in ("critic_loss", "generator_loss"):
             if not np.isfinite(out[name]):
@@ -166,14 +191,14 @@ class Trainer(Step):
         z = (
             self.latent(n, 0, stream=Stream.SAMPLE, seed=seed)
             if latent is None
-            else Tensor(to_device(latent, self.device))
+            else to_device(latent, self.device)
         )
         self.generator.eval()
         if self.ema:
             self.ema.swap()
         try:
             with no_grad():
-                x = to_host(self.generator(z).data)
+                x = to_host(self.generator(Tensor(z)).data)
         finally:
             if self.ema:
                 self.ema.swap()

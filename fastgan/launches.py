@@ -1,0 +1,197 @@
+"""What a training step asks of a GPU, counted without one: launches and bytes by name, and the fewest bytes there are.
+
+`count` makes a step on the stand-in for CuPy. `floor` is arithmetic on the recipe: what must go through memory where
+each pass over a network is one launch, so that nothing between two layers does unless a later pass needs it.
+
+Letters: `n` batch, `k` critic updates per step, `f` features of a sample, `z` latents; sizes are in numbers of 4 bytes
+unless they say bytes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgan.backend import use_kernels
+from fastgan.data import Dataset
+from fastgan.nn import MLP
+from fastgan.standin import Launches, counting, standing_in
+from fastgan.train import Recipe, Trainer
+from fastgan.train.step import objective_of
+
+FORMS = {  # sizes of the built-in data's samples, which nothing here needs the data for
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "fashion-mnist": (28, 28, 1),
+    **dict.fromkeys(("ring", "grid", "8gaussians", "25gaussians", "swiss-roll"), (2,)),
+}
+OPTIMISER = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 5}  # read p, g and state, write p and state
+
+
+class Row(NamedTuple):
+    """All launches of one name in a step, and the bytes that they read and write together."""
+
+    name: str
+    launches: int
+    read: int
+    written: int
+
+
+def count(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kernels: bool = True) -> list[Row]:
+    """The launches of one step, most bytes first; a sample has `shape` (the recipe's data's). Needs no GPU, no CuPy.
+
+    Without `kernels`, those of array code. The step is not the first, and does not begin an epoch.
+    """
+    return by_name(step_launches(recipe, shape, kernels=kernels))
+
+
+def step_launches(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kernels: bool = True) -> Launches:
+    """The launches of one step in order, as for `count`."""
+    data = _samples(recipe, shape or FORMS[recipe.data])
+    with standing_in(kernels_compute=False), use_kernels(kernels), np.errstate(all="ignore"):
+        trainer = Trainer(recipe, data, device="cuda")
+        trainer.step()
+        with counting() as launches:
+            trainer.step()
+    return launches
+
+
+def by_name(launches: Launches) -> list[Row]:
+    """Launches added up by name, most bytes first."""
+    rows: dict[str, Row] = {}
+    for x in launches:
+        row = rows.get(x.name, Row(x.name, 0, 0, 0))
+        rows[x.name] = Row(x.name, row.launches + 1, row.read + x.read, row.written + x.written)
+    return sorted(rows.values(), key=lambda row: (-row.read - row.written, row.name))
+
+
+def _samples(recipe: Recipe, shape: tuple[int, ...]) -> Dataset:
+    """Samples of a shape, enough for two steps of one epoch; no two alike, as a data set must be."""
+    name, n = "the size given", (2 * recipe.critic_steps + 1) * recipe.batch
+    values = np.arange(n * math.prod(shape), dtype=np.uint32).reshape(n, *shape) % 251
+    if len(shape) == 3:
+        return Dataset(name, values.astype(np.uint8), low=0.0, high=255.0)
+    return Dataset(name, (values / 251).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What of a dense network has to be moved."""
+
+    first: int  # the first layer's weights
+    last: int  # the last layer's
+    weights: int  # all
+    parameters: int  # with biases, and scale and shift of batch norm
+    hidden: int  # numbers per sample that the hidden layers give
+    running: int  # running statistics
+
+    @property
+    def inner(self) -> int:
+        """Weights that a backward pass reads on its way to the first layer."""
+        return self.weights - self.first
+
+
+def sizes(network: MLP, i: int, o: int) -> Sizes:
+    """The sizes of a network for `i` features in and `o` out."""
+    names = network.activation
+    names = (names,) * len(network.hidden) if isinstance(names, str) else names
+    weights, others, running = [], 0, 0
+    for width, name in zip(network.hidden, names, strict=True):
+        maxout = name == "maxout"
+        columns = width * network.pieces if maxout else width
+        weights.append(i * columns)
+        others += columns if network.hidden_bias or maxout else 0
+        running += 2 * width if network.batch_norm and not maxout else 0
+        i = width
+    weights.append(i * o)
+    parameters = sum(weights) + others + o + running  # batch norm learns as many as it keeps
+    return Sizes(weights[0], weights[-1], sum(weights), parameters, sum(network.hidden), running)
+
+
+def floor(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
+    """The fewest bytes that a step of the recipe moves; a sample has `shape` (the recipe's data's)."""
+    shape = shape or FORMS[recipe.data]
+    f, n, k = math.prod(shape), recipe.batch, recipe.critic_steps
+    generator, critic = sizes(recipe.generator, recipe.latent, f), sizes(recipe.critic, f, 1)
+    numbers = (
+        (n if recipe.simultaneous else (k + 1) * n) * recipe.latent  # noise, written
+        + _fakes(recipe, generator, f)
+        + k * _critic_update(recipe, critic, f)
+        + _generator_update(recipe, generator, critic, f)
+    )
+    gathered = (
+        k * n * f * (1 if len(shape) == 3 else 4)
+    )  # bytes: a batch as the data set has it, images in uint8
+    return 4 * numbers + gathered
+
+
+def _fakes(recipe: Recipe, generator: Sizes, f: int) -> int:
+    """Fakes for all critic updates of a step: the generator rests meanwhile, so one pass makes them."""
+    if recipe.simultaneous:
+        return 0  # the generator update's own
+    mixes = (recipe.generator.batch_norm or recipe.generator.dropout) and not recipe.inference_fakes
+    passes = recipe.critic_steps if mixes else 1  # what mixes a batch keeps the batches apart
+    return (
+        passes * generator.parameters  # read
+        + passes * generator.running * (1 if recipe.inference_fakes else 2)  # read, in training also written
+        + recipe.critic_steps * recipe.batch * f  # fakes, written
+    )
+
+
+def _critic_update(recipe: Recipe, critic: Sizes, f: int) -> int:
+    """One critic update, of n real and n fake samples."""
+    n, penalty = recipe.batch, bool(objective_of(recipe).penalty)
+    passes = 2 if recipe.split_updates or recipe.critic.batch_norm or recipe.critic.dropout else 1
+    updates = 2 if recipe.split_updates else 1
+    return (
+        n * f  # real samples in the range that the network wants, written
+        + passes * critic.parameters  # read forward
+        + passes * critic.running * 2  # running statistics, read and written
+        + 2 * n * critic.hidden  # activations, written
+        + passes * critic.inner  # weights, read backward
+        + 2 * n * (f + critic.hidden)  # each layer's input, read backward
+        + updates * critic.parameters  # gradient, written
+        + updates * critic.parameters * _optimiser(recipe)  # weights and state
+        + (_penalty(critic, n, f) if penalty else 0)
+    )
+
+
+def _penalty(critic: Sizes, n: int, f: int) -> int:
+    """What a gradient penalty adds: n mixed samples, their slopes, and the slopes' own derivative back up."""
+    return (
+        n * f  # mixed samples, written
+        + n * critic.hidden  # their activations, written
+        + critic.first  # the first weights too, read backward: the slope is for the samples
+        + n * critic.hidden  # the activations' signs, read backward
+        + n * critic.hidden  # a gradient for each layer, written: its weights' gradient needs it
+        + n * f * 2  # the slope, written, and read when all of it is known
+        + critic.weights
+        - critic.last  # read upward
+        + n * critic.hidden  # the signs again
+        + n * (f + critic.hidden)  # each layer's tangent, written
+        + n * (f + critic.hidden * 2)  # tangents and gradients, read for the weights' gradient
+    )
+
+
+def _generator_update(recipe: Recipe, generator: Sizes, critic: Sizes, f: int) -> int:
+    """The generator update on n fakes."""
+    n, ema = recipe.batch, 2 if recipe.ema else 0
+    forward = critic.parameters + n * critic.hidden  # the critic's, read, and its activations, written
+    return (
+        generator.parameters  # read forward
+        + generator.running * 2  # running statistics, read and written
+        + n * (generator.hidden + f)  # activations and fakes, written
+        + (0 if recipe.simultaneous else forward)  # else the critic update's own
+        + critic.weights  # read backward, all: on to the fakes
+        + n * critic.hidden  # activations, read backward
+        + generator.inner  # weights, read backward
+        + n * (recipe.latent + generator.hidden + f)  # each layer's input and the fakes, read backward
+        + generator.parameters  # gradient, written
+        + generator.parameters * (_optimiser(recipe) + ema)  # weights, state and average
+    )
+
+
+def _optimiser(recipe: Recipe) -> int:
+    """Numbers that an optimiser step moves per parameter; with a clipped norm the gradient is read twice."""
+    return OPTIMISER[recipe.optimiser.kind] + (1 if recipe.optimiser.max_norm else 0)

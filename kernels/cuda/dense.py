@@ -1,0 +1,233 @@
+"""Dense layers on CUDA: the host functions behind fastgan/ops/passes.py, one launch each, and which tiles they take.
+
+`schedule` picks a tile for a shape: as large as leaves enough blocks for the whole GPU, or what `MEASURED` says, where
+"blas" means cuBLAS and an element-wise kernel after it, "apart" no fusion with batch norm.
+
+Shapes: `n` batch, `i`/`o` features in/out.
+"""
+
+from fastgan.kernels.cuda import narrow, products
+from fastgan.kernels.cuda.epilogues import ACTS, THREADS
+from fastgan.kernels.cuda.launching import blocks, empty, vectors
+from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
+from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
+
+MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
+FULL = 128  # blocks that busy a large GPU's multiprocessors
+
+KERNELS = (*products.KERNELS, *narrow.KERNELS)
+
+
+def schedule(form, n, i, o):
+    """The tile for one of "forward", "forward_norm", "tangent", "backward", "weight_gradients", "NN", "NT", "TN".
+
+    The first three and "NN" multiply (n, i) by (i, o); "backward" (n, o) by (i, o)^T beside (n, i)^T by (n, o); "NT"
+    (n, i) by (o, i)^T; "weight_gradients" and "TN" (n, i)^T by (n, o).
+    """
+    return MEASURED.get((form, n, i, o)) or _built_in(form, n, i, o)
+
+
+def _built_in(form, n, i, o):
+    """The largest tile of which there are enough for the whole GPU."""
+    if form == "forward_norm":  # a block owns all rows
+        return "32x8" if n <= 32 else "64x8"
+    height, width = {"backward": (n, i), "weight_gradients": (i, o), "TN": (i, o)}.get(form, (n, o))
+    strips = form in ("forward", "tangent", "NN") and 32 < n <= 64
+    for name in ("64x64", "32x32", *(["64x8"] if strips else [])):
+        if blocks(height, TILES[name].rows) * blocks(width, TILES[name].columns) >= FULL:
+            return name
+    return "32x8"
+
+
+def _is_layer(x, w, b):
+    """Whether x (n, i), w (i, o), b (o,) fit one another."""
+    return x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
+
+
+def _blas(a, b, out, ta=False, tb=False):
+    """op(a) @ op(b) by cuBLAS."""
+    from fastgan.kernels.cuda import blas
+
+    blas.gemm(a, b, out, ta, tb)
+
+
+def _linear(name, x, w, b, a, y, after, act, slope):
+    """The kernel of all products x @ w."""
+    (n, i), o, tile = x.shape, w.shape[1], TILES[name]
+    kernel = products.LINEAR[name, vectors(x, w, sizes=(i, o))]
+    grid = blocks(o, tile.columns), blocks(n, tile.rows)
+    kernel(grid, x, w, b, a, y, n, i, o, after, ACTS[act], slope)
+
+
+def _mask(g, y, out, act, slope):
+    size = g.size
+    kernel = narrow.MASK_BY[vectors(g, y, out, sizes=(size,))]
+    kernel(blocks(size, 4 * THREADS), g, y, out, size, ACTS[act], slope)
+
+
+def forward(x, w, b, *, act="leaky", slope=1.0):
+    """act(x @ w + b); (n, i), (i, o), (o,) -> (n, o). The slope of "leaky" is 0 to 1."""
+    if not _is_layer(x, w, b) or not 0 <= slope <= 1:
+        return NotImplemented
+    (n, i), o = x.shape, w.shape[1]
+    y = empty((n, o), x)
+    name = "score" if o == 1 else schedule("forward", n, i, o)
+    if name == "score":
+        narrow.SCORE[vectors(x, w, sizes=(i,))](blocks(n, 8), x, w, b, y, n, i, ACTS[act], slope)
+    elif name == "blas":
+        _blas(x, w, y)
+        grid = blocks(o, 128), min(blocks(n, 8), 4096)
+        narrow.FINISH[vectors(y, b, sizes=(o,))](grid, y, b, n, o, ACTS[act], slope)
+    else:
+        _linear(name, x, w, b, None, y, BIAS, act, slope)
+    return y
+
+
+def linear(x, w, b):
+    """x @ w + b; (n, i), (i, o), (o,) -> (n, o)."""
+    return forward(x, w, b)
+
+
+def linear_leaky_relu(x, w, b, *, slope=0.2):
+    """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
+    return forward(x, w, b, slope=slope)
+
+
+def leaky_relu_grad(g, y, *, slope):
+    """g where y > 0, slope * g elsewhere; g and y of one shape."""
+    if g.shape != y.shape or g.size >= 2**31:
+        return NotImplemented
+    out = empty(g.shape, g)
+    _mask(g, y, out, "leaky", slope)
+    return out
+
+
+def tangent(p, w, a, *, slope):
+    """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
+    if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
+        return NotImplemented
+    name = schedule("tangent", len(p), len(w), w.shape[1])
+    if name == "blas":
+        product = empty(a.shape, a)
+        _blas(p, w, product)
+        _mask(product, a, a, "leaky", slope)
+    else:
+        _linear(name, p, w, None, a, a, MASK, "leaky", slope)
+    return None
+
+
+def forward_norm(
+    x,
+    w,
+    b,
+    gamma,
+    beta,
+    mean,
+    variance,
+    *,
+    act="leaky",
+    slope=1.0,
+    eps,
+    momentum=0.0,
+    training=True,
+    stats=None,
+):
+    """(h, y): h = act(x @ w + b), y is h normalised; in training for at most 64 rows, and with `stats` only."""
+    if not _is_layer(x, w, b) or not 0 <= slope <= 1:
+        return NotImplemented
+    (n, i), o = x.shape, w.shape[1]
+    name = schedule("forward_norm", n, i, o)
+    if name not in TILES or (training and (stats is None or n > TILES[name].rows)):
+        return NotImplemented
+    h, y = empty((n, o), x), empty((n, o), x)
+    grid = blocks(o, TILES[name].columns), blocks(n, TILES[name].rows)
+    kernel = products.LINEAR_NORM[name, vectors(x, w, sizes=(i, o))]
+    kept = mean, variance, stats if training else None
+    settings = int(training), ACTS[act], slope, eps, momentum
+    kernel(grid, x, w, b, gamma, beta, *kept, h, y, n, i, o, *settings)
+    return h, y
+
+
+def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
+    """A layer's backward pass in one launch: dx = (v @ w^T) * act'(a), gw = a^T v, gb = the sum of v's rows.
+
+    v (n, o), a (n, i), w (i, o); `gw` and `gb`, both or neither, are written; None is returned without `dx`.
+    """
+    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v) or w.shape != (a.shape[1], v.shape[1]):
+        return NotImplemented
+    below = empty(a.shape, v) if dx else None
+    if dx or gw is not None:
+        _backward("backward", v, a, w, below, gw, gb, len(v), act, slope)
+    return below
+
+
+def weight_gradients(a, v, *, gw, gb, rows):
+    """gw = a^T v and gb = the sum of v's first `rows` rows; (n, i), (n, o), (i, o), (o,)."""
+    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v):
+        return NotImplemented
+    _backward("weight_gradients", v, a, None, None, gw, gb, min(rows, len(v)), "leaky", 1.0)
+    return None
+
+
+def _backward(form, v, a, w, dx, gw, gb, rows, act, slope):
+    """`backward` on arrays that fit; an absent result is None, and `rows` of v count for gb."""
+    (n, o), i = v.shape, a.shape[1]
+    after = PLAIN if dx is None or (act == "leaky" and slope == 1) else MASK
+    name = "head" if o == 1 else schedule(form, n, i, o)
+    if name == "head":
+        w, read = w if dx is not None else None, a if gw is not None or after == MASK else None
+        kernel = narrow.HEAD[vectors(a, w, dx, sizes=(i,))]
+        roles = int(dx is not None), int(gw is not None), int(after == MASK)
+        kernel(blocks(i, narrow.COLUMNS), v, read, w, dx, gw, gb, n, i, rows, *roles, ACTS[act], slope)
+    elif name == "blas":
+        if gw is not None:
+            _blas(a, v, gw, ta=True)
+            kernel = narrow.COLUMN_SUMS[vectors(v, sizes=(o,))]
+            kernel(blocks(o, narrow.COLUMNS), v, gb, rows, o, moved=(4 * rows * o, 4 * o))
+        if dx is not None:
+            _blas(v, w, dx, tb=True)
+            if after == MASK:
+                _mask(dx, a, dx, act, slope)
+    else:
+        _products(name, v, a, w, dx, gw, gb, rows, after, act, slope)
+
+
+def _products(name, v, a, w, dx, gw, gb, rows, after, act, slope):
+    """The kernel of the products v @ w^T and a^T v: some blocks compute the one, the others the other."""
+    n, o = v.shape
+    i = w.shape[0] if a is None else a.shape[1]
+    tile, weight_tile, below, above = TILES[name], WEIGHT_TILES[name], 0, 0
+    if dx is not None:
+        below = blocks(n, tile.rows) * blocks(i, tile.columns)
+    if gw is not None:
+        above = blocks(i, weight_tile.rows) * blocks(o, weight_tile.columns)
+    w = w if dx is not None else None
+    a = a if gw is not None or after == MASK else None
+    rows = rows if gb is not None else -1
+    kernel = products.BACKWARD[name, vectors(v, a, w, sizes=(i, o))]
+    kernel(below + above, v, a, w, dx, gw, gb, n, i, o, rows, below, after, ACTS[act], slope)
+
+
+def matmul(x, w):
+    """x @ w for C-contiguous or transposed operands, not both of them transposed; (n, i), (i, o) -> (n, o)."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or x.size == 0 or w.size == 0:
+        return NotImplemented
+    turned = [not y.flags.c_contiguous for y in (x, w)]
+    if all(turned) or not all(_is_plain(y.T if t else y) for y, t in zip((x, w), turned, strict=True)):
+        return NotImplemented
+    (n, i), o = x.shape, w.shape[1]
+    out, form = empty((n, o), x), "TN" if turned[0] else "NT" if turned[1] else "NN"
+    name = schedule(form, *((i, n, o) if turned[0] else (n, i, o)))
+    if name == "blas":
+        _blas(x.T if turned[0] else x, w.T if turned[1] else w, out, *turned)
+    elif form == "NN":
+        _linear(name, x, w, None, None, out, PLAIN, "leaky", 1.0)
+    elif form == "NT":
+        _products(name, x, None, w.T, out, None, None, 0, PLAIN, "leaky", 1.0)
+    else:
+        _products(name, w, x.T, None, None, out, None, 0, PLAIN, "leaky", 1.0)
+    return out
+
+
+def _is_plain(x):
+    return x.dtype == "float32" and x.flags.c_contiguous

@@ -1,0 +1,121 @@
+"""What CUDA bodies are made of: activations and their derivatives, guarded loads, sums over threads.
+
+Shared by the products and the small kernels; an activation is a number in a kernel (`ACTS`), so that one machine code
+serves all three. The derivatives are functions of the activation's output.
+"""
+
+import math
+
+from numba import cuda, float32
+
+from fastgan.kernels import dense
+from fastgan.kernels.cuda.vector import inlined, ld4, st4
+
+ACTS = {"leaky": 0, "tanh": 1, "sigmoid": 2}
+THREADS = 256
+
+_leaky = inlined(dense.leaky)
+
+
+@inlined
+def activated(z, act, slope):
+    """The activation of z."""
+    if act == 0:
+        return _leaky(z, slope)
+    if act == 1:
+        return math.tanh(z)
+    e = math.exp(-abs(z))  # never above 1, so nothing overflows
+    return (float32(1) if z >= float32(0) else e) / (float32(1) + e)
+
+
+@inlined
+def masked(g, y, act, slope):
+    """g times the derivative of the activation whose output is y."""
+    if act == 0:
+        return g if y > float32(0) else g * slope
+    if act == 1:
+        return g * (float32(1) - y * y)
+    return g * y * (float32(1) - y)
+
+
+@inlined
+def zero4():
+    """Four zeros."""
+    return float32(0), float32(0), float32(0), float32(0)
+
+
+@inlined
+def scaled4(r, s, q):
+    """r + s * q for a scalar s."""
+    return r[0] + s * q[0], r[1] + s * q[1], r[2] + s * q[2], r[3] + s * q[3]
+
+
+@inlined
+def dot4(r, p, q):
+    """r plus the sum of p * q."""
+    return r + p[0] * q[0] + p[1] * q[1] + p[2] * q[2] + p[3] * q[3]
+
+
+@inlined
+def _load_vector(p, row, column, height, width):
+    q = zero4()
+    if row < height and column < width:
+        q = ld4(p, (row * width + column) >> 2)
+    return q
+
+
+@inlined
+def _load_scalar(p, row, column, height, width):
+    a, b, c, d = zero4()
+    if row < height:
+        k = row * width + column
+        if column < width:
+            a = p[k]
+        if column + 1 < width:
+            b = p[k + 1]
+        if column + 2 < width:
+            c = p[k + 2]
+        if column + 3 < width:
+            d = p[k + 3]
+    return a, b, c, d
+
+
+@inlined
+def _store_vector(p, row, column, height, width, q):
+    if row < height and column < width:
+        st4(p, (row * width + column) >> 2, q[0], q[1], q[2], q[3])
+
+
+@inlined
+def _store_scalar(p, row, column, height, width, q):
+    if row < height:
+        k = row * width + column
+        if column < width:
+            p[k] = q[0]
+        if column + 1 < width:
+            p[k + 1] = q[1]
+        if column + 2 < width:
+            p[k + 2] = q[2]
+        if column + 3 < width:
+            p[k + 3] = q[3]
+
+
+LOADS = {True: _load_vector, False: _load_scalar}
+STORES = {True: _store_vector, False: _store_scalar}
+
+
+@inlined
+def fold(pool, size, stop):
+    """Sum pool[:size], seen as rows of `stop` elements (powers of two), to its first row; all threads call it."""
+    cuda.syncthreads()
+    half = size >> 1
+    while half >= stop:
+        for k in range(cuda.threadIdx.x, half, THREADS):
+            pool[k] += pool[k + half]
+        cuda.syncthreads()
+        half >>= 1
+
+
+def named(*words):
+    """A kernel's name, of words and whether it is the 16-byte variant."""
+    return "_".join(words[:-1]) + ("" if words[-1] else "_scalar")

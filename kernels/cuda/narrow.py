@@ -1,0 +1,158 @@
+"""The kernels of dense layers that hold no tiled product: element by element, sums of columns, layers of one output.
+
+A layer with one output (a critic's head) has products that are scalings and sums; its whole backward pass reads `a`
+once. The element-wise kernels also finish what BLAS leaves.
+
+Shapes: `n` batch, `i`/`o` features in/out.
+"""
+
+from numba import cuda, float32
+
+from fastgan.kernels.cuda.epilogues import (
+    LOADS,
+    STORES,
+    THREADS,
+    activated,
+    dot4,
+    fold,
+    masked,
+    named,
+    scaled4,
+    zero4,
+)
+from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
+from fastgan.kernels.cuda.vector import inlined, st4
+
+COLUMNS = 16  # of a block of `head` and `column_sums`
+LANES, ROWS = 4, 64  # threads of a block along columns (four each) and rows
+
+
+@inlined
+def _masked4(g, y, act, slope):
+    return (
+        masked(g[0], y[0], act, slope),
+        masked(g[1], y[1], act, slope),
+        masked(g[2], y[2], act, slope),
+        masked(g[3], y[3], act, slope),
+    )
+
+
+def _mask(vector):
+    """out = g times the derivative of the activation whose output is y, element by element."""
+    load, store = LOADS[vector], STORES[vector]
+
+    def mask(g, y, out, size, act, slope):
+        k = 4 * cuda.grid(1)
+        store(out, 0, k, 1, size, _masked4(load(g, 0, k, 1, size), load(y, 0, k, 1, size), act, slope))
+
+    return Kernel(mask, (IN, IN, OUT, INT, INT, FLOAT), block=THREADS, name=named("mask", vector))
+
+
+def _finish(vector):
+    """y = act(y + b) in place."""
+    load, store = LOADS[vector], STORES[vector]
+
+    def finish(y, b, n, o, act, slope):
+        column = 4 * (cuda.blockIdx.x * 32 + cuda.threadIdx.x)
+        bias = load(b, 0, column, 1, o)
+        row = cuda.blockIdx.y * 8 + cuda.threadIdx.y
+        while row < n:
+            z = scaled4(load(y, row, column, n, o), float32(1), bias)
+            z0, z1 = activated(z[0], act, slope), activated(z[1], act, slope)
+            z2, z3 = activated(z[2], act, slope), activated(z[3], act, slope)
+            store(y, row, column, n, o, (z0, z1, z2, z3))
+            row += 8 * cuda.gridDim.y
+
+    return Kernel(finish, (INOUT, IN, INT, INT, INT, FLOAT), block=(32, 8), name=named("finish", vector))
+
+
+def _column_sums(vector):
+    """out = the sum of the first `rows` rows of v (n, o)."""
+    load = LOADS[vector]
+
+    def column_sums(v, out, rows, o):
+        pool = cuda.shared.array(1024, float32)
+        t = cuda.threadIdx.x
+        column = cuda.blockIdx.x * COLUMNS + 4 * (t & (LANES - 1))
+        sums = zero4()
+        for row in range(t >> 2, rows, ROWS):
+            sums = scaled4(sums, float32(1), load(v, row, column, rows, o))
+        st4(pool, t, sums[0], sums[1], sums[2], sums[3])
+        fold(pool, 1024, COLUMNS)
+        if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < o:
+            out[cuda.blockIdx.x * COLUMNS + t] = pool[t]
+
+    return Kernel(column_sums, (IN, OUT, INT, INT), block=THREADS, name=named("column_sums", vector))
+
+
+def _score(vector):
+    """y = act(x @ w + b) for one output; eight rows a block, 32 threads a row."""
+    load = LOADS[vector]
+
+    def score(x, w, b, y, n, i, act, slope):
+        pool = cuda.shared.array(THREADS, float32)
+        lane, line = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
+        row = cuda.blockIdx.x * 8 + line
+        total = float32(0)
+        for column in range(4 * lane, i, 128):
+            total = dot4(total, load(x, row, column, n, i), load(w, 0, column, 1, i))
+        pool[lane * 8 + line] = total
+        fold(pool, THREADS, 8)
+        if lane == 0 and row < n:
+            y[row] = activated(pool[line] + b[0], act, slope)
+
+    return Kernel(score, (IN, IN, IN, OUT, INT, INT, INT, FLOAT), block=THREADS, name=named("score", vector))
+
+
+def _head(vector):
+    """For one output: dx = v outer w times a derivative, gw = a^T v, gb = the sum of v's first `limit` rows.
+
+    A block has 16 columns of a, all rows; `backs` and `weighs` say whether dx, and gw and gb, are wanted.
+    """
+    load, store = LOADS[vector], STORES[vector]
+
+    def head(v, a, w, dx, gw, gb, n, i, limit, backs, weighs, after, act, slope):
+        pool = cuda.shared.array(1024, float32)
+        t = cuda.threadIdx.x
+        column = cuda.blockIdx.x * COLUMNS + 4 * (t & (LANES - 1))
+        sums, weights = zero4(), zero4()
+        if backs != 0:
+            weights = load(w, 0, column, 1, i)
+        for row in range(t >> 2, n, ROWS):
+            g, q = v[row], zero4()
+            if weighs != 0 or after != 0:
+                q = load(a, row, column, n, i)
+            sums = scaled4(sums, g, q)
+            if backs != 0:
+                back = scaled4(zero4(), g, weights)
+                if after != 0:
+                    back = _masked4(back, q, act, slope)
+                store(dx, row, column, n, i, back)
+        if weighs != 0:
+            st4(pool, t, sums[0], sums[1], sums[2], sums[3])
+            fold(pool, 1024, COLUMNS)
+            if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < i:
+                gw[cuda.blockIdx.x * COLUMNS + t] = pool[t]
+            if cuda.blockIdx.x == 0:
+                cuda.syncthreads()  # the pool has been read
+                total = float32(0)
+                for row in range(t, limit, THREADS):
+                    total += v[row]
+                pool[t] = total
+                fold(pool, THREADS, 1)
+                if t == 0:
+                    gb[0] = pool[0]
+
+    kinds = (IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, INT, INT, INT, INT, FLOAT)
+    return Kernel(head, kinds, block=THREADS, name=named("head", vector))
+
+
+MASK_BY = {vector: _mask(vector) for vector in (True, False)}
+FINISH = {vector: _finish(vector) for vector in (True, False)}
+COLUMN_SUMS = {vector: _column_sums(vector) for vector in (True, False)}
+SCORE = {vector: _score(vector) for vector in (True, False)}
+HEAD = {vector: _head(vector) for vector in (True, False)}
+
+KERNELS = tuple(
+    kernel for family in (MASK_BY, FINISH, COLUMN_SUMS, SCORE, HEAD) for kernel in family.values()
+)

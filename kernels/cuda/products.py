@@ -1,0 +1,160 @@
+"""The kernels of dense layers that hold a matrix product: forward, with and without batch norm, and backward.
+
+What follows a product happens where it ends: bias and activation, the derivative of the activation below, the
+statistics of a batch whose rows one block owns. `tiles` has the product itself.
+
+Shapes: `n` batch, `i`/`o` features in/out.
+"""
+
+import math
+
+from numba import cuda, float32
+
+from fastgan.kernels.cuda.epilogues import THREADS, activated, fold, masked, named
+from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
+from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES, product
+from fastgan.kernels.cuda.vector import quotient
+
+BIAS, MASK, PLAIN = 0, 1, 2  # what `linear` makes of a sum
+
+
+def _linear(name, vector):
+    """y = act(x @ w + b), or x @ w times the derivative of the activation that made `a`, or x @ w."""
+    tile = TILES[name]
+    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
+    own = product("NN", tile, vector)
+    size, multiply, element, each = own.size, own.multiply, own.element, rows * columns // THREADS
+
+    def linear(x, w, b, a, y, n, i, o, after, act, slope):
+        pool = cuda.shared.array(size, float32)
+        row0, col0 = cuda.blockIdx.y * rows, cuda.blockIdx.x * columns
+        multiply(pool, x, w, row0, col0, n, i, o, 0)
+        for part in range(each):
+            k = cuda.threadIdx.x + part * THREADS
+            row, column = k >> shift, k & (columns - 1)
+            if row0 + row < n and col0 + column < o:
+                z, place = element(pool, row, column), (row0 + row) * o + col0 + column
+                if after == BIAS:
+                    z = activated(z + b[col0 + column], act, slope)
+                elif after == MASK:
+                    z = masked(z, a[place], act, slope)
+                y[place] = z
+
+    return Kernel(
+        linear,
+        (IN, IN, IN, IN, OUT, INT, INT, INT, INT, INT, FLOAT),
+        block=THREADS,
+        name=named("linear", name, vector),
+    )
+
+
+def _linear_norm(name, vector):
+    """h = act(x @ w + b) and y = batch norm of h; in training one block owns all rows of its columns."""
+    tile = TILES[name]
+    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
+    own = product("NN", tile, vector)
+    size, multiply, element, whole = own.size, own.multiply, own.element, rows * columns
+    each = whole // THREADS
+
+    def linear_norm(
+        x, w, b, gamma, beta, mean, variance, stats, h, y, n, i, o, training, act, slope, eps, momentum
+    ):
+        pool = cuda.shared.array(size, float32)
+        held = cuda.shared.array(whole, float32)
+        folded = cuda.shared.array(whole, float32)
+        t, row0, col0 = cuda.threadIdx.x, cuda.blockIdx.y * rows, cuda.blockIdx.x * columns
+        col = col0 + (t & (columns - 1))  # of all elements of this thread
+        inside = col < o
+        multiply(pool, x, w, row0, col0, n, i, o, 0)
+        for part in range(each):
+            k = t + part * THREADS
+            value = float32(0)
+            if row0 + (k >> shift) < n and inside:
+                value = activated(element(pool, k >> shift, k & (columns - 1)) + b[col], act, slope)
+                h[(row0 + (k >> shift)) * o + col] = value
+            held[k] = value
+            folded[k] = value
+        centre, spread, scale, offset = float32(0), float32(1), float32(0), float32(0)
+        if training != 0:
+            fold(folded, whole, columns)
+            centre = folded[t & (columns - 1)] / float32(n)
+            cuda.syncthreads()
+            for part in range(each):
+                k = t + part * THREADS
+                apart = held[k] - centre if (k >> shift) < n else float32(0)
+                folded[k] = apart * apart
+            fold(folded, whole, columns)
+            spread = folded[t & (columns - 1)] / float32(n)
+        elif inside:
+            centre, spread = mean[col], variance[col]
+        if inside:
+            inverse = float32(1) / math.sqrt(spread + eps)
+            scale, offset = inverse * gamma[col], beta[col]
+            if training != 0 and t < columns:
+                stats[col], stats[o + col] = centre, inverse
+                mean[col] += momentum * (centre - mean[col])
+                variance[col] += momentum * (spread - variance[col])
+        for part in range(each):
+            k = t + part * THREADS
+            if row0 + (k >> shift) < n and inside:
+                y[(row0 + (k >> shift)) * o + col] = (held[k] - centre) * scale + offset
+
+    kinds = (IN, IN, IN, IN, IN, INOUT, INOUT, OUT, OUT, OUT, INT, INT, INT, INT, INT, FLOAT, FLOAT, FLOAT)
+    return Kernel(linear_norm, kinds, block=THREADS, name=named("linear_norm", name, vector))
+
+
+def _backward(name, vector):
+    """Blocks below `border`: dx = (v @ w^T) times a derivative. The others: gw = a^T v and gb = sums of v's rows."""
+    tile, weight_tile = TILES[name], WEIGHT_TILES[name]
+    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
+    w_rows, w_columns, w_shift = weight_tile.rows, weight_tile.columns, weight_tile.columns.bit_length() - 1
+    own, weights = product("NT", tile, vector), product("TN", weight_tile, vector)
+    size, multiply, element, each = (
+        max(own.size, weights.size),
+        own.multiply,
+        own.element,
+        rows * columns // THREADS,
+    )
+    w_multiply, w_element, w_sums = weights.multiply, weights.element, weights.column_sums
+    w_each = w_rows * w_columns // THREADS
+
+    def backward(v, a, w, dx, gw, gb, n, i, o, limit, border, after, act, slope):
+        pool = cuda.shared.array(size, float32)
+        t, block = cuda.threadIdx.x, cuda.blockIdx.x
+        if block < border:
+            across = (i + columns - 1) >> shift
+            down = quotient(block, across)
+            row0, col0 = down * rows, (block - down * across) * columns
+            multiply(pool, v, w, row0, col0, n, o, i, 0)
+            for part in range(each):
+                k = t + part * THREADS
+                row, column = row0 + (k >> shift), col0 + (k & (columns - 1))
+                if row < n and column < i:
+                    g = element(pool, k >> shift, k & (columns - 1))
+                    dx[row * i + column] = masked(g, a[row * i + column], act, slope) if after == MASK else g
+        else:
+            across = (o + w_columns - 1) >> w_shift
+            down = quotient(block - border, across)
+            row0, col0 = down * w_rows, (block - border - down * across) * w_columns
+            sums = w_multiply(pool, a, v, row0, col0, i, n, o, limit)
+            for part in range(w_each):
+                k = t + part * THREADS
+                row, column = row0 + (k >> w_shift), col0 + (k & (w_columns - 1))
+                if row < i and column < o:
+                    gw[row * o + column] = w_element(pool, k >> w_shift, k & (w_columns - 1))
+            if down == 0 and limit >= 0:
+                w_sums(pool, sums)
+                if t < w_columns and col0 + t < o:
+                    gb[col0 + t] = pool[t]
+
+    kinds = (IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, INT, INT, INT, INT, FLOAT)
+    return Kernel(backward, kinds, block=THREADS, name=named("backward", name, vector))
+
+
+LINEAR = {(name, vector): _linear(name, vector) for name in TILES for vector in (True, False)}
+LINEAR_NORM = {
+    (name, vector): _linear_norm(name, vector) for name in ("32x8", "64x8") for vector in (True, False)
+}
+BACKWARD = {(name, vector): _backward(name, vector) for name in WEIGHT_TILES for vector in (True, False)}
+
+KERNELS = (*LINEAR.values(), *LINEAR_NORM.values(), *BACKWARD.values())

@@ -1,0 +1,143 @@
+"""What a step of a recipe launches and moves, counted without a GPU, beside the fewest bytes; and the budgets."""
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from cli_helpers import ok, refused
+
+import fastgan as fg
+from fastgan.launches import FORMS, by_name, count, floor, sizes, step_launches
+from fastgan.nn import MLP
+
+
+@pytest.mark.parametrize("name", fg.recipes)
+def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(name):
+    recipe = fg.recipes[name]
+    launches = step_launches(recipe, kernels=False)
+    moved = sum(x.read + x.written for x in launches)
+    assert launches.transfers == []
+    assert floor(recipe) < moved < 12 * floor(recipe)
+    rows = by_name(launches)
+    assert sum(row.launches for row in rows) == len(launches)
+    assert sum(row.read + row.written for row in rows) == moved
+    assert len({row.name for row in rows}) == len(rows)
+    sums = [row.read + row.written for row in rows]
+    assert sums == sorted(sums, reverse=True)
+    gemm = next(row for row in rows if row.name == "gemm")
+    assert gemm.read > 4 * sizes(recipe.generator, recipe.latent, features(recipe)).parameters
+
+
+def features(recipe):
+    return int(np.prod(FORMS[recipe.data]))
+
+
+def test_the_step_that_is_counted_begins_no_epoch():
+    launches = step_launches(fg.recipes["wgan-mlp"], kernels=False)
+    assert "argsort" not in {x.name for x in launches}
+    later = by_name(step_launches(fg.recipes["wgan-mlp"].replace(sampling="sequential"), kernels=False))
+    taken = 5  # batches, by the order and not as views
+    assert len(launches) - sum(row.launches for row in later) == taken
+
+
+WIDE = MLP((6, 5), activation=("maxout", "relu"), pieces=3, hidden_bias=False, batch_norm=0.1)
+
+
+@pytest.mark.parametrize("recipe", [*fg.recipes.values(), fg.recipes["digits"].replace(critic=WIDE)])
+def test_sizes_are_the_networks(recipe):
+    f = features(recipe)
+    for mlp, i, o in ((recipe.generator, recipe.latent, f), (recipe.critic, f, 1)):
+        network, found = mlp.build(i, o, seed=0), sizes(mlp, i, o)
+        matrices = [p.size for p in network.parameters() if p.ndim == 2]
+        assert found.parameters == network.count(trained_only=True)
+        assert found.running == network.count() - found.parameters
+        assert (found.first, found.last, found.weights) == (matrices[0], matrices[-1], sum(matrices))
+        assert found.inner == sum(matrices[1:])
+        assert found.hidden == sum(mlp.hidden)
+
+
+def test_the_floor_of_keras_mlp():
+    """Its step written out: 784-512-256-1 twice, 100-256-512-1024-784 once for fakes and once for its update."""
+    g, c, n = 1_489_936, 533_505, 32
+    fakes = g + 3_584 + n * 784
+    critic = 2 * c + 2 * (512 * 256 + 256) + 2 * (1 + 7) * c
+    critic_rows = n * 784 + 2 * n * 768 + 2 * n * (784 + 768)
+    inner = 256 * 512 + 512 * 1024 + 1024 * 784
+    generator = g + 2 * 3_584 + c + (784 * 512 + 512 * 256 + 256) + inner + (1 + 7) * g
+    generator_rows = n * (1_792 + 784) + 2 * n * 768 + n * (100 + 1_792 + 784)
+    numbers = 2 * n * 100 + fakes + critic + critic_rows + generator + generator_rows
+    assert floor(fg.recipes["keras-mlp"]) == 4 * numbers + n * 784
+
+
+def test_the_floor_of_a_penalty():
+    """64 more rows of 784-256-256-1 through five passes, and the weights once more on both ways."""
+    recipe = fg.recipes["wgan-gp-mlp"]
+    more = floor(recipe) - floor(recipe.replace(penalty=0.0))
+    assert more == 5 * 4 * (64 * (5 * 784 + 7 * 512) + 784 * 256 + (784 * 256 + 256 * 256))
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({"ema": 0.9}, lambda g, c: 2 * g),
+        ({"optimiser": fg.train.OptimiserSettings(max_norm=1.0)}, lambda g, c: g + c),
+        ({"optimiser": fg.train.OptimiserSettings(kind="sgd")}, lambda g, c: -2 * (g + c)),
+        ({"optimiser": fg.train.OptimiserSettings(kind="rmsprop")}, lambda g, c: -2 * (g + c)),
+        ({"inference_fakes": True}, lambda g, c: 0),
+        ({"split_updates": True}, lambda g, c: 9 * c + 256 * 256 + 256),
+        ({"critic_steps": 2}, lambda g, c: 9 * c + 256 * 256 + 256 + 128 * (96 + 784) + CRITIC_ROWS),
+        ({"simultaneous": True}, lambda g, c: -g - c - 128 * (784 + 96 + 512)),
+    ],
+    ids=str,
+)
+def test_what_changes_the_floor(changes, more):
+    recipe = fg.recipes["cs231n-vanilla"]
+    g = sizes(recipe.generator, 96, 784).parameters
+    c = sizes(recipe.critic, 784, 1).parameters
+    gathered = 128 * 784 if "critic_steps" in changes else 0
+    assert floor(recipe.replace(**changes)) - floor(recipe) == 4 * more(g, c) + gathered
+
+
+CRITIC_ROWS = 128 * (784 + 2 * 512 + 2 * (784 + 512))
+
+
+def moved(rows):
+    return sum(row.read + row.written for row in rows)
+
+
+def test_the_budget_of_keras_mlp():
+    recipe = fg.recipes["keras-mlp"]
+    rows = count(recipe)
+    assert sum(row.launches for row in rows) <= 40
+    assert moved(rows) <= 1.3 * floor(recipe)
+
+
+def test_the_budget_of_wgan_gp_mlp():
+    recipe = fg.recipes["wgan-gp-mlp"]
+    rows, fewer = count(recipe), count(recipe.replace(critic_steps=4))
+    assert sum(row.launches for row in rows) - sum(row.launches for row in fewer) <= 14
+    assert moved(rows) <= 1.3 * floor(recipe)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-kernels",)], ids=str)
+def test_summary_counts_launches(capsys, here, options):
+    out = ok(capsys, "summary", "keras-mlp", "--launches", *options).splitlines()
+    plain = ok(capsys, "summary", "keras-mlp").splitlines()
+    assert out[: len(plain)] == plain
+    total = re.fullmatch(r"total: (\d+) launches, (\d+\.\d) MB moved, floor (\d+\.\d) MB", out[-1])
+    assert float(total[3]) == round(floor(fg.recipes["keras-mlp"]) / 1e6, 1)
+    assert re.fullmatch(r"one step on a GPU +launches +MB read +MB written", out[len(plain) + 1])
+    rows = [line.split() for line in out[len(plain) + 2 : -1]]
+    assert sum(int(row[1]) for row in rows) == int(total[1])
+    sums = [float(row[2]) + float(row[3]) for row in rows]
+    assert abs(sum(sums) - float(total[2])) < 0.3
+    assert all(a >= b - 0.02 for a, b in pairwise(sums))
+
+
+def test_summary_refuses_what_cannot_be_counted(capsys, here):
+    assert "did you mean keras-mlp" in refused(capsys, 2, "summary", "keras-mpl", "--launches")
+    assert "give both" in refused(capsys, 2, "summary", "keras-mlp", "--no-kernels")
+    assert "wanted points" in refused(
+        capsys, 2, "summary", "ring-gan", "--data", "mnist", "--launches", "--no-kernels"
+    )
