@@ -57,6 +57,15 @@ def step_launches(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kerne
     return launches
 
 
+def dense_cases(recipe: Recipe) -> set[tuple[str, int, int, int]]:
+    """The shapes (form, n, i, o) whose tiles a step asks for: what kernels/cuda/measuring.py can time."""
+    from fastgan.kernels.cuda import dense
+
+    dense.ASKED.clear()
+    step_launches(recipe)
+    return set(dense.ASKED)
+
+
 def by_name(launches: Launches) -> list[Row]:
     """Launches added up by name, most bytes first."""
     rows: dict[str, Row] = {}

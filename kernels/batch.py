@@ -78,6 +78,7 @@ def assemble(
     mixed=False,
 ):
     """See fastgan.data.assemble."""
+    mixed = mixed and fake is not None
     kinds = 1 + (fake is not None) + mixed
     fits = rows.dtype in (np.uint8, np.float32) and rows.flags.c_contiguous and rows.ndim == 2
     if not fits or not 0 <= seed < 2**64 or x.shape != (kinds * batch, rows.shape[1]):

@@ -1,5 +1,7 @@
 """Chains against the tape: the same losses and gradients from the same parameters, in float64 to its last digits."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from test_train import arrays, samples, tiny
@@ -54,11 +56,20 @@ def critic(slope=0.2):
 GENERATORS = {
     "plain": lambda: Sequential(Linear(Z, 8), ReLU(), Linear(8, F)),
     "norm after": lambda: Sequential(
-        Linear(Z, 8), LeakyReLU(0.2), BatchNorm(8), Linear(8, 5), LeakyReLU(0.3), BatchNorm(5), Linear(5, F), Tanh()
+        Linear(Z, 8),
+        LeakyReLU(0.2),
+        BatchNorm(8),
+        Linear(8, 5),
+        LeakyReLU(0.3),
+        BatchNorm(5),
+        Linear(5, F),
+        Tanh(),
     ),
     "norm alone": lambda: Sequential(Linear(Z, 8), BatchNorm(8), Linear(8, F), Sigmoid()),
     "one layer": lambda: Sequential(Linear(Z, F), Tanh()),
-    "tanh inside": lambda: Sequential(Linear(Z, 8), Tanh(), BatchNorm(8), Linear(8, 8), Sigmoid(), Linear(8, F)),
+    "tanh inside": lambda: Sequential(
+        Linear(Z, 8), Tanh(), BatchNorm(8), Linear(8, 8), Sigmoid(), Linear(8, F)
+    ),
 }
 
 
@@ -119,7 +130,7 @@ def test_the_penalty_in_closed_form(layers, slope):
     widths = [F, 9, 4, 8][:layers]
     parts = [Linear(widths[0], 1)]
     if layers > 1:
-        parts = [p for i, o in zip(widths, widths[1:], strict=False) for p in (Linear(i, o), LeakyReLU(slope))]
+        parts = [p for i, o in pairwise(widths) for p in (Linear(i, o), LeakyReLU(slope))]
         parts.append(Linear(widths[-1], 1))
     d = wide(Sequential(*parts))
     real, fake, e = normal(N, F), normal(N, F, seed=1), np.random.default_rng(2).random((N, 1))

@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from getpass import getuser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ class Finding:
 
 @click.command(short_help="Say what is installed, what works, and how to mend the rest.")
 @click.option("--json", "as_json", is_flag=True, help="For a bug report: no host, user or home folder in it.")
-def doctor(as_json: bool) -> int:
+@click.option("--measure", is_flag=True, help="On a GPU: time the ways to multiply, and keep the fastest.")
+def doctor(as_json: bool, measure: bool) -> int:
     """Say what is installed, what works, and how to mend what does not."""
+    if measure:
+        return _measure()
     findings = examine()
     usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
     if as_json:
@@ -52,6 +56,22 @@ def doctor(as_json: bool) -> int:
         _show(findings)
         print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
+
+
+def _measure() -> int:
+    """Time the schedules of all shapes that the recipes need, once per GPU, and say what was chosen."""
+    from fastgan.backend import resolve_device
+    from fastgan.launches import dense_cases
+    from fastgan.train import RECIPES
+
+    resolve_device("cuda")
+    dense, measuring = (import_module(f"fastgan.kernels.cuda.{name}") for name in ("dense", "measuring"))
+    cases = sorted(set().union(*map(dense_cases, RECIPES.values())))
+    print(f"timing {len(cases)} shapes, a minute or two at the first time ...", flush=True)
+    table = measuring.measure(cases)
+    others = sum(table[case] != dense.built_in(*case) for case in cases)
+    print(f"{len(cases)} shapes known; {others} of them are faster than by the built-in choice")
+    return 0
 
 
 def examine(names: tuple[str, ...] = tuple(PROBES)) -> list[Finding]:

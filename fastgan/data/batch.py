@@ -58,4 +58,4 @@ def chosen(
         return random.integers(batch, n, seed=seed, stream=Stream.BATCH, step=update, device=device_of(rows))
     epoch, piece = divmod(update, n // batch)
     place = slice(piece * batch, (piece + 1) * batch)
-    return place if order is None else order[epoch % len(order)][place]
+    return order[epoch % len(order)][place] if sampling == "epochs" and order is not None else place

@@ -95,7 +95,7 @@ def norm_forward(
     """Batch norm over rows, then an activation; (n, f), four of (f,) -> (n, f).
 
     In training the batch's own statistics are used and written to `stats` (2, f), as mean and 1 / sqrt(variance +
-    eps), and the running `mean` and (biased) `variance` move towards them by `momentum`, in place. Otherwise the running
+    eps); the running `mean` and (biased) `variance` move towards them by `momentum`, in place. Otherwise the running
     ones are used.
     """
     xp = array_module(x)

@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib import import_module, metadata
@@ -156,9 +156,19 @@ def load(kernel):
         built = kept(kernel, _capability(cupy))
         module = cupy.cuda.function.Module()
         module.load(built.cubin)
+        _recall_schedules()
         return module.get_function(built.entry)
     except Exception as error:  # Numba, nvJitLink and CuPy each raise many classes of their own
         raise CannotBuild(problem() or f"{kernel.name} does not load: {_line(error)}") from error
+
+
+@cache
+def _recall_schedules():
+    """With the first kernel come the tiles that were measured on this GPU (`fastgan doctor --measure`)."""
+    from fastgan.kernels.cuda import measuring
+
+    with suppress(Exception):  # a table is a matter of speed only
+        measuring.load()
 
 
 def _capability(cupy):

@@ -13,6 +13,7 @@ from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 
 MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
+ASKED: set[tuple[str, int, int, int]] = set()  # what `measuring` may be asked to time
 FULL = 128  # blocks that busy a large GPU's multiprocessors
 
 KERNELS = (*products.KERNELS, *narrow.KERNELS)
@@ -24,10 +25,11 @@ def schedule(form, n, i, o):
     The first three and "NN" multiply (n, i) by (i, o); "backward" (n, o) by (i, o)^T beside (n, i)^T by (n, o); "NT"
     (n, i) by (o, i)^T; "weight_gradients" and "TN" (n, i)^T by (n, o).
     """
-    return MEASURED.get((form, n, i, o)) or _built_in(form, n, i, o)
+    ASKED.add((form, n, i, o))
+    return MEASURED.get((form, n, i, o)) or built_in(form, n, i, o)
 
 
-def _built_in(form, n, i, o):
+def built_in(form, n, i, o):
     """The largest tile of which there are enough for the whole GPU."""
     if form == "forward_norm":  # a block owns all rows
         return "32x8" if n <= 32 else "64x8"
@@ -41,7 +43,13 @@ def _built_in(form, n, i, o):
 
 def _is_layer(x, w, b):
     """Whether x (n, i), w (i, o), b (o,) fit one another."""
-    return x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
+    fits = x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
+    return fits and _counts(x.size, w.size, len(x) * w.shape[1])
+
+
+def _counts(*sizes):
+    """Whether a kernel's 32-bit indices reach all elements of arrays of these sizes, and one tile beyond."""
+    return max(sizes) < 2**31 - 2**20
 
 
 def _blas(a, b, out, ta=False, tb=False):
@@ -95,7 +103,7 @@ def linear_leaky_relu(x, w, b, *, slope=0.2):
 
 def leaky_relu_grad(g, y, *, slope):
     """g where y > 0, slope * g elsewhere; g and y of one shape."""
-    if g.shape != y.shape or g.size >= 2**31:
+    if g.shape != y.shape or not _counts(g.size):
         return NotImplemented
     out = empty(g.shape, g)
     _mask(g, y, out, "leaky", slope)
@@ -104,7 +112,8 @@ def leaky_relu_grad(g, y, *, slope):
 
 def tangent(p, w, a, *, slope):
     """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
-    if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
+    fits = p.ndim == 2 and w.ndim == 2 and p.shape[1] == w.shape[0] and a.shape == (p.shape[0], w.shape[1])
+    if not fits or not _counts(p.size, w.size, a.size):
         return NotImplemented
     name = schedule("tangent", len(p), len(w), w.shape[1])
     if name == "blas":
@@ -153,7 +162,8 @@ def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
 
     v (n, o), a (n, i), w (i, o); `gw` and `gb`, both or neither, are written; None is returned without `dx`.
     """
-    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v) or w.shape != (a.shape[1], v.shape[1]):
+    fits = v.ndim == 2 and a.ndim == 2 and len(a) == len(v) and w.shape == (a.shape[1], v.shape[1])
+    if not fits or not _counts(v.size, a.size, w.size):
         return NotImplemented
     below = empty(a.shape, v) if dx else None
     if dx or gw is not None:
@@ -163,7 +173,7 @@ def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
 
 def weight_gradients(a, v, *, gw, gb, rows):
     """gw = a^T v and gb = the sum of v's first `rows` rows; (n, i), (n, o), (i, o), (o,)."""
-    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v):
+    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v) or not _counts(v.size, a.size, gw.size):
         return NotImplemented
     _backward("weight_gradients", v, a, None, None, gw, gb, min(rows, len(v)), "leaky", 1.0)
     return None
@@ -211,6 +221,8 @@ def _products(name, v, a, w, dx, gw, gb, rows, after, act, slope):
 def matmul(x, w):
     """x @ w for C-contiguous or transposed operands, not both of them transposed; (n, i), (i, o) -> (n, o)."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or x.size == 0 or w.size == 0:
+        return NotImplemented
+    if not _counts(x.size, w.size, len(x) * w.shape[1]):
         return NotImplemented
     turned = [not y.flags.c_contiguous for y in (x, w)]
     if all(turned) or not all(_is_plain(y.T if t else y) for y, t in zip((x, w), turned, strict=True)):

@@ -6,7 +6,6 @@ the array itself wants (`__launch__`: the stand-in of fastgan/standin.py, which 
 sizes, so the same code runs in all three; all checks of shape and layout are the host functions'.
 """
 
-import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +48,7 @@ class Kernel:
 
     def __init__(self, body, arguments, *, block, name=None):
         self.body, self.arguments, self.block = body, tuple(arguments), block
+        self.options: dict = {}  # for the compiler (building.py), {"fma": False} say
         self.name = name or body.__name__.strip("_")
 
     def __call__(self, grid, *values, moved=None):
@@ -85,7 +85,9 @@ class Kernel:
     def simulate(self, grid, values):
         """In Numba's simulator, on NumPy arrays: for tests, about 200 us a thread."""
         if not SIMULATED:
-            raise RuntimeError(f"{self.name}: a NumPy array needs NUMBA_ENABLE_CUDASIM=1 before Numba is imported")
+            raise RuntimeError(
+                f"{self.name}: a NumPy array needs NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
+            )
         from numba import cuda
 
         flat = [
@@ -114,15 +116,12 @@ def blocks(count, per_block):
 
 def vectors(*arrays, sizes=()):
     """Whether 16-byte accesses fit: every array starts on 16 bytes and every size is a multiple of 4."""
-    return all(size % 4 == 0 for size in sizes) and all(_address(x) % 16 == 0 for x in arrays if x is not None)
+    return all(size % 4 == 0 for size in sizes) and all(
+        _address(x) % 16 == 0 for x in arrays if x is not None
+    )
 
 
 def _address(x):
     if isinstance(x, np.ndarray):
         return x.ctypes.data
     return _address(x.host) if hasattr(x, "host") else x.data.ptr
-
-
-def flat_size(shape):
-    """Elements of a shape."""
-    return math.prod(shape)

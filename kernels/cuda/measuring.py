@@ -73,7 +73,7 @@ def _write(path, table):
 
 def _fastest(cupy, case):
     """The name of the fastest schedule."""
-    built_in = dense._built_in(*case)
+    built_in = dense.built_in(*case)
     times = {built_in: _time(cupy, case, built_in)}
     for name in candidates(case[0]):
         with suppress(Exception):  # too large for this GPU, say

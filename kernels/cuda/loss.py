@@ -1,0 +1,200 @@
+"""Losses on CUDA: a mean over scores with its derivative, the critic's last layer before it, the gradient penalty.
+
+A few thousand numbers, so one block mostly does everything: what costs is the launch. Sums go through shared memory in
+a fixed order.
+
+Shapes: `n` rows, `i`/`f` features.
+"""
+
+import math
+
+from numba import cuda, float32
+
+from fastgan.kernels import loss as cpu
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, named
+from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
+from fastgan.kernels.cuda.vector import inlined
+
+SCORES, ROWS = 256, 512  # threads of a block that takes scores, or rows
+MOST = 4096  # scores that one block takes
+ALONE = 1 << 17  # numbers that one block reads in the time of a second launch
+
+_score_term = inlined(cpu.score_term)
+
+
+@inlined
+def _fold(pool, count):
+    """Sum each run of `count` (a power of two) elements of a pool, one for each thread, to its first."""
+    cuda.syncthreads()
+    lane, half = cuda.threadIdx.x & (count - 1), count >> 1
+    while half > 0:
+        if lane < half:
+            pool[cuda.threadIdx.x] += pool[cuda.threadIdx.x + half]
+        cuda.syncthreads()
+        half >>= 1
+
+
+@inlined
+def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
+    """A row's part of the loss, and the loss's derivative for its score."""
+    kind = kind0 if row < end0 else kind1 if row < end1 else kind2
+    share = share0 if row < end0 else share1 if row < end1 else share2
+    value, slope = _score_term(s, kind)
+    return value * share, slope * share
+
+
+def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1, share2):
+    """The losses of up to three groups of rows, and the derivative for each score."""
+    pool = cuda.shared.array(SCORES, float32)
+    total = float32(0)
+    for row in range(cuda.threadIdx.x, n, SCORES):
+        value, slope = _term(s[row], row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
+        d[row] = slope
+        total += value
+    pool[cuda.threadIdx.x] = total
+    _fold(pool, SCORES)
+    if cuda.threadIdx.x == 0:
+        loss[0] = pool[0]
+
+
+def _head_loss(vector, threads=ROWS):
+    """scores = x @ w + b and their losses; 1 << shift threads share a row."""
+    load = LOADS[vector]
+
+    def head_loss(
+        x, w, b, loss, scores, d, n, i, shift, kind0, kind1, kind2, end0, end1, share0, share1, share2
+    ):
+        pool = cuda.shared.array(threads, float32)
+        t = cuda.threadIdx.x
+        lanes = 1 << shift
+        lane, total, first = t & (lanes - 1), float32(0), 0
+        while first < n:  # all threads alike
+            row, part = first + (t >> shift), float32(0)
+            column = 4 * lane
+            while column < i:
+                part = dot4(part, load(x, row, column, n, i), load(w, 0, column, 1, i))
+                column += 4 * lanes
+            pool[t] = part
+            _fold(pool, lanes)
+            if lane == 0 and row < n:
+                s = pool[t] + b[0]
+                value, slope = _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
+                scores[row], d[row] = s, slope
+                total += value
+            first += threads >> shift
+        pool[t] = total
+        _fold(pool, threads)
+        if t == 0:
+            loss[0] = pool[0]
+
+    kinds = (IN, IN, IN, OUT, OUT, OUT, *[INT] * 8, *[FLOAT] * 3)
+    return Kernel(head_loss, kinds, block=threads, name=named("head_loss", vector))
+
+
+def _penalty(vector, threads=ROWS):
+    """q, and the share of the penalty of this block's rows; 1 << shift threads share a row."""
+    load, store = LOADS[vector], STORES[vector]
+
+    def penalty(g, q, totals, n, f, shift, share):
+        pool = cuda.shared.array(threads, float32)
+        t = cuda.threadIdx.x
+        lanes, rows, one = 1 << shift, threads >> shift, float32(1)
+        lane, total = t & (lanes - 1), float32(0)
+        first = cuda.blockIdx.x * rows
+        while first < n:  # all threads alike
+            row, part = first + (t >> shift), float32(0)
+            column = 4 * lane
+            while column < f:
+                four = load(g, row, column, n, f)
+                part = dot4(part, four, four)
+                column += 4 * lanes
+            pool[t] = part
+            _fold(pool, lanes)
+            norm = math.sqrt(pool[t - lane] + float32(1e-12))
+            factor = (norm - one) / norm * (float32(2) * share)
+            column = 4 * lane
+            while column < f:
+                a, b, c, d = load(g, row, column, n, f)
+                store(q, row, column, n, f, (a * factor, b * factor, c * factor, d * factor))
+                column += 4 * lanes
+            if lane == 0 and row < n:
+                total += (norm - one) * (norm - one) * share
+            cuda.syncthreads()  # the row's sum has been read
+            first += cuda.gridDim.x * rows
+        pool[t] = total
+        _fold(pool, threads)
+        if t == 0:
+            totals[cuda.blockIdx.x] = pool[0]
+
+    kinds = (IN, OUT, OUT, INT, INT, INT, FLOAT)
+    return Kernel(penalty, kinds, block=threads, name=named("penalty", vector))
+
+
+def add_up(totals, loss, n):
+    """The sum of all blocks' parts."""
+    pool = cuda.shared.array(SCORES, float32)
+    total = float32(0)
+    for k in range(cuda.threadIdx.x, n, SCORES):
+        total += totals[k]
+    pool[cuda.threadIdx.x] = total
+    _fold(pool, SCORES)
+    if cuda.threadIdx.x == 0:
+        loss[0] = pool[0]
+
+
+SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
+HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
+PENALTY = {vector: _penalty(vector) for vector in (True, False)}
+ADD_UP = Kernel(add_up, (IN, OUT, INT), block=SCORES)
+KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
+
+
+def _groups(n, kinds, counts, weight):
+    """What a kernel is told of the groups: three kinds, where the first two end, what a row weighs in each; or None."""
+    fits = 0 < n <= MOST and 0 < len(kinds) == len(counts) <= 3 and sum(counts) == n and min(counts) > 0
+    if not fits or any(kind not in cpu.KINDS for kind in kinds):
+        return None
+    spare = 3 - len(kinds)
+    codes = [cpu.KINDS.index(kind) for kind in kinds]
+    shares = [1.0 if kind == "gradient" else weight / c for kind, c in zip(kinds, counts, strict=True)]
+    ends = counts[0], sum(counts[:2])
+    return *codes, *[0] * spare, *ends, *shares, *[0.0] * spare
+
+
+def score_loss(scores, *, kinds, counts, weight=1.0):
+    """See fastgan.ops.passes.score_loss."""
+    groups = _groups(scores.size, kinds, counts, weight)
+    if groups is None or scores.shape != (scores.size, 1):
+        return NotImplemented
+    loss, d = empty((), scores), empty(scores.shape, scores)
+    SCORE_LOSS(1, scores, loss, d, scores.size, *groups)
+    return loss, d
+
+
+def head_loss(x, w, b, *, kinds, counts, weight=1.0):
+    """See fastgan.ops.passes.head_loss; one launch where one block reads x in the time of a second."""
+    if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
+        return NotImplemented
+    n, i = x.shape
+    groups = _groups(n, kinds, counts, weight)
+    if groups is None or n * i > ALONE:
+        return NotImplemented
+    loss, scores, d = empty((), x), empty((n, 1), x), empty((n, 1), x)
+    shift = 5 if n <= 16 else 4 if n <= 32 else 3
+    HEAD_LOSS[vectors(x, w, sizes=(i,))](1, x, w, b, loss, scores, d, n, i, shift, *groups)
+    return loss, scores, d
+
+
+def penalty(g, q, *, weight):
+    """See fastgan.ops.passes.penalty; two launches where one block would take longer than that."""
+    if g.ndim != 2 or g.shape != q.shape or g.size >= 2**31:
+        return NotImplemented
+    (n, f), loss, kernel = g.shape, empty((), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
+    alone = g.size <= ALONE
+    shift = 5 if alone else (kernel.block // 4).bit_length() - 1  # else four rows a block
+    grid = 1 if alone else min(blocks(n, 4), 65535)
+    totals = loss if alone else empty((grid,), g)
+    kernel(grid, g, q, totals, n, f, shift, weight / n)
+    if not alone:
+        ADD_UP(1, totals, loss, grid)
+    return loss

@@ -1,0 +1,126 @@
+"""Batch norm's kernels against their array code, in the simulator: beyond 32 rows and 8 columns, and ragged."""
+
+import numpy as np
+import pytest
+from simulator.sim_helpers import assert_as_good, draw, precise
+
+from fastgan.kernels.cuda import norm
+from fastgan.ops import passes
+
+ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
+SHAPES = [(1, 1), (2, 3), (32, 8), (33, 9), (70, 2)]
+SETTINGS = {"eps": 1e-3, "momentum": 0.2}
+
+
+def operands(n, f):
+    """x, gamma, beta, mean and variance; x far from 0, so that one pass for the variance would show."""
+    return draw(1, n, f) + 50, draw(2, f), draw(3, f), draw(4, f), draw(5, f) ** 2
+
+
+def forward(arrays, **settings):
+    """y, and the running statistics and `stats` as the kernel, array code and array code in float64 leave them."""
+    f, results = arrays[0].shape[1], []
+    codes = norm.norm_forward, passes.norm_forward.plain
+    for code, dtype in ((codes[0], "float32"), (codes[1], "float32"), (codes[1], "float64")):
+        copies, stats = [x.astype(dtype) for x in arrays], np.zeros((2, f), dtype)
+        y = code(*copies, stats=stats, **settings)
+        results.append((y, *copies, stats))
+    return results
+
+
+def check(arrays, **settings):
+    got, plain, exact = forward(arrays, **settings)
+    for a, p, e in zip(got, plain, exact, strict=True):
+        assert_as_good(a, p, e)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward(shape, training):
+    check(operands(*shape), training=training, slope=0.2, **SETTINGS)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("act", "slope"), ACTS)
+def test_activations_after_it(act, slope, training):
+    check(operands(5, 3), training=training, act=act, slope=slope, **SETTINGS)
+
+
+def test_statistics_need_not_be_kept():
+    arrays = operands(5, 3)
+    with_stats = norm.norm_forward(
+        *(x.copy() for x in arrays), stats=np.zeros((2, 3), np.float32), **SETTINGS
+    )
+    np.testing.assert_array_equal(norm.norm_forward(*(x.copy() for x in arrays), **SETTINGS), with_stats)
+
+
+def test_a_nan_stays_in_its_column():
+    arrays = operands(33, 9)
+    arrays[0][32, 8] = np.nan
+    y = norm.norm_forward(*arrays, **SETTINGS)
+    assert np.isnan(y).any(axis=0).tolist() == [False] * 8 + [True]
+    assert np.isnan(y[:, 8]).all()
+
+
+@pytest.mark.parametrize(("act", "slope"), ACTS)
+@pytest.mark.parametrize("shape", [(2, 3), (33, 9), (64, 16), (70, 1)])
+def test_backward(shape, act, slope):
+    n, f = shape
+    u, x, gamma = draw(1, n, f), draw(2, n, f), draw(3, f)
+    stats = np.stack([x.mean(axis=0), 1 / np.sqrt(x.var(axis=0) + 1e-3)])
+
+    def run(code, dtype):
+        out = {"ggamma": np.zeros(f, dtype), "gbeta": np.zeros(f, dtype)}
+        arrays = [a.astype(dtype) for a in (u, x, gamma, stats)]
+        y = code(*arrays, act=act, slope=slope, **out)
+        for before, after in zip((u, x, gamma, stats), arrays, strict=True):
+            np.testing.assert_array_equal(before, after)
+        return y, out["ggamma"], out["gbeta"]
+
+    plain = passes.norm_backward.plain
+    for got, p, e in zip(
+        run(norm.norm_backward, "float32"), run(plain, "float32"), run(plain, "float64"), strict=True
+    ):
+        assert_as_good(got, p, e)
+
+
+def test_backward_is_the_derivative():
+    """Of the sum of u * y, by differences of the kernel's own forward pass."""
+    n, f, step = 6, 2, 1e-2
+    u, x, gamma, beta = draw(1, n, f), draw(2, n, f), draw(3, f), draw(4, f)
+    stats, ggamma, gbeta = (np.zeros(s, np.float32) for s in ((2, f), f, f))
+
+    def loss(x):
+        y = norm.norm_forward(x, gamma, beta, beta.copy(), beta.copy(), eps=1e-3, stats=stats)
+        return float((y.astype(np.float64) * u).sum())
+
+    loss(x)
+    got = norm.norm_backward(u, x, gamma, stats.copy(), ggamma=ggamma, gbeta=gbeta)
+    for k in range(n):
+        there, back = x.copy(), x.copy()
+        there[k, 1] += step
+        back[k, 1] -= step
+        assert abs((loss(there) - loss(back)) / (2 * step) - got[k, 1]) < 2e-3
+
+
+def declined(call, *arrays, **settings):
+    return call(*arrays, **settings) is NotImplemented
+
+
+def test_what_does_not_fit_is_left_to_array_code():
+    x, gamma, beta, mean, variance = operands(5, 3)
+    short = draw(1, 2)
+    assert declined(norm.norm_forward, x, short, beta, mean, variance, **SETTINGS)
+    assert declined(norm.norm_forward, x, gamma, beta, short, variance, **SETTINGS)
+    assert declined(norm.norm_forward, x[0], gamma, beta, mean, variance, **SETTINGS)
+    assert declined(norm.norm_forward, x, gamma, beta, mean, variance, act="softplus", **SETTINGS)
+    assert declined(norm.norm_forward, x, gamma, beta, mean, variance, slope=2.0, **SETTINGS)
+    double = np.zeros((2, 3))
+    assert declined(norm.norm_forward, x, gamma, beta, mean, variance, stats=double, **SETTINGS)
+    assert precise(norm.norm_forward, x, gamma, beta, mean, variance, **SETTINGS) is NotImplemented
+    out = {"ggamma": np.zeros(3, np.float32), "gbeta": np.zeros(3, np.float32)}
+    assert declined(norm.norm_backward, x[:4], x, gamma, np.zeros((2, 3), np.float32), **out)
+    assert declined(norm.norm_backward, x, x, gamma, np.zeros((3, 2), np.float32), **out)
+    assert declined(
+        norm.norm_backward, x, x, gamma, np.zeros((2, 3), np.float32), **out | {"gbeta": np.zeros(3)}
+    )
