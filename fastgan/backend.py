@@ -22,6 +22,8 @@ from fastgan.errors import CaptureError, DeviceError, UsageError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional and has no types of its own
 
+FLOAT32 = np.dtype(np.float32)
+
 _kernels_wanted: ContextVar[bool] = ContextVar("kernels_wanted", default=True)
 _told: set[str] = set()  # reasons why there are no kernels that were said already
 _home: ContextVar[Array | None] = ContextVar("home", default=None)
@@ -285,7 +287,8 @@ class Fusable:
 
 def fits(x: Any) -> bool:
     """True for what a kernel takes: float32 and C-contiguous (an empty array is left to the array code)."""
-    return hasattr(x, "flags") and x.dtype == np.float32 and x.flags.c_contiguous and x.size > 0
+    dtype = getattr(x, "dtype", None)  # NumPy has one object for float32, so `is` nearly always answers
+    return (dtype is FLOAT32 or dtype == FLOAT32) and x.flags.c_contiguous and x.size > 0
 
 
 def fits_transposed(x: Any) -> bool:

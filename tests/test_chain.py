@@ -85,7 +85,7 @@ def check(chain_updates, tape_updates, call, network):
 
 def updates(generator, critic, objective):
     tape = TapeUpdates(generator, critic, objective, seed=0)
-    return ChainUpdates(Chain.of(generator), Chain.of(critic), (generator, critic), objective), tape
+    return ChainUpdates(Chain.of(generator), Chain.of(critic), objective), tape
 
 
 @pytest.mark.parametrize("name", [n for n in OBJECTIVES if not OBJECTIVES[n].penalty])
@@ -117,7 +117,7 @@ def test_fakes_and_running_statistics(make, training):
     chain, tape = (wide(make()).train(training) for _ in range(2))
     z = normal(N, Z)
     with use_kernels(False):
-        got = updates(chain, critic(), OBJECTIVES["wasserstein"])[0].generate(z)
+        got = updates(chain, critic(), OBJECTIVES["wasserstein"])[0].generate(z, training=training)
         assert np.allclose(got, tape(Tensor(z)).data, **EXACT)
     for (_, a), (_, b) in zip(chain.named_state(), tape.named_state(), strict=True):
         assert np.allclose(a, b, rtol=1e-7)

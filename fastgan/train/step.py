@@ -168,14 +168,12 @@ class Step:
         pieces = [slice(k * batch, (k + 1) * batch) for k in range(count)]
         if self._mixed and not self.recipe.inference_fakes:
             return [self._fake(k, z[piece]) for k, piece in enumerate(pieces)]
-        self.generator.train(not self.recipe.inference_fakes)
         fakes = self._fake(0, z)
-        self.generator.train()
         return [fakes[piece] for piece in pieces]
 
     def _fake(self, k: int, z: Array) -> Array:
         self._begin(k)
-        return self.updates.generate(z)
+        return self.updates.generate(z, training=not self.recipe.inference_fakes)
 
     def _critic_update(self, k: int, fake: Array) -> Terms:
         """One critic update, or one for real and one for fake samples, whose mean loss the articles print."""

@@ -28,8 +28,8 @@ class Updates(Protocol):
     def draws_mixed(self) -> bool:
         """Whether the critic is to be given mixed samples besides real and fake ones."""
 
-    def generate(self, z: Array) -> Array:
-        """Fakes (n, f) of latents, by the generator in the mode that it is in."""
+    def generate(self, z: Array, *, training: bool = True) -> Array:
+        """Fakes (n, f) of latents, by the generator in training or inference mode."""
 
     def critic(self, x: Array, fake: Array | None, update: int | Count, gradients: Gradients) -> Terms:
         """The whole critic loss, the penalty apart; x holds real samples, then fake (and mixed) ones.
@@ -54,10 +54,13 @@ class TapeUpdates:
         self.objective, self.seed = objective, seed
         self.last: dict[str, Array] = {}
 
-    def generate(self, z: Array) -> Array:
+    def generate(self, z: Array, *, training: bool = True) -> Array:
         """See Updates."""
+        self.generator_network.train(training)
         with no_grad():
-            return self.generator_network(Tensor(z)).data
+            fakes = self.generator_network(Tensor(z)).data
+        self.generator_network.train()
+        return fakes
 
     def critic(self, x: Array, fake: Array | None, update: int | Count, gradients: Gradients) -> Terms:
         """See Updates."""
@@ -123,10 +126,8 @@ class TapeUpdates:
 class ChainUpdates:
     """Updates of dense networks, their gradients written out."""
 
-    def __init__(
-        self, generator: Chain, critic: Chain, networks: tuple[Module, Module], objective: Objective
-    ) -> None:
-        self.generator_chain, self.critic_chain, self.networks = generator, critic, networks
+    def __init__(self, generator: Chain, critic: Chain, objective: Objective) -> None:
+        self.generator_chain, self.critic_chain = generator, critic
         self.penalty = objective.penalty
         self.draws_mixed = bool(self.penalty)
         self.real, self.fake, self.wanted = (
@@ -136,9 +137,9 @@ class ChainUpdates:
         )
         self.last: dict[str, Array] = {}
 
-    def generate(self, z: Array) -> Array:
+    def generate(self, z: Array, *, training: bool = True) -> Array:
         """See Updates."""
-        return self.generator_chain.forward(z, training=self.networks[0].training)[0]
+        return self.generator_chain.forward(z, training=training)[0]
 
     def critic(self, x: Array, fake: Array | None, update: int | Count, gradients: Gradients) -> Terms:
         """See Updates; x holds all samples, as no layer mixes them."""
@@ -184,7 +185,7 @@ def updates_for(
     fits = chains[1].ends_in_scores and not chains[1].has_norm and chains[0].layers[-1].norm is None
     if not fits or (objective.penalty and not chains[1].leaky):
         return TapeUpdates(generator, critic, objective, seed=seed)
-    return ChainUpdates(chains[0], chains[1], (generator, critic), objective)
+    return ChainUpdates(chains[0], chains[1], objective)
 
 
 def mixes(network: Module) -> bool:

@@ -9,6 +9,7 @@ from simulator.sim_helpers import draw, flat_views, off_by_four
 from fastgan import optim
 from fastgan.backend import Count, Rate
 from fastgan.kernels.cuda import update
+from fastgan.kernels.cuda.launching import Kernel
 
 SIZES = [(1,), (31,), (32,), (5, 7), (2052,)]
 ADAM = {"lr": 2e-3, "t": 3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}
@@ -97,13 +98,48 @@ def test_the_bias_correction(t, b1, b2):
     np.testing.assert_allclose(arrays[0] - p, wanted - p, rtol=1e-6, atol=1.2e-7)
 
 
-def test_a_large_step_shows_the_corrections_digits():
-    """From p = 0, so that the step's own digits are seen."""
-    for t in (1, 2, 10, 1000, 20_000):
-        p, g, m, v = (np.full(1, x, np.float32) for x in (0, 0.3, 0.1, 0.02))
-        wanted, *_ = adam(0.0, *(float(x[0]) for x in (g, m, v)), **ADAM | {"t": t, "b2": 0.9999})
-        update.adam_update(p, g, m, v, **ADAM | {"t": t, "b2": 0.9999})
-        np.testing.assert_allclose(p, wanted, rtol=1e-6)
+@pytest.mark.parametrize("b1", [0.5, 0.9999])
+@pytest.mark.parametrize("t", [1, 2, 10, 1000, 20_000])
+def test_a_step_from_zero_shows_the_corrections_digits(t, b1):
+    p, g, m, v = (np.full(1, x, np.float32) for x in (0, 0.3, 0.1, 0.02))
+    more = {"t": t, "b1": b1, "b2": 0.9999}
+    wanted, *_ = adam(0.0, *(float(x[0]) for x in (g, m, v)), **ADAM | more)
+    update.adam_update(p, g, m, v, **ADAM | more)
+    np.testing.assert_allclose(p, wanted, rtol=1e-6)
+
+
+def test_one_minus_a_beta_is_rounded_once():
+    """From an empty state, which is then that share of the gradient: 1 - float32(0.9999) is off by 1e-4 of itself."""
+    for name, given in (("adam", {"b1": 0.999, "b2": 0.9999}), ("rmsprop", {"alpha": 0.9999})):
+        arrays = operands(name, 5)
+        for x in arrays[2:]:
+            x[...] = 0
+        call, settings = RULES[name]
+        _, *wanted = PAPERS[name](*(x.astype(np.float64) for x in arrays), **settings | given)
+        call(*arrays, **settings | given)
+        for got, exact in zip(arrays[2:], wanted, strict=True):
+            np.testing.assert_allclose(got, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_wide_accesses_are_for_arrays_that_all_start_on_16_bytes(name, monkeypatch):
+    """The simulator reads from anywhere, a GPU does not: so the kernel's name is asked for."""
+    names = []
+    monkeypatch.setattr(Kernel, "simulate", lambda kernel, grid, values: names.append(kernel.name))
+    call, settings = RULES[name]
+
+    def launched(arrays, average):
+        call(*arrays, average=average, follow=0.5, **settings)
+        return names.pop()
+
+    room = np.zeros(64, np.float32)  # NumPy's own start is a multiple of 16
+    assert room.ctypes.data % 16 == 0
+    aligned, average = [room[:32] for _ in operands(name, 32)], room[32:]
+    assert launched(aligned, average) == launched(aligned, None) == name
+    assert launched(aligned, off_by_four(average)) == f"{name}_scalar"
+    for k, x in enumerate(aligned):
+        assert launched([*aligned[:k], off_by_four(x), *aligned[k + 1 :]], average) == f"{name}_scalar"
+    assert launched([x[:31] for x in aligned], average[:31]) == f"{name}_scalar"
 
 
 def test_weight_decay():
@@ -128,7 +164,8 @@ def test_the_rate_is_read_from_its_array(name):
     rate = Rate("cpu")
     rate.set(0.25)
     check(name, operands(name, 33), lr=0.25, rate=SimpleNamespace(array=rate.array))
-    check(name, operands(name, 32), lr=0.25, rate=rate)
+    more = {"decay": 0.5} if name == "adam" else {}
+    check(name, operands(name, 32), lr=0.25, rate=rate, **more)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
