@@ -22,7 +22,7 @@ if SIMULATED:
         return int(x)
 
 else:
-    from numba import uint32, uint64
+    from numba import uint32, uint64  # type: ignore[no-redef]
 
 
 def of_words(formula):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from simulator.sim_helpers import draw, off_by_four
+from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import random
 from fastgan.backend import Count, use_kernels
@@ -93,7 +94,7 @@ def test_an_order_that_is_wrong_reads_nothing_outside():
 
 @pytest.mark.parametrize("off", ["x", "rows", "fake"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_where_an_array_starts_does_not_matter(dtype, off):
+def test_where_an_array_starts_does_not_matter(dtype, off, launched):  # noqa: F811
     rows, fake, x = samples(dtype, 8), draw(2, BATCH, 8), np.zeros((3 * BATCH, 8), np.float32)
     if dtype == "uint8" and off == "rows":
         room = np.zeros(rows.size + 1, np.uint8)
@@ -107,6 +108,23 @@ def test_where_an_array_starts_does_not_matter(dtype, off):
     batch.assemble(there, **settings, **moved)
     assemble.plain(x, **settings, rows=rows, fake=fake)
     np.testing.assert_array_equal(there, x)
+    assert [name for name, _ in launched] == [f"assemble_{dtype}_scalar"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_aligned_rows_take_wide_accesses(dtype, launched):  # noqa: F811
+    for f in (8, 6):
+        filled(batch.assemble, 1, f, rows=aligned(samples(dtype, f)), update=0, **SETTINGS)
+    assert [name for name, _ in launched] == [f"assemble_{dtype}", f"assemble_{dtype}_scalar"]
+
+
+def aligned(x):
+    """A copy of x that starts on 16 bytes, as a GPU's arrays do; NumPy's own do too, by habit."""
+    room = np.empty(x.nbytes + 16, np.uint8)
+    start = -room.ctypes.data % 16
+    copy = room[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    copy[...] = x
+    return copy
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)

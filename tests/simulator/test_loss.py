@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from simulator.sim_helpers import assert_as_good, draw, off_by_four, precise
+from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan.backend import use_kernels
 from fastgan.kernels.cuda import loss
@@ -91,10 +92,11 @@ def test_head_of_groups(kinds, counts, weight, few):
     check("head_loss", x, w, b, kinds=kinds, counts=counts, weight=weight)
 
 
-def test_head_without_wide_accesses(few):
+def test_head_without_wide_accesses(few, launched):  # noqa: F811
     settings = {"kinds": ("s",), "counts": (5,)}
     check("head_loss", off_by_four(draw(1, 5, 8)), draw(2, 8, 1), draw(3, 1), **settings)
     check("head_loss", draw(1, 5, 8), off_by_four(draw(2, 8, 1)), draw(3, 1), **settings)
+    assert {name for name, _ in launched} == {"head_loss_scalar"}
 
 
 def penalties(code, g, weight, dtype=np.float32):
@@ -140,12 +142,25 @@ def test_penalty_of_zero_rows_is_finite(few):
     assert not q[:3].any()
 
 
-def test_penalty_without_wide_accesses(few):
-    g, q = off_by_four(draw(1, 3, 8)), np.zeros((3, 8), np.float32)
-    total = loss.penalty(g, q, weight=2.0)
-    exact, slopes = penalties(passes.penalty.plain, g, 2.0, np.float64)
+@pytest.mark.parametrize("off", [0, 1])
+def test_penalty_without_wide_accesses(off, few, launched):  # noqa: F811
+    arrays = [draw(1, 3, 8), np.zeros((3, 8), np.float32)]
+    arrays[off] = off_by_four(arrays[off])
+    total = loss.penalty(*arrays, weight=2.0)
+    exact, slopes = penalties(passes.penalty.plain, arrays[0], 2.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
-    np.testing.assert_allclose(q, slopes, rtol=1e-5)
+    np.testing.assert_allclose(arrays[1], slopes, rtol=1e-5)
+    assert [name for name, _ in launched] == ["penalty_scalar"]
+
+
+def test_one_block_or_two_launches(few, launched, monkeypatch):  # noqa: F811
+    g = draw(1, 5, 8)
+    for most in (40, 39):
+        monkeypatch.setattr(loss, "ALONE", most)
+        loss.penalty(g, g.copy(), weight=1.0)
+    assert [name for name, _ in launched] == ["penalty", "penalty", "add_up"]
+    head = {"kinds": ("s",), "counts": (5,)}
+    assert loss.head_loss(g, draw(2, 8, 1), draw(3, 1), **head) is NotImplemented
 
 
 def test_blocks_take_more_than_one_turn(few, monkeypatch):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from simulator.sim_helpers import off_by_four
+from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import random
 from fastgan.backend import Count
@@ -40,12 +41,13 @@ def test_uniforms(shape, limits):
 
 
 @pytest.mark.parametrize("code", [noise.fill_normal, noise.fill_uniform])
-def test_where_the_array_starts_does_not_matter(code):
+def test_where_the_array_starts_does_not_matter(code, launched):  # noqa: F811
     for size in (8, 9):
         here, there = np.zeros(size, np.float32), off_by_four(np.zeros(size, np.float32))
         code(here, **PLACES[1])
         code(there, **PLACES[1])
         same_bits(here, there)
+    assert [values[5] for _, values in launched] == [1, 0, 1, 0]  # whether 16 bytes are written at once
 
 
 @pytest.mark.parametrize("code", [noise.fill_normal, noise.fill_uniform])
