@@ -24,6 +24,9 @@ DEVICES = click.Choice(["auto", "cpu", "cuda"])
 VOTERS = 1000  # samples of which the classes are counted
 
 
+NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
+
+
 @click.command(cls=RecipeCommand, short_help="Train a recipe; the first thing to try.")
 @click.argument("recipe", required=False)
 @click.option("--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.")
@@ -38,6 +41,7 @@ VOTERS = 1000  # samples of which the classes are counted
 @click.option(
     "--as-published", is_flag=True, default=None, help="With the known mistakes of the recipe's source."
 )
+@click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def train(
     recipe: str | None,
@@ -51,6 +55,7 @@ def train(
     out: Path | None,
     config: Path | None,
     as_published: bool | None,
+    no_capture: bool,
     quiet: bool,
     **flags: Any,
 ) -> int:
@@ -71,7 +76,9 @@ def train(
     }
     chosen = choose(recipe, config, run, flags)
     place = _out(out, chosen.recipe.name)
-    trainer = Trainer(chosen.recipe, chosen.source, device=chosen.device, seed=chosen.seed)
+    trainer = Trainer(
+        chosen.recipe, chosen.source, device=chosen.device, seed=chosen.seed, capture=not no_capture
+    )
     if not quiet:
         _introduce(trainer, place, chosen)
     directory = RunDirectory(place, as_published=chosen.as_published)
@@ -87,14 +94,22 @@ train.params.extend(recipe_options())
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
+@click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def resume(
-    run: Path, steps: int | None, device: str | None, data: str | None, data_dir: str | None, quiet: bool
+    run: Path,
+    steps: int | None,
+    device: str | None,
+    data: str | None,
+    data_dir: str | None,
+    no_capture: bool,
+    quiet: bool,
 ) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
     if run.is_file():
         raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
     trainer = load(run, device=device or _device_before(run))
+    trainer.capture = not no_capture
     goal = steps or trainer.horizon
     if goal <= trainer.steps_done:
         more = f"give --steps above {trainer.steps_done} to go on"

@@ -1,0 +1,111 @@
+"""Steps as graphs, on the stand-in for CuPy: who counts what, when several steps go at once, and what cannot be captured.
+
+The values that replays compute are checked in the simulator (tests/simulator/test_steps.py).
+"""
+
+import numpy as np
+import pytest
+from test_train import arrays, samples, tiny
+
+import fastgan as fg
+from fastgan.nn import MLP
+from fastgan.standin import counting, standing_in
+from fastgan.train import OptimiserSettings
+from fastgan.train.batches import UNROLL
+from fastgan.train.replay import WARMUP, Replay, due
+
+
+def trainer_of(recipe, **settings):
+    return fg.Trainer(recipe, samples(recipe), device="cuda", seed=2, **settings)
+
+
+class Seen(fg.Callback):
+    """The steps at which a callback is called."""
+
+    def __init__(self):
+        self.steps, self.logs = [], []
+
+    def on_step(self, trainer):
+        self.steps.append(trainer.steps_done)
+
+    def on_log(self, trainer, metrics):
+        self.logs.append(trainer.steps_done)
+
+
+@pytest.mark.parametrize("name", ["keras-mlp", "wgan-gp-mlp", "wgan-mlp", "cs231n-lsgan"])
+def test_replays_keep_the_hosts_counters(name):
+    recipe = tiny(name).replace(log_every=20, sample_every=30, checkpoint_every=1000)
+    seen = Seen()
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe).fit(47, [seen])
+        graphs = sorted(trainer.replay.recordings)
+    assert graphs == [1, UNROLL]
+    assert trainer.steps_done == 47
+    assert trainer.critic_optimiser.steps == 47 * trainer.critic_updates
+    assert trainer.generator_optimiser.steps == 47
+    assert {20, 30, 40, 47} <= set(seen.steps)
+    assert seen.logs == [20, 40, 47]
+    assert len(seen.steps) < 30
+    assert max(np.diff([0, *seen.steps])) == UNROLL
+
+
+def test_a_schedule_goes_step_by_step_and_sets_the_rate_in_between():
+    recipe = tiny("digits").replace(optimiser=OptimiserSettings(schedule="linear:0.5", lr=0.1), log_every=50)
+    seen = Seen()
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe).fit(11, [seen])
+        assert float(trainer.critic_optimiser.lr) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
+        assert float(trainer.critic_optimiser.lr.array.get()[0]) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
+    assert seen.steps == list(range(1, 12))
+
+
+def test_array_code_cannot_be_captured_which_is_said_once_and_changes_nothing():
+    recipe = tiny("wgan-gp-mlp")
+    with standing_in(), fg.use_kernels(False):
+        trainer = trainer_of(recipe)
+        with pytest.warns(RuntimeWarning, match="no graph: ") as told:
+            trainer.fit(WARMUP + 3)
+        trainer.fit(2)
+        eager = trainer_of(recipe, capture=False).fit(WARMUP + 3).fit(2)
+        got, wanted = arrays(trainer), arrays(eager)
+    assert len(told) == 1
+    assert all((got[key] == wanted[key]).all() for key in wanted)
+
+
+def test_dropout_is_not_captured():
+    recipe = tiny("toy-mlp").replace(critic=MLP((8,), dropout=0.5))
+    with standing_in(), fg.use_kernels(False):
+        trainer = trainer_of(recipe)
+        with pytest.warns(RuntimeWarning, match="dropout draws"):
+            trainer.fit(WARMUP + 1)
+
+
+def test_without_capture_nothing_is_recorded():
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        assert trainer_of(tiny("wgan-mlp"), capture=False).fit(WARMUP + 3).replay is None
+
+
+def test_a_replay_launches_what_the_steps_would():
+    recipe = tiny("keras-mlp")
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe)
+        with counting() as eager:
+            trainer.step()
+        replay = Replay(trainer)
+        replay.made = WARMUP
+        with replay.session():
+            replay.advance(UNROLL)
+            with counting() as replayed:
+                replay.advance(UNROLL)
+    names = [launch.name for launch in eager if launch.name != "fill"]  # the rates, once
+    assert [launch.name for launch in replayed] == names * UNROLL
+
+
+def test_due():
+    recipe = tiny("digits").replace(log_every=10, sample_every=15, checkpoint_every=100)
+    step = fg.Trainer(recipe, samples(recipe), device="cpu")
+    assert [due(step, goal) for goal in (3, 50)] == [3, 10]
+    step.begin_at(12)
+    assert due(step, 50) == 3
+    step.begin_at(20)
+    assert due(step, 22) == 2
