@@ -1,18 +1,17 @@
 """Batches on the CPU: real samples gathered and scaled, fakes, and points between the two, in one pass over the result.
 
-The row numbers and the shares are Philox words, as in fastgan/random.py: four of a block, and the same bits.
+The row numbers and the shares are Philox words, as in fastgan/random.py; products and sums are rounded apart: the same
+bits as array code.
 """
 
 import numpy as np
 from numba import float32, uint32, uint64
 
 from fastgan.kernels.compiling import compiled, inlined
-from fastgan.kernels.noise import philox
+from fastgan.kernels.dense import is_place
+from fastgan.kernels.noise import words
 
 BATCH, EPSILON = 2, 3  # fastgan.random.Stream
-KINDS = ("replacement", "epochs", "sequential")
-
-_philox = inlined(philox)
 
 
 def word_below(word, n):
@@ -30,20 +29,9 @@ _word_unit = inlined(word_unit)
 
 
 @compiled
-def _word(r, k0, k1, stream, low, high):
-    """Word r of a sequence."""
-    words = _philox(uint32(r // 4), low, high, uint32(stream), k0, k1)
-    return words[r % 4]
-
-
-@compiled
-def _chosen(n, batch, kind, first, order, k0, k1, low, high, out):
-    """The row numbers of a batch; `first` is where its piece begins, in `order` or in the rows themselves."""
-    for r in range(batch):
-        if kind == 0:
-            out[r] = _word_below(_word(r, k0, k1, BATCH, low, high), n)
-        else:
-            out[r] = order[first + r] if kind == 1 else first + r
+def _below(words, n, out):
+    for r in range(out.size):
+        out[r] = _word_below(words[r], n)
 
 
 @compiled
@@ -55,12 +43,31 @@ def _gather(rows, chosen, scale, offset, x):
 
 
 @compiled
-def _mix(x, batch, k0, k1, low, high):
+def _mix(x, batch, words):
     for r in range(batch):
-        e = _word_unit(_word(r, k0, k1, EPSILON, low, high))
+        e = _word_unit(words[r])
         for c in range(x.shape[1]):
             real, fake = x[r, c], x[batch + r, c]
             x[2 * batch + r, c] = fake + e * (real - fake)
+
+
+def _chosen(n, batch, seed, update, sampling, order):
+    """The row numbers of a batch, (batch,) int64 in [0, n); None where array code has to say what is wrong."""
+    if sampling == "replacement":
+        if n > 2**32:
+            return None
+        numbers = np.empty(batch, np.int64)
+        _below(words(batch, seed, BATCH, update), n, numbers)
+        return numbers
+    if batch > n:
+        return None
+    epoch, piece = divmod(update, n // batch)
+    if order is None:
+        return np.arange(piece * batch, (piece + 1) * batch)
+    if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.shape != (len(order), n):
+        return None
+    line = np.ascontiguousarray(order[epoch % len(order), piece * batch : (piece + 1) * batch])
+    return line if line.min() >= 0 and line.max() < n else None
 
 
 def assemble(
@@ -78,22 +85,22 @@ def assemble(
     mixed=False,
 ):
     """See fastgan.data.assemble."""
-    mixed = mixed and fake is not None
-    kinds = 1 + (fake is not None) + mixed
-    fits = rows.dtype in (np.uint8, np.float32) and rows.flags.c_contiguous and rows.ndim == 2
-    if not fits or not 0 <= seed < 2**64 or x.shape != (kinds * batch, rows.shape[1]):
+    fits = (
+        isinstance(rows, np.ndarray) and rows.dtype in (np.uint8, np.float32) and rows.ndim == 2 and rows.size
+    )
+    if not fits or not rows.flags.c_contiguous or not 0 <= seed < 2**64 or batch < 1:
         return NotImplemented
-    update = int(update)
-    n, words = len(rows), tuple(np.uint32(w & 0xFFFFFFFF) for w in (seed, seed >> 32, update, update >> 32))
-    epoch, piece = divmod(update, n // batch)
-    chosen = np.empty(batch, np.int64)
-    epochs = sampling == "epochs" and order is not None
-    line = order[epoch % len(order)] if epochs else chosen
-    kind = KINDS.index(sampling) if sampling != "epochs" or epochs else 2
-    _chosen(n, batch, kind, piece * batch, line, *words, chosen)
+    update, parts, f = int(update), 1 + (fake is not None) + bool(mixed), rows.shape[1]
+    if not is_place(x, parts * batch, f) or (fake is None and mixed) or not 0 <= update < 2**64:
+        return NotImplemented
+    if fake is not None and not (fake.dtype == x.dtype and fake.shape == (batch, f)):
+        return NotImplemented
+    chosen = _chosen(len(rows), batch, seed, update, sampling, order)
+    if chosen is None:
+        return NotImplemented
     _gather(rows, chosen, np.float32(scale), np.float32(offset), x)
     if fake is not None:
         x[batch : 2 * batch] = fake
     if mixed:
-        _mix(x, batch, *words)
+        _mix(x, batch, words(batch, seed, EPSILON, update))
     return None

@@ -1,5 +1,9 @@
 """Dense layers on the CPU: the products are BLAS's; what stands around them is one pass each.
 
+NumPy's tanh and exp work on whole vectors and beat a compiled loop over the C library's (26 and 3 times as fast at 64 x
+256), so only what surrounds them is compiled. Column sums take four rows at a time: half the additions to memory, and
+half the error, of array code.
+
 Shapes: `n` batch, `i` features in, `o` features out.
 """
 
@@ -8,10 +12,12 @@ from numba import float32
 
 from fastgan.kernels.compiling import compiled, inlined
 
+ACTS = ("leaky", "tanh", "sigmoid")
+
 
 def leaky(z, slope):
-    """z where positive, slope * z elsewhere."""
-    return z if z > float32(0) else slope * z if slope else float32(0)  # 0 * inf would be NaN
+    """z where positive, slope * z elsewhere; NaN stays NaN."""
+    return z if not z <= float32(0) else slope * z if slope else float32(0)  # 0 * inf would be NaN
 
 
 def leaky_slope(g, y, slope):
@@ -31,6 +37,20 @@ def _bias_leaky(y, b, slope):
 
 
 @compiled
+def _leaky_all(y, slope):
+    for k in range(y.size):
+        y[k] = _leaky(y[k], slope)
+
+
+@compiled
+def _sigmoid(z, e):
+    """The sigmoid of z in place, where e is exp(-|z|)."""
+    one = float32(1)
+    for k in range(z.size):
+        z[k] = (e[k] if z[k] < float32(0) else one) / (one + e[k])
+
+
+@compiled
 def _leaky_grad(g, y, slope, out):
     for k in range(g.size):
         out[k] = _leaky_slope(g[k], y[k], slope)
@@ -43,26 +63,73 @@ def _tanh_grad(g, y, out):
 
 
 @compiled
+def _sigmoid_grad(g, y, out):
+    for k in range(g.size):
+        out[k] = g[k] * y[k] * (float32(1) - y[k])
+
+
+@compiled
 def _column_sums(v, rows, out):
     for c in range(out.size):
         out[c] = float32(0)
-    for r in range(rows):
+    first = rows - rows % 4
+    for r in range(0, first, 4):
+        for c in range(out.size):
+            out[c] += (v[r, c] + v[r + 1, c]) + (v[r + 2, c] + v[r + 3, c])
+    for r in range(first, rows):
         for c in range(out.size):
             out[c] += v[r, c]
 
 
-def _is_layer(x, w, b):
-    """Whether x (n, i), w (i, o), b (o,) fit one another."""
-    return x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
+def is_place(x, *shape):
+    """Whether a kernel may write to x, given by name: a writeable C-contiguous float32 array of this shape."""
+    return (
+        isinstance(x, np.ndarray)
+        and x.dtype == np.float32
+        and x.shape == shape
+        and x.flags.c_contiguous
+        and x.flags.writeable
+    )
+
+
+def is_activation(act, slope):
+    """Whether kernels take an activation: one of ACTS, and a leaky one that is the larger of z and slope * z."""
+    return act in ACTS and 0 <= slope <= 1
+
+
+def activate(y, act, slope):
+    """An activation of ACTS, in place on a C-contiguous array."""
+    if act == "tanh":
+        np.tanh(y, out=y)
+    elif act == "sigmoid":
+        e = np.abs(y)
+        np.exp(np.negative(e, out=e), out=e)
+        _sigmoid(y.reshape(-1), e.reshape(-1))
+    elif slope != 1:
+        _leaky_all(y.reshape(-1), np.float32(slope))
+
+
+def mask(u, a, act, slope):
+    """u times the derivative of the activation that made a, in place; both C-contiguous, of one shape."""
+    flat = u.reshape(-1)
+    if act == "tanh":
+        _tanh_grad(flat, a.reshape(-1), flat)
+    elif act == "sigmoid":
+        _sigmoid_grad(flat, a.reshape(-1), flat)
+    elif slope != 1:
+        _leaky_grad(flat, a.reshape(-1), np.float32(slope), flat)
 
 
 def forward(x, w, b, *, act="leaky", slope=1.0):
     """act(x @ w + b), see fastgan.ops.passes.forward."""
-    if not _is_layer(x, w, b) or not 0 <= slope <= 1 or act == "sigmoid":
+    fits = x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
+    if not fits or not is_activation(act, slope):
         return NotImplemented
     y = np.matmul(x, w)
     _bias_leaky(y, b, np.float32(slope if act == "leaky" else 1))
-    return np.tanh(y, out=y) if act == "tanh" else y
+    if act != "leaky":
+        activate(y, act, slope)
+    return y
 
 
 def linear(x, w, b):
@@ -84,15 +151,16 @@ def leaky_relu_grad(g, y, *, slope):
     return out
 
 
+def _sums_fit(a, v, gw, gb):
+    """Whether a^T v goes into gw, and the sum of v's rows into gb."""
+    fits = a.ndim == 2 and v.ndim == 2 and len(a) == len(v)
+    return fits and is_place(gw, a.shape[1], v.shape[1]) and is_place(gb, v.shape[1])
+
+
 def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
     """A layer's backward pass, see fastgan.ops.passes.backward."""
-    if (
-        v.ndim != 2
-        or a.ndim != 2
-        or len(a) != len(v)
-        or w.shape != (a.shape[1], v.shape[1])
-        or act == "sigmoid"
-    ):
+    fits = v.ndim == 2 and a.ndim == 2 and len(a) == len(v) and w.shape == (a.shape[1], v.shape[1])
+    if not fits or act not in ACTS or (gw is not None and not _sums_fit(a, v, gw, gb)):
         return NotImplemented
     if gw is not None:
         np.matmul(a.T, v, out=gw)
@@ -100,22 +168,13 @@ def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
     if not dx:
         return None
     u = v * w.reshape(-1) if w.shape[1] == 1 else np.matmul(v, w.T)  # BLAS is slow at outer products
-    _masked(u, a, act, slope)
+    mask(u, a, act, slope)
     return u
-
-
-def _masked(u, a, act, slope):
-    """u times the derivative of the activation that made a, in place."""
-    flat = u.reshape(-1)
-    if act == "tanh":
-        _tanh_grad(flat, a.reshape(-1), flat)
-    elif slope != 1:
-        _leaky_grad(flat, a.reshape(-1), np.float32(slope), flat)
 
 
 def weight_gradients(a, v, *, gw, gb, rows):
     """a^T v and the sum of v's first rows, see fastgan.ops.passes.weight_gradients."""
-    if v.ndim != 2 or a.ndim != 2 or len(a) != len(v):
+    if not _sums_fit(a, v, gw, gb) or rows < 0:
         return NotImplemented
     np.matmul(a.T, v, out=gw)
     _column_sums(v, min(rows, len(v)), gb)
@@ -127,5 +186,6 @@ def tangent(p, w, a, *, slope):
     if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
         return NotImplemented
     product = np.matmul(p, w)
-    _leaky_grad(product.reshape(-1), a.reshape(-1), np.float32(slope), a.reshape(-1))
+    flat = a.reshape(-1)
+    _leaky_grad(product.reshape(-1), flat, np.float32(slope), flat)
     return None

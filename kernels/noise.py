@@ -1,8 +1,10 @@
 """Noise on the CPU: Philox4x32-10 and Box-Muller, four numbers a block, the same bits as fastgan/random.py.
 
 Every operation is a plain float32 or integer one in a fixed order (no fastmath, no contraction), so that every target
-rounds alike.
+rounds alike. Words first, numbers from them next: each loop alone vectorises.
 """
+
+import math
 
 import numpy as np
 from numba import float32, uint32, uint64
@@ -55,7 +57,7 @@ def box_muller(a, b):
     q = s * s
     series = ((float32(1 / 9) * q + float32(1 / 7)) * q + float32(1 / 5)) * q + float32(1 / 3)
     log_x = two * s + two * s * (q * series)
-    radius = np.sqrt(two * (shift * float32(0.6931472) - log_x))
+    radius = math.sqrt(two * (shift * float32(0.6931472) - log_x))
     turns = (b >> uint32(8)) * uint32(4)  # 26 bits: quarter turn and what is left of it
     w = (float32(turns & uint32(0xFFFFFF)) * float32(2**-24) - float32(0.5)) * float32(1.5707964)
     q = w * w
@@ -77,43 +79,43 @@ _box_muller = inlined(box_muller)
 
 
 @compiled
-def _normal(out, k0, k1, stream, low, high):
-    n = out.size
-    for block in range((n + 3) // 4):
+def _bits(out, k0, k1, stream, low, high):
+    for block in range(out.size // 4):
         a, b, c, d = _philox(uint32(block), low, high, stream, k0, k1)
-        x0, x1 = _box_muller(a, b)
-        x2, x3 = _box_muller(c, d)
         e = 4 * block
-        out[e] = x0
-        if e + 1 < n:
-            out[e + 1] = x1
-        if e + 2 < n:
-            out[e + 2] = x2
-        if e + 3 < n:
-            out[e + 3] = x3
+        out[e], out[e + 1], out[e + 2], out[e + 3] = a, b, c, d
 
 
 @compiled
-def _uniform(out, k0, k1, stream, low, high, scale, offset, top):
-    n = out.size
-    for block in range((n + 3) // 4):
-        words = _philox(uint32(block), low, high, stream, k0, k1)
-        for j in range(min(4, n - 4 * block)):
-            unit = float32(words[j] >> uint32(8)) * float32(2**-24)
-            out[4 * block + j] = min(unit * scale + offset, top)
+def _normal(words, out):
+    for pair in range(out.size // 2):
+        e = 2 * pair
+        out[e], out[e + 1] = _box_muller(words[e], words[e + 1])
+    if out.size % 2:
+        e = out.size - 1
+        out[e], _ = _box_muller(words[e], words[e + 1])
 
 
-def _words(seed, stream, step):
-    step = int(step)
-    split = (seed, seed >> 32, stream, step, step >> 32)
-    return tuple(np.uint32(x & 0xFFFFFFFF) for x in split)
+@compiled
+def _uniform(words, out, scale, offset, top):
+    for k in range(out.size):
+        unit = float32(words[k] >> uint32(8)) * float32(2**-24)
+        out[k] = min(unit * scale + offset, top)
+
+
+def words(n, seed, stream, step):
+    """At least n random words, up to a multiple of four; (4 * ceil(n / 4),) uint32."""
+    out, step = np.empty(-(-n // 4) * 4, np.uint32), int(step)
+    key_and_counter = seed, seed >> 32, stream, step, step >> 32
+    _bits(out, *(np.uint32(x & 0xFFFFFFFF) for x in key_and_counter))
+    return out
 
 
 def fill_normal(out, *, seed, stream, step):
     """Fill a float32 array with N(0, 1) numbers."""
     if not 0 <= seed < 2**64:
         return NotImplemented
-    _normal(out.reshape(-1), *_words(seed, stream, step))
+    _normal(words(out.size, seed, stream, step), out.reshape(-1))
     return None
 
 
@@ -122,7 +124,6 @@ def fill_uniform(out, *, seed, stream, step, low=0.0, high=1.0):
     if not 0 <= seed < 2**64:
         return NotImplemented
     f = np.float32
-    _uniform(
-        out.reshape(-1), *_words(seed, stream, step), f(high - low), f(low), np.nextafter(f(high), f(low))
-    )
+    top = np.nextafter(f(high), f(low))
+    _uniform(words(out.size, seed, stream, step), out.reshape(-1), f(high - low), f(low), top)
     return None
