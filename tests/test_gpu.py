@@ -216,8 +216,9 @@ def nodes_of_a_step(name):
 @gpu
 @pytest.mark.parametrize(
     ("name", "limit"),
-    # the design's: PyTorch's eager step has about 145 launches, this one two critic updates
-    [("keras-mlp", 40), ("wgan-gp-mlp", 14 * fg.recipes["wgan-gp-mlp"].critic_steps + 14)],
+    # the design's: PyTorch's eager step has about 145 launches, this one two critic updates; beside WGAN-GP's critic
+    # updates stand noise, three layers of fakes, 13 of the generator's update, and the record of the losses
+    [("keras-mlp", 40), ("wgan-gp-mlp", 14 * fg.recipes["wgan-gp-mlp"].critic_steps + 18)],
 )
 def test_launches_of_a_step(name, limit, cupy):
     assert nodes_of_a_step(name) <= limit
