@@ -1,4 +1,4 @@
-"""Steps as graphs, on the stand-in for CuPy: who counts what, when several steps go at once, and what cannot be captured.
+"""Steps as graphs, on the stand-in for CuPy: who counts what, when several steps go at once, what is not captured.
 
 The values that replays compute are checked in the simulator (tests/simulator/test_steps.py).
 """
