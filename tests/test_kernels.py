@@ -19,7 +19,7 @@ from test_train import tiny
 import fastgan as fg
 from fastgan import data, fused, ops, optim, random
 from fastgan.backend import Fusable, module_of, to_host, use_kernels
-from fastgan.losses import gradient_penalty
+from fastgan.losses import FORMULAS, gradient_penalty
 from fastgan.nn import LeakyReLU, Linear, Sequential
 from fastgan.ops import passes
 from fastgan.optim import Adam, RMSProp
@@ -447,3 +447,10 @@ def test_compiled_kernels_are_kept_in_the_users_cache() -> None:
     folder = Path(dense._leaky_grad.stats.cache_path)
     assert folder.is_relative_to(cache_folder())
     assert not folder.is_relative_to(Path(dense.__file__).parent)
+
+
+def test_losses_have_one_list() -> None:
+    """Kernels import nothing of ours, so theirs is written twice; numbers in it are what a kernel is given."""
+    kernels_list = import_module("fastgan.kernels.loss").KINDS
+    assert kernels_list == passes.SCORE_LOSSES
+    assert set(FORMULAS) | {"gradient"} == set(kernels_list)
