@@ -59,15 +59,12 @@ def _sum(x, lanes):
     """The sum of x; `lanes` (LANES,) is scratch."""
     total = float32(0)
     for start in range(0, x.size, MOST):
-        stop = min(start + MOST, x.size)
-        whole = stop - (stop - start) % LANES
         for j in range(LANES):
             lanes[j] = float32(0)
-        for first in range(start, whole, LANES):
-            for j in range(LANES):
-                lanes[j] += x[first + j]
-        for k in range(whole, stop):
-            lanes[k - whole] += x[k]
+        for first in range(start, min(start + MOST, x.size), LANES):
+            part = x[first : first + LANES]  # an index that starts at 0: no other vectorises
+            for j in range(part.size):
+                lanes[j] += part[j]
         width = LANES // 2
         while width > 0:
             for j in range(width):

@@ -38,17 +38,19 @@ def _moments(x, centre, spread):
     for first in range(0, n, ROWS):
         for c in range(f):
             part[c] = float32(0)
-        for r in range(first, min(first + ROWS, n)):
+        rows = x[first : first + ROWS]
+        for r in range(len(rows)):
             for c in range(f):
-                part[c] += x[r, c]
+                part[c] += rows[r, c]
         for c in range(f):
             centre[c] += part[c] * share
     for first in range(0, n, ROWS):
         for c in range(f):
             part[c] = float32(0)
-        for r in range(first, min(first + ROWS, n)):
+        rows = x[first : first + ROWS]
+        for r in range(len(rows)):
             for c in range(f):
-                apart = x[r, c] - centre[c]
+                apart = rows[r, c] - centre[c]
                 part[c] += apart * apart
         for c in range(f):
             spread[c] += part[c] * share
@@ -82,10 +84,11 @@ def _sums(u, x, centre, inverse, ggamma, gbeta):
     for first in range(0, n, ROWS):
         for c in range(f):
             products[c] = sums[c] = float32(0)
-        for r in range(first, min(first + ROWS, n)):
+        g, rows = u[first : first + ROWS], x[first : first + ROWS]
+        for r in range(len(rows)):
             for c in range(f):
-                sums[c] += u[r, c]
-                products[c] += u[r, c] * ((x[r, c] - centre[c]) * inverse[c])
+                sums[c] += g[r, c]
+                products[c] += g[r, c] * ((rows[r, c] - centre[c]) * inverse[c])
         for c in range(f):
             ggamma[c] += products[c]
             gbeta[c] += sums[c]
