@@ -8,6 +8,7 @@ has to live on the device (see `fastgan.backend.Count`), because one from the ho
 
 import gc
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,13 +18,29 @@ from fastgan.backend import capturing, module_of, resolve_device
 from fastgan.errors import CaptureError, UsageError
 
 
+class Pool:
+    """Memory of the device that goes back when nobody has the pool any more.
+
+    CuPy 14's own keeps for good the blocks that were freed to it: they and their list hold one another.
+    """
+
+    def __init__(self) -> None:
+        self._pool: Any = module_of("cuda").cuda.MemoryPool()
+        self.malloc: Any = self._pool.malloc  # an allocator, as CuPy calls it
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            with suppress(Exception):  # a device that has failed
+                self._pool.free_all_blocks()
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A captured graph with what it needs: its pool, and what the function returned."""
 
     graph: Any
     stream: Any
-    pool: Any
+    pool: Pool
     outputs: Any
 
     def replay(self) -> None:
@@ -45,7 +62,7 @@ class Capturer:
     def __init__(self, like: "Capturer | None" = None) -> None:
         xp = module_of("cuda")
         self.stream: Any = like.stream if like else xp.cuda.Stream(non_blocking=True)
-        self.pool: Any = like.pool if like else xp.cuda.MemoryPool()
+        self.pool: Pool = like.pool if like else Pool()
         self._before, self._after = xp.cuda.Event(disable_timing=True), xp.cuda.Event(disable_timing=True)
 
     @contextmanager

@@ -134,6 +134,6 @@ CUDA = SimpleNamespace(  # the names of cupy.cuda that fastgan uses
     get_current_stream=lambda: Stream.current,
     Stream=Stream,
     Event=lambda **_: SimpleNamespace(),
-    MemoryPool=lambda: SimpleNamespace(malloc=None),
+    MemoryPool=lambda: SimpleNamespace(malloc=None, free_all_blocks=lambda: None),
     using_allocator=lambda allocator=None: nullcontext(),
 )

@@ -101,6 +101,9 @@ class Cuda:
             def malloc(self, size):
                 return self
 
+            def free_all_blocks(self):
+                cuda.log.append("memory goes back")
+
         self.Stream, self.Event, self.MemoryPool = Stream, Event, MemoryPool
         self.default = self.current = Stream()
 
@@ -199,7 +202,20 @@ def test_memory_is_private_where_asked_for_and_in_a_capture(cuda):
         with capturer.memory():
             pools.append(cuda.allocate())
     recording = capturer.record(lambda: cuda.launch(lambda: pools.append(cuda.allocate())))
-    assert pools == [None, capturer.pool] == [None, recording.pool]
+    assert pools == [None, *cuda.pools]
+    assert recording.pool is capturer.pool
+
+
+def test_memory_goes_back_with_the_last_that_needs_it(cuda):
+    """CuPy's pool does not see to that itself."""
+    capturer = Capturer()
+    recording = capturer.record(Counter(cuda))
+    del capturer
+    gc.collect()
+    assert cuda.log[-1] == "caller waits for own"
+    del recording
+    gc.collect()
+    assert cuda.log[-1] == "memory goes back"
 
 
 def test_two_graphs_of_one_stream(cuda):

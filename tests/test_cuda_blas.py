@@ -297,7 +297,7 @@ class Graphs:
                 pass
 
         self.Stream, self.Event = Stream, Event
-        self.MemoryPool = lambda: types.SimpleNamespace(malloc=None)
+        self.MemoryPool = lambda: types.SimpleNamespace(malloc=None, free_all_blocks=lambda: None)
         self.get_current_stream = lambda: Stream(non_blocking=True)
         self.using_allocator = lambda malloc: Stream(non_blocking=True)
 

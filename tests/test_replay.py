@@ -49,6 +49,22 @@ def test_replays_keep_the_hosts_counters(name):
     assert max(np.diff([0, *seen.steps])) == UNROLL
 
 
+def test_a_replay_shows_the_scores_of_its_own_graph():
+    """Also after a second graph was recorded, and after a step of the user's own."""
+    recipe = tiny("wgan-gp-mlp").replace(log_every=20)
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe).fit(WARMUP + UNROLL)
+        whole = dict(trainer.updates.last)
+        trainer.fit(1)
+        single = dict(trainer.updates.last)
+        trainer.step()
+        trainer.fit(1)
+        assert all(trainer.updates.last[key] is single[key] is not whole[key] for key in whole)
+        trainer.fit(UNROLL - 2).fit(UNROLL)
+        assert sorted(trainer.replay.recordings) == [1, UNROLL]
+        assert all(trainer.updates.last[key] is whole[key] for key in whole)
+
+
 def test_a_schedule_goes_step_by_step_and_sets_the_rate_in_between():
     recipe = tiny("digits").replace(optimiser=OptimiserSettings(schedule="linear:0.5", lr=0.1), log_every=50)
     seen = Seen()

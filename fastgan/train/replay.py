@@ -79,7 +79,7 @@ class Replay:
         step = self.step
         step.prepare(steps)
         recording.replay()
-        step.updates.last = last
+        step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
         done, critic, generator = _counters(step)
         _set_counters(step, (done + steps, critic + steps * step.critic_updates, generator + steps))
 

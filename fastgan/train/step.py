@@ -205,9 +205,11 @@ class Step:
         """Both networks updated from gradients taken at the same point, on the same fakes."""
         assert isinstance(self.updates, TapeUpdates)
         self._begin(0)
+        update = self.count(1, 0)
         critic_loss, generator_loss = self.updates.both(
-            self._samples(self.count(1, 0)),
+            self._samples(update),
             z,
+            update,
             self.critic_optimiser.gradients,
             self.generator_optimiser.gradients,
         )

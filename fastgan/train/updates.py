@@ -106,14 +106,19 @@ class TapeUpdates:
         return loss.data
 
     def both(
-        self, x: Array, z: Array, critic_gradients: Gradients, generator_gradients: Gradients
+        self,
+        x: Array,
+        z: Array,
+        update: int | Count,
+        critic_gradients: Gradients,
+        generator_gradients: Gradients,
     ) -> tuple[Array, Array]:
         """Critic and generator loss from gradients taken at the same point, on the same fakes; x (n, f) is real."""
         fake = self.generator_network(Tensor(z))
         generator_loss = self.objective.generator(self.critic_network(fake))
         together = not mixes(self.critic_network)
         both = array_module(x).concatenate([x, fake.data]) if together else x
-        critic_loss = self._critic_loss(both, None if together else fake.data, 0)
+        critic_loss = self._critic_loss(both, None if together else fake.data, update)
         self._write(generator_loss, self.generator_network, generator_gradients)
         self._write(critic_loss, self.critic_network, critic_gradients)
         return critic_loss.data, generator_loss.data

@@ -9,16 +9,16 @@ import platform
 import re
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib import import_module, metadata
-from typing import Any
 
 import numpy as np
 
 from fastgan.kernels import cache_folder
-from fastgan.kernels.cuda import keeping
+from fastgan.kernels.cuda import gaps, keeping
+from fastgan.kernels.cuda.gaps import OLDEST
 from fastgan.kernels.cuda.launching import INT, OUT, SIMULATED, Kernel
 
 FAMILIES = ("products", "dense", "norm", "update", "noise", "batch", "loss")
@@ -29,8 +29,6 @@ LINK_FLAGS = (
     "prec_div",
     "prec_sqrt",
 )  # what a kernel's `options` may set, as nvJitLink names them
-
-OLDEST = (8, 0)
 
 _building = threading.RLock()
 
@@ -87,7 +85,7 @@ def threads(kernel):
 
 def _intermediate(kernel, cc, bounds):
     """LTO-IR; the entry is a plain C function of pointers and scalars."""
-    with _building, _without_a_device():
+    with _building, gaps.filled():
         return _library(kernel, bounds).get_ltoir(cc=cc)
 
 
@@ -107,21 +105,6 @@ def _library(kernel, bounds):
             if getattr(variable.type, "addrspace", 0) == 3:
                 variable.align = 16  # shared arrays: Numba asks for 4, and vector.ld4 needs 16
     return library
-
-
-@contextmanager
-def _without_a_device():
-    """Numba asks the current GPU what to compile an inner function for, although there is nothing to know."""
-    dispatcher: Any = import_module("numba.cuda.dispatcher")
-
-    class Device:
-        compute_capability = OLDEST
-
-    asked, dispatcher.get_current_device = dispatcher.get_current_device, Device
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = asked
 
 
 def _link(code, cc, options):

@@ -15,6 +15,7 @@ from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
 ASKED: set[tuple[str, int, int, int]] = set()  # what `measuring` may be asked to time
 FULL = 128  # blocks that busy a large GPU's multiprocessors
+TALLEST = 65535 * 32  # rows that a grid's second axis reaches with the lowest tile
 
 KERNELS = (*products.KERNELS, *narrow.KERNELS)
 
@@ -44,7 +45,7 @@ def built_in(form, n, i, o):
 def _is_layer(x, w, b):
     """Whether x (n, i), w (i, o), b (o,) fit one another."""
     fits = x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
-    return fits and _counts(x.size, w.size, len(x) * w.shape[1])
+    return fits and len(x) <= TALLEST and _counts(x.size, w.size, len(x) * w.shape[1])
 
 
 def _counts(*sizes):
@@ -113,7 +114,7 @@ def leaky_relu_grad(g, y, *, slope):
 def tangent(p, w, a, *, slope):
     """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
     fits = p.ndim == 2 and w.ndim == 2 and p.shape[1] == w.shape[0] and a.shape == (p.shape[0], w.shape[1])
-    if not fits or not _counts(p.size, w.size, a.size):
+    if not fits or len(p) > TALLEST or not _counts(p.size, w.size, a.size):
         return NotImplemented
     name = schedule("tangent", len(p), len(w), w.shape[1])
     if name == "blas":
@@ -222,7 +223,7 @@ def matmul(x, w):
     """x @ w for C-contiguous or transposed operands, not both of them transposed; (n, i), (i, o) -> (n, o)."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or x.size == 0 or w.size == 0:
         return NotImplemented
-    if not _counts(x.size, w.size, len(x) * w.shape[1]):
+    if len(x) > TALLEST or not _counts(x.size, w.size, len(x) * w.shape[1]):
         return NotImplemented
     turned = [not y.flags.c_contiguous for y in (x, w)]
     if all(turned) or not all(_is_plain(y.T if t else y) for y, t in zip((x, w), turned, strict=True)):
