@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastgan as fg
-from fastgan import data, nn
+from fastgan import data, nn, random
 from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
 from fastgan.losses import Objective
 from fastgan.train import state
@@ -118,6 +118,16 @@ def test_simultaneous_takes_both_gradients_at_one_point():
     a, b = arrays(moving), arrays(still)
     assert all((a[k] == b[k]).all() for k in a if k.startswith("critic."))
     assert any((a[k] != b[k]).any() for k in a if k.startswith("generator."))
+
+
+def test_simultaneous_penalties_lie_elsewhere_at_each_step(monkeypatch):
+    """The points between real and fake samples are drawn by the step's number."""
+    recipe = tiny("wgan-gp-mlp").replace(simultaneous=True, critic_steps=1)
+    trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
+    drawn, uniform = [], random.uniform
+    monkeypatch.setattr(random, "uniform", lambda *shape, **to: drawn.append(to) or uniform(*shape, **to))
+    trainer.fit(3)
+    assert [to["step"] for to in drawn if to["stream"] == random.Stream.EPSILON] == [0, 1, 2]
 
 
 def test_digits_are_learnt():

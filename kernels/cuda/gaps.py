@@ -26,11 +26,11 @@ def _row_stack():
     def row_stack(arrays):
         return np.vstack(arrays)
 
-    np.row_stack = row_stack  # type: ignore[attr-defined]
+    vars(np)["row_stack"] = row_stack
     try:
         yield
     finally:
-        del np.row_stack  # type: ignore[attr-defined]
+        del vars(np)["row_stack"]
 
 
 @contextmanager

@@ -290,7 +290,9 @@ def test_more_rows_than_a_grid_has_are_declined():
     x, w = np.empty((dense.TALLEST + 1, 1), np.float32), draw(2, 1, 2)
     assert all(65535 * tile.rows >= dense.TALLEST for tile in dense.TILES.values())
     assert dense.forward(x, w, draw(3, 2)) is NotImplemented
-    assert dense.forward_norm(x, w, *(draw(3, 2) for _ in range(5)), eps=1e-5, training=False) is NotImplemented
+    assert (
+        dense.forward_norm(x, w, *(draw(3, 2) for _ in range(5)), eps=1e-5, training=False) is NotImplemented
+    )
     assert dense.tangent(x, w, np.empty((len(x), 2), np.float32), slope=0.2) is NotImplemented
     assert dense.matmul(x, w) is NotImplemented
     assert dense.leaky_relu_grad(x, w, slope=0.2) is NotImplemented
