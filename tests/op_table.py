@@ -109,6 +109,56 @@ def normalised_gamma(g: Values, x: Values, *, eps: float) -> Values:
     )
 
 
+def window_sum(
+    x: Values, w: Values, b: Values | float = 0.0, *, stride: Any, pad: Any, slope: float = 1.0
+) -> Values:
+    """A convolution, output by output."""
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    kh, kw, _, o = w.shape
+    down, right = (x.shape[1] - kh) // stride[0] + 1, (x.shape[2] - kw) // stride[1] + 1
+    y = np.zeros((len(x), down, right, o))
+    for i, j in np.ndindex(down, right):
+        part = x[:, i * stride[0] : i * stride[0] + kh, j * stride[1] : j * stride[1] + kw]
+        y[:, i, j] = np.einsum("nyxc,yxco->no", part, w)
+    return leaky(y + b, slope=slope)
+
+
+def window_spread(
+    v: Values, w: Values, b: Values | float = 0.0, *, stride: Any, pad: Any, size: Any, slope: float = 1.0
+) -> Values:
+    """Its transpose: each input spread over a window."""
+    kh, kw, c, _ = w.shape
+    y = np.zeros((len(v), size[0] + sum(pad[:2]), size[1] + sum(pad[2:]), c))
+    for i, j in np.ndindex(*v.shape[1:3]):
+        part = np.einsum("no,yxco->nyxc", v[:, i, j], w)
+        y[:, i * stride[0] : i * stride[0] + kh, j * stride[1] : j * stride[1] + kw] += part
+    return leaky(y[:, pad[0] : pad[0] + size[0], pad[2] : pad[2] + size[1]] + b, slope=slope)
+
+
+def window_products(x: Values, v: Values, *, stride: Any, pad: Any, kernel: Any) -> Values:
+    """The weight's gradient, tap by tap."""
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    out = np.zeros((*kernel, x.shape[3], v.shape[3]))
+    for i, j in np.ndindex(*kernel):
+        rows = slice(i, i + stride[0] * (v.shape[1] - 1) + 1, stride[0])
+        columns = slice(j, j + stride[1] * (v.shape[2] - 1) + 1, stride[1])
+        out[i, j] = np.einsum("nyxc,nyxo->co", x[:, rows, columns], v)
+    return out
+
+
+def windows(x: Values, *, kernel: Any, stride: Any, pad: Any) -> Values:
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    every = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    return np.einsum("nijcyx->nijyxc", every).reshape(-1, kernel[0] * kernel[1] * x.shape[3])
+
+
+def windows_back(cols: Values, *, shape: Any, kernel: Any, stride: Any, pad: Any) -> Values:
+    """Through the matrix of `windows`, column by column."""
+    units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+    matrix = np.stack([windows(u, kernel=kernel, stride=stride, pad=pad) for u in units])
+    return np.einsum("irk,rk->i", matrix, cols).reshape(shape)
+
+
 def entropy(s: Values, t: Values) -> Values:
     p = logistic(s)
     return np.asarray(-(t * np.log(p) + (1 - t) * np.log(1 - p)).mean())
@@ -122,6 +172,8 @@ def _binary(op: Callable[..., Any], reference: Callable[..., Values], **rest: An
     return Case(op, ((3, 4), (3, 1)), reference, elementwise=True, **rest)
 
 
+PLAIN = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
+RAGGED = {"stride": (2, 1), "pad": (1, 2, 0, 1)}  # (7, 6) by (3, 2): 4 x 6 windows
 ROWS = np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
 
 CASES = [
@@ -188,6 +240,30 @@ CASES = [
         lambda x, w, b, slope: leaky(linear(x, w, b), slope=slope),
         {"slope": 0.0},
     ),
+    Case(ops.conv2d, ((2, 5, 4, 3), (3, 2, 3, 2), (2,)), lambda x, w, b: window_sum(x, w, b, **PLAIN)),
+    Case(
+        ops.conv_transpose2d,
+        ((2, 3, 3, 2), (3, 2, 3, 2), (3,)),
+        lambda v, w, b: window_spread(v, w, b, **PLAIN, size=(5, 4)),
+    ),
+    Case(ops.convolve, ((2, 7, 6, 3), (3, 2, 3, 2)), window_sum, RAGGED),
+    Case(ops.convolve, ((2, 7, 6, 3), (3, 2, 3, 2), (2,)), window_sum, RAGGED | {"slope": 0.2}),
+    Case(ops.convolve, ((1, 3, 3, 1), (3, 3, 1, 4), (4,)), window_sum, PLAIN),
+    Case(ops.convolve_transposed, ((2, 4, 6, 2), (3, 2, 3, 2)), window_spread, RAGGED | {"size": (7, 6)}),
+    Case(
+        ops.convolve_transposed,
+        ((2, 4, 6, 2), (3, 2, 3, 2), (3,)),
+        window_spread,
+        RAGGED | {"size": (7, 6), "slope": 0.2},
+    ),
+    Case(
+        ops.convolve_weight_grad,
+        ((2, 7, 6, 3), (2, 4, 6, 2)),
+        window_products,
+        RAGGED | {"kernel": (3, 2)},
+    ),
+    Case(ops.unfold, ((2, 7, 6, 3),), windows, RAGGED | {"kernel": (3, 2)}),
+    Case(ops.fold, ((48, 18),), windows_back, RAGGED | {"kernel": (3, 2), "shape": (2, 7, 6, 3)}),
     Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalised),
     Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalised, {"eps": 1e-3}),
     Case(ops.batch_norm_grad, ((7, 3), (7, 3), (3,)), normalised_back, {"eps": 1e-5}),

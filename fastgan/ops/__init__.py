@@ -1,5 +1,14 @@
-"""Every op. Arithmetic lives with the tape; the families here are elementwise, shaping, dense, norm and scores."""
+"""Every op, one family to a file; arithmetic lives with the tape."""
 
+from fastgan.ops.conv import (
+    conv2d,
+    conv_transpose2d,
+    convolve,
+    convolve_transposed,
+    convolve_weight_grad,
+    fold,
+    unfold,
+)
 from fastgan.ops.dense import linear, linear_leaky_relu
 from fastgan.ops.elementwise import (
     absolute,
@@ -44,9 +53,15 @@ __all__ = [
     "bce_with_logits",
     "broadcast_to",
     "concat",
+    "conv2d",
+    "conv_transpose2d",
+    "convolve",
+    "convolve_transposed",
+    "convolve_weight_grad",
     "divide",
     "dropout",
     "exp",
+    "fold",
     "index",
     "leaky_relu",
     "leaky_relu_grad",
@@ -69,5 +84,6 @@ __all__ = [
     "tanh",
     "total",
     "transpose",
+    "unfold",
     "unindex",
 ]
