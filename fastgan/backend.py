@@ -8,6 +8,7 @@ caller ever branches on dtype, layout or device.
 
 import ctypes
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ FLOAT32 = np.dtype(np.float32)
 _kernels_wanted: ContextVar[bool] = ContextVar("kernels_wanted", default=True)
 _told: set[str] = set()  # reasons why there are no kernels that were said already
 _home: ContextVar[Array | None] = ContextVar("home", default=None)
+splitter = ""  # the module whose `over(threads)` has kernels share samples; fused.py names it
 
 
 def array_module(x: Array) -> ModuleType:
@@ -168,6 +170,27 @@ def blas_threads(limit: int | None) -> Iterator[None]:
         return
     with threadpool_limits(limits=limit, user_api="blas"):
         yield
+
+
+@contextmanager
+def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
+    """A block in which the CPU's threads are BLAS's, at most `limit`; or with `split` those of the kernels.
+
+    Then kernels share samples among as many threads as there are cores, and BLAS has one for each of them.
+    """
+    if not split:
+        with blas_threads(limit):
+            yield
+        return
+    with blas_threads(1), importlib.import_module(splitter).over(cores()):
+        yield
+
+
+def cores() -> int:
+    """Cores that this process may use, or fewer where OMP_NUM_THREADS or OPENBLAS_NUM_THREADS asks for fewer."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wished = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")]
+    return min([allowed, *(int(text) for text in wished if text.isdecimal() and int(text) > 0)])
 
 
 class Count:

@@ -1,14 +1,19 @@
 """The one table that joins array code to the kernels that compute the same. Nothing else names both sides."""
 
-from fastgan import data, ops, optim, random
+from fastgan import backend, data, ops, optim, random
 from fastgan.backend import Fusable
 from fastgan.ops import passes
+from fastgan.tape.arithmetic import product
 
 BOTH = (
     # array code, module of fastgan.kernels and of fastgan.kernels.cuda, function
+    (product, "dense", "matmul"),
     (ops.linear.forward, "dense", "linear"),
     (ops.linear_leaky_relu.forward, "dense", "linear_leaky_relu"),
     (ops.leaky_relu_grad.forward, "dense", "leaky_relu_grad"),
+    (ops.convolve.forward, "conv", "convolve"),
+    (ops.convolve_transposed.forward, "conv", "convolve_transposed"),
+    (ops.convolve_weight_grad.forward, "conv", "convolve_weight_grad"),
     (passes.forward, "dense", "forward"),
     (passes.backward, "dense", "backward"),
     (passes.weight_gradients, "dense", "weight_gradients"),
@@ -28,7 +33,6 @@ BOTH = (
 CUDA_ONLY = (  # BLAS and NumPy do these well on a CPU
     (passes.forward_norm, "dense", "forward_norm"),
     (passes.record, "batch", "record"),
-    (ops.matmul.forward, "dense", "matmul"),
 )
 TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
     *((fusable, "numpy", module, function) for fusable, module, function in BOTH),
@@ -37,6 +41,7 @@ TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
 
 
 def install() -> None:
-    """Register every kernel; Numba itself is imported when one is first called."""
+    """Register every kernel, and what shares samples among threads; Numba itself is imported when one is first called."""
     for fusable, library, module, function in TABLE:
         fusable.register(library, f"fastgan.kernels.{module}", function)
+    backend.splitter = "fastgan.kernels.splitting"

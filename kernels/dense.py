@@ -11,7 +11,9 @@ import numpy as np
 from numba import float32
 
 from fastgan.kernels.compiling import compiled, inlined
+from fastgan.kernels.splitting import edges, split
 
+LEAST = 1 << 20  # multiplications that are worth a thread
 ACTS = ("leaky", "tanh", "sigmoid")
 
 
@@ -81,6 +83,34 @@ def _column_sums(v, rows, out):
             out[c] += v[r, c]
 
 
+def multiply(x, w, out=None):
+    """x @ w by BLAS, where splitting is on by rows or columns of the result, whichever are more."""
+    (n, i), o = x.shape, w.shape[1]
+    least = 1 + LEAST * max(n, o) // (n * i * o)
+    if len(edges(max(n, o), least=least)) == 2:
+        return np.matmul(x, w, out=out)
+    y = np.empty((n, o), np.float32) if out is None else out
+
+    def some(first, last):
+        piece = slice(first, last)
+        if n >= o:
+            np.matmul(x[piece], w, out=y[piece])
+        else:
+            np.matmul(x, w[:, piece], out=y[:, piece])
+
+    split(some, max(n, o), least=least)
+    return y
+
+
+def matmul(x, w, *, out=None):
+    """x @ w, see fastgan.tape.arithmetic.product."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
+        return NotImplemented
+    if out is not None and not is_place(out, len(x), w.shape[1]):
+        return NotImplemented
+    return multiply(x, w, out)
+
+
 def is_place(x, *shape):
     """Whether a kernel may write to x, given by name: a writeable C-contiguous float32 array of this shape."""
     return (
@@ -125,7 +155,7 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     fits = x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
     if not fits or not is_activation(act, slope):
         return NotImplemented
-    y = np.matmul(x, w)
+    y = multiply(x, w)
     _bias_leaky(y, b, np.float32(slope if act == "leaky" else 1))
     if act != "leaky":
         activate(y, act, slope)
@@ -163,11 +193,11 @@ def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
     if not fits or act not in ACTS or (gw is not None and not _sums_fit(a, v, gw, gb)):
         return NotImplemented
     if gw is not None:
-        np.matmul(a.T, v, out=gw)
+        multiply(a.T, v, gw)
         _column_sums(v, len(v), gb)
     if not dx:
         return None
-    u = v * w.reshape(-1) if w.shape[1] == 1 else np.matmul(v, w.T)  # BLAS is slow at outer products
+    u = v * w.reshape(-1) if w.shape[1] == 1 else multiply(v, w.T)  # BLAS is slow at outer products
     mask(u, a, act, slope)
     return u
 
@@ -176,7 +206,7 @@ def weight_gradients(a, v, *, gw, gb, rows):
     """a^T v and the sum of v's first rows, see fastgan.ops.passes.weight_gradients."""
     if not _sums_fit(a, v, gw, gb) or rows < 0:
         return NotImplemented
-    np.matmul(a.T, v, out=gw)
+    multiply(a.T, v, gw)
     _column_sums(v, min(rows, len(v)), gb)
     return None
 
@@ -185,7 +215,7 @@ def tangent(p, w, a, *, slope):
     """(p @ w) times a derivative, written over a, see fastgan.ops.passes.tangent."""
     if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
         return NotImplemented
-    product = np.matmul(p, w)
+    product = multiply(p, w)
     flat = a.reshape(-1)
     _leaky_grad(product.reshape(-1), flat, np.float32(slope), flat)
     return None

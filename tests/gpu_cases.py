@@ -8,6 +8,7 @@ import numpy as np
 
 from fastgan import data, fused, ops, optim, random
 from fastgan.ops import passes
+from fastgan.tape.arithmetic import product
 
 # (n, i, o): the layers of the recipes, batches of 32 to 256 (and three of them joined), then ragged ones
 LAYERS = ((32, 100, 256), (64, 784, 512), (96, 512, 256), (128, 256, 128), (256, 1024, 784), (768, 784, 512))
@@ -196,7 +197,7 @@ CASES = {
     optim.rmsprop_update: rmsprop_cases,
     optim.sgd_update: lambda draw: update_cases(draw, 1, {"lr": 0.1, "momentum": 0.9}),
     data.assemble: assemble_cases,
-    ops.matmul.forward: matmul_cases,
+    product: matmul_cases,
     passes.record: record_cases,
 }
 

@@ -24,6 +24,7 @@ from fastgan.nn import LeakyReLU, Linear, Sequential
 from fastgan.ops import passes
 from fastgan.optim import Adam, RMSProp
 from fastgan.tape import Tensor, grad
+from fastgan.tape.arithmetic import product
 
 Arrays = list[NDArray[Any]]
 Code = Callable[..., Any]
@@ -63,7 +64,7 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
         ops.linear_leaky_relu.forward: [(xs, {"slope": s}) for xs in dense for s in (0.0, 0.2, 1.0)]
         + [(dense[1], {})],
         ops.leaky_relu_grad.forward: [([normal(*s), normal(*s)], {"slope": 0.2}) for s in SIZES],
-        ops.matmul.forward: [(xs[:2], {}) for xs in dense],
+        product: [(xs[:2], {}) for xs in dense],
         passes.forward: [(xs, a) for xs in dense for a in ACTS],
         passes.backward: [
             ([normal(n, o), normal(n, i), normal(i, o)], a | more)

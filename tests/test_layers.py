@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "losses": ENGINE | {"nn"},
     "optim": ENGINE | {"nn"},
     "data": {"backend", "errors", "random"},
-    "fused": {"backend", "data", "ops", "optim", "random"},
+    "fused": {"backend", "data", "ops", "optim", "random", "tape"},
     "train": LIBRARY | {ROOT},
     "launches": LIBRARY | {ROOT, "kernels", "standin"},
     "cli": LIBRARY | {ROOT, "fused", "kernels", "launches", "standin"},

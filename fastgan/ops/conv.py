@@ -150,7 +150,7 @@ def _(
 def convolve_transposed(
     v: Array, w: Array, *b: Array, stride: Pair, pad: Pad, size: Pair, slope: float = 1.0
 ) -> Array:
-    """leaky_relu(`convolve`'s gradient for an x of `size` + b); (n, oh, ow, o), (kh, kw, c, o), (c,) -> (n, h, w, c)."""
+    """leaky_relu(`convolve`'s x-gradient + b), for an x of `size`; (n, oh, ow, o), (kh, kw, c, o), (c,) -> (n, h, w, c)."""
     _check("convolve_transposed", v, w, b, channels=3, slope=slope)
     check_transposed(v.shape[1:3], w.shape[:2], stride, pad, size)
     cols = v.reshape(-1, v.shape[3]) @ w.reshape(-1, w.shape[3]).T
@@ -232,9 +232,9 @@ def stride_pair(stride: int | Pair) -> Pair:
 def pads(padding: Padding) -> Pad:
     """(top, bottom, left, right) of a padding that is no text; UsageError for anything else."""
     if isinstance(padding, tuple | list) and len(padding) == 4:
-        values = tuple(padding)
-        if all(isinstance(p, int) and p >= 0 for p in values):
-            return values
+        if all(isinstance(p, int) and p >= 0 for p in padding):
+            top, bottom, left, right = padding
+            return top, bottom, left, right
     elif isinstance(padding, int | tuple | list):
         down, right = _pair(padding, "padding", 0)  # type: ignore[arg-type]
         return down, down, right, right

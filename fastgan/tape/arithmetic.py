@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, array_module, fits_transposed, take_home
+from fastgan.backend import Array, Fusable, array_module, fits_transposed, take_home
 from fastgan.errors import ShapeError, UsageError
 from fastgan.tape.engine import Thunk, op
 from fastgan.tape.tensor import Operand, Tensor
@@ -71,11 +71,16 @@ def matmul(x: Array, w: Array) -> Array:
     """x @ w; (n, i), (i, o) -> (n, o)."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: got shapes {x.shape} and {w.shape}, wanted (n, i) and (i, o)")
-    out = take_home((x.shape[0], w.shape[1]), x.dtype)
+    return product(x, w, out=take_home((x.shape[0], w.shape[1]), x.dtype))
+
+
+@Fusable
+def product(x: Array, w: Array, *, out: Array | None = None) -> Array:
+    """x @ w, written to `out` where it is given; (n, i), (i, o) -> (n, o)."""
     return array_module(x).matmul(x, w, out=out)
 
 
-matmul.forward.fits = fits_transposed
+product.fits = fits_transposed
 
 
 @matmul.vjp

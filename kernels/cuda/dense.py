@@ -219,7 +219,7 @@ def _products(name, v, a, w, dx, gw, gb, rows, after, act, slope):
     kernel(below + above, v, a, w, dx, gw, gb, n, i, o, rows, below, after, ACTS[act], slope)
 
 
-def matmul(x, w):
+def matmul(x, w, *, out=None):
     """x @ w for C-contiguous or transposed operands, not both of them transposed; (n, i), (i, o) -> (n, o)."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or x.size == 0 or w.size == 0:
         return NotImplemented
@@ -229,7 +229,9 @@ def matmul(x, w):
     if all(turned) or not all(_is_plain(y.T if t else y) for y, t in zip((x, w), turned, strict=True)):
         return NotImplemented
     (n, i), o = x.shape, w.shape[1]
-    out, form = empty((n, o), x), "TN" if turned[0] else "NT" if turned[1] else "NN"
+    if out is not None and not (_is_plain(out) and out.shape == (n, o)):
+        return NotImplemented
+    out, form = empty((n, o), x) if out is None else out, "TN" if turned[0] else "NT" if turned[1] else "NN"
     name = schedule(form, *((i, n, o) if turned[0] else (n, i, o)))
     if name == "blas":
         _blas(x.T if turned[0] else x, w.T if turned[1] else w, out, *turned)

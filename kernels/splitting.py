@@ -1,0 +1,68 @@
+"""Work on samples, shared by a few Python threads: loops and products that release the GIL run side by side.
+
+Off unless `over` switches it on: OpenBLAS's own threads and these would spin against each other, so whoever switches it
+on gives BLAS one thread (see fastgan.backend.cpu_threads). Then each thread copies, multiplies and finishes its own
+samples while they are in its own cache, which for convolutions is faster than a product on two threads between copies
+on one. Bits depend on the number of threads, never on timing: each piece is fixed, and has its own result.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from itertools import pairwise
+
+import numpy as np
+
+_threads = 1
+_pool: ThreadPoolExecutor | None = None
+_own = threading.local()  # each thread's buffers
+
+
+@contextmanager
+def over(threads: int) -> Iterator[None]:
+    """A block in which `split` uses that many threads, this one included; one block at a time in a program."""
+    global _threads, _pool
+    before, pool_before = _threads, _pool
+    _threads, _pool = threads, ThreadPoolExecutor(threads - 1, "fastgan") if threads > 1 else None
+    try:
+        yield
+    finally:
+        if _pool is not None:
+            _pool.shutdown()
+        _threads, _pool = before, pool_before
+
+
+def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
+    """Call work(first, last) for consecutive pieces of range(n) on as many threads, none of fewer than `least`.
+
+    Returns when all pieces are done; an error in one of them is raised here.
+    """
+    bounds = edges(n, least=least)
+    if len(bounds) == 2 or _pool is None:
+        work(0, n)
+        return
+    others = [  # NumPy's error state is a context variable
+        _pool.submit(copy_context().run, work, first, last)
+        for first, last in pairwise(bounds[1:])
+    ]
+    try:
+        work(bounds[0], bounds[1])
+    finally:
+        for other in others:
+            other.result()
+
+
+def edges(n: int, *, least: int = 1) -> list[int]:
+    """Where the pieces that `split` makes of range(n) begin, and n: for work that keeps a sum for each."""
+    pieces = max(1, min(_threads, n // max(least, 1)))
+    return [n * k // pieces for k in range(pieces + 1)]
+
+
+def scratch(name: str, size: int) -> np.ndarray:
+    """`size` float32 of this thread's buffer of a name, which grows to the largest that was asked for and stays."""
+    buffers = vars(_own)
+    if name not in buffers or buffers[name].size < size:
+        buffers[name] = np.empty(size, np.float32)
+    return buffers[name][:size]
