@@ -77,6 +77,8 @@ def dense_shapes() -> list[tuple[int, int, int]]:
     """(batch, features in, features out) of the recipes' dense layers; the critic sees real and fake together."""
     found = set()
     for recipe in fg.recipes.values():
+        if isinstance(recipe.generator, Net) or isinstance(recipe.critic, Net):
+            continue
         features = FEATURES.get(recipe.data, 2)
         for n, widths in (
             (recipe.batch, (recipe.latent, *recipe.generator.hidden, features)),

@@ -14,6 +14,14 @@ BOTH = (
     (ops.convolve.forward, "conv", "convolve"),
     (ops.convolve_transposed.forward, "conv", "convolve_transposed"),
     (ops.convolve_weight_grad.forward, "conv", "convolve_weight_grad"),
+    (ops.moments, "norm", "moments"),
+    (ops.batch_norm.forward, "norm", "batch_norm"),
+    (ops.batch_norm_grad.forward, "norm", "batch_norm_grad"),
+    (ops.batch_norm_gamma_grad.forward, "norm", "batch_norm_gamma_grad"),
+    (ops.max_pool2d.forward, "pooling", "max_pool2d"),
+    (ops.max_pool2d_grad.forward, "pooling", "max_pool2d_grad"),
+    (ops.max_pool2d_pick.forward, "pooling", "max_pool2d_pick"),
+    (ops.sum_to.forward, "sums", "sum_to"),
     (passes.forward, "dense", "forward"),
     (passes.backward, "dense", "backward"),
     (passes.weight_gradients, "dense", "weight_gradients"),
@@ -33,6 +41,8 @@ BOTH = (
 CUDA_ONLY = (  # BLAS and NumPy do these well on a CPU
     (passes.forward_norm, "dense", "forward_norm"),
     (passes.record, "batch", "record"),
+    (ops.unfold.forward, "windows", "unfold"),
+    (ops.fold.forward, "windows", "fold"),
 )
 TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
     *((fusable, "numpy", module, function) for fusable, module, function in BOTH),
@@ -41,7 +51,7 @@ TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
 
 
 def install() -> None:
-    """Register every kernel, and what shares samples among threads; Numba itself is imported when one is first called."""
+    """Register every kernel, and what shares samples among threads; Numba is imported when one is first called."""
     for fusable, library, module, function in TABLE:
         fusable.register(library, f"fastgan.kernels.{module}", function)
     backend.splitter = "fastgan.kernels.splitting"

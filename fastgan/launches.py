@@ -15,10 +15,14 @@ import numpy as np
 
 from fastgan.backend import use_kernels
 from fastgan.data import Dataset
-from fastgan.nn import MLP
+from fastgan.nn import Module
 from fastgan.standin import Launches, counting, standing_in
+from fastgan.tape import Tensor
+from fastgan.tape.engine import Node
 from fastgan.train import Recipe, Trainer
+from fastgan.train.networks import build
 from fastgan.train.step import objective_of
+from fastgan.train.updates import mixes
 
 FORMS = {  # sizes of the built-in data's samples, which nothing here needs the data for
     "digits": (8, 8, 1),
@@ -26,6 +30,8 @@ FORMS = {  # sizes of the built-in data's samples, which nothing here needs the 
     "fashion-mnist": (28, 28, 1),
     **dict.fromkeys(("ring", "grid", "8gaussians", "25gaussians", "swiss-roll"), (2,)),
 }
+LAYERS = ("linear", "linear_leaky_relu", "matmul", "convolve", "convolve_transposed", "seo_sigmoid_layer")
+ROWS = 4  # samples of the pass that sizes are read off
 OPTIMISER = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 5}  # read p, g and state, write p and state
 
 
@@ -47,14 +53,27 @@ def count(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kernels: bool
 
 
 def step_launches(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kernels: bool = True) -> Launches:
-    """The launches of one step in order, as for `count`."""
-    data = _samples(recipe, shape or FORMS[recipe.data])
+    """The launches of one step in order, as for `count`; no warm-up step."""
+    recipe = recipe.replace(warmup_critic_steps=0)
+    data = _samples(recipe, shape or data_shape(recipe))
     with standing_in(kernels_compute=False), use_kernels(kernels), np.errstate(all="ignore"):
         trainer = Trainer(recipe, data, device="cuda")
         trainer.step()
         with counting() as launches:
             trainer.step()
     return launches
+
+
+def data_shape(recipe: Recipe) -> tuple[int, ...]:
+    """The shape of a sample of the recipe's data; its own pictures are in colour."""
+    return FORMS.get(recipe.data) or (recipe.image_size, recipe.image_size, 3)
+
+
+def within_border(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a sample as the recipe's networks see it."""
+    if len(shape) != 3:
+        return shape
+    return shape[0] + 2 * recipe.border, shape[1] + 2 * recipe.border, shape[2]
 
 
 def dense_cases(recipe: Recipe) -> set[tuple[str, int, int, int]]:
@@ -79,21 +98,23 @@ def _samples(recipe: Recipe, shape: tuple[int, ...]) -> Dataset:
     """Samples of a shape, enough for two steps of one epoch; no two alike, as a data set must be."""
     name, n = "the size given", (2 * recipe.critic_steps + 1) * recipe.batch
     values = np.arange(n * math.prod(shape), dtype=np.uint32).reshape(n, *shape) % 251
+    labels = np.arange(n) % recipe.classes if recipe.classes else None
     if len(shape) == 3:
-        return Dataset(name, values.astype(np.uint8), low=0.0, high=255.0)
-    return Dataset(name, (values / 251).astype(np.float32))
+        return Dataset(name, values.astype(np.uint8), labels, low=0.0, high=255.0)
+    return Dataset(name, (values / 251).astype(np.float32), labels)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What of a dense network has to be moved."""
+    """What of a network has to be moved; a layer is one with a weight."""
 
     first: int  # the first layer's weights
     last: int  # the last layer's
     weights: int  # all
     parameters: int  # with biases, and scale and shift of batch norm
-    hidden: int  # numbers per sample that the hidden layers give
+    hidden: int  # numbers per sample between layers, at the least
     running: int  # running statistics
+    mixes: bool  # whether a sample's output depends on the others of its batch, or on the call
 
     @property
     def inner(self) -> int:
@@ -101,33 +122,47 @@ class Sizes:
         return self.weights - self.first
 
 
-def sizes(network: MLP, i: int, o: int) -> Sizes:
-    """The sizes of a network for `i` features in and `o` out."""
-    names = network.activation
-    names = (names,) * len(network.hidden) if isinstance(names, str) else names
-    weights, others, running = [], 0, 0
-    for width, name in zip(network.hidden, names, strict=True):
-        maxout = name == "maxout"
-        columns = width * network.pieces if maxout else width
-        weights.append(i * columns)
-        others += columns if network.hidden_bias or maxout else 0
-        running += 2 * width if network.batch_norm and not maxout else 0
-        i = width
-    weights.append(i * o)
-    parameters = sum(weights) + others + o + running  # batch norm learns as many as it keeps
-    return Sizes(weights[0], weights[-1], sum(weights), parameters, sum(network.hidden), running)
+def sizes(network: Module, i: int) -> Sizes:
+    """The sizes of a network for samples of `i` numbers, read off the tape of a pass over a few of them.
+
+    Between two layers counts the smaller of what the one gives and the other takes: a pooling, an upsampling or a
+    border can be made again from it, and from a pooling's result with where it was, a few bits, its gradient.
+    """
+    network.train()
+    x = np.random.default_rng(0).uniform(-1, 1, (ROWS, i)).astype(np.float32)
+    layers = [node for node in _tape(network(Tensor(x))) if node.op.name in LAYERS]
+    weights = [node.inputs[1].size for node in layers]
+    given, taken = [node.output.size for node in layers], [node.inputs[0].size for node in layers]
+    hidden = sum(map(min, given[:-1], taken[1:])) // ROWS
+    parameters = network.count(trained_only=True)
+    running = network.count() - parameters
+    return Sizes(weights[0], weights[-1], sum(weights), parameters, hidden, running, mixes(network))
+
+
+def _tape(y: Tensor) -> list[Node]:
+    """All nodes that y was made by, the oldest first."""
+    found: set[Node] = set()
+    stack = [y]
+    while stack:
+        node = stack.pop().node
+        if node is not None and node not in found:
+            found.add(node)
+            stack += node.parents
+    return sorted(found, key=lambda node: node.order)
 
 
 def floor(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
     """The fewest bytes that a step of the recipe moves; a sample has `shape` (the recipe's data's)."""
-    shape = shape or FORMS[recipe.data]
+    shape = within_border(recipe, shape or data_shape(recipe))
     f, n, k = math.prod(shape), recipe.batch, recipe.critic_steps
-    generator, critic = sizes(recipe.generator, recipe.latent, f), sizes(recipe.critic, f, 1)
+    networks = build(recipe, shape, 0)
+    generator = sizes(networks[0], recipe.latent + recipe.classes)
+    critic = sizes(networks[1], f + recipe.classes)
     numbers = (
         (n if recipe.simultaneous else (k + 1) * n) * recipe.latent  # noise, written
         + _fakes(recipe, generator, f)
         + k * _critic_update(recipe, critic, f)
-        + _generator_update(recipe, generator, critic, f)
+        + recipe.generator_steps * _generator_update(recipe, generator, critic, f)
     )
     gathered = (
         k * n * f * (1 if len(shape) == 3 else 4)
@@ -139,8 +174,8 @@ def _fakes(recipe: Recipe, generator: Sizes, f: int) -> int:
     """Fakes for all critic updates of a step: the generator rests meanwhile, so one pass makes them."""
     if recipe.simultaneous:
         return 0  # the generator update's own
-    mixes = (recipe.generator.batch_norm or recipe.generator.dropout) and not recipe.inference_fakes
-    passes = recipe.critic_steps if mixes else 1  # what mixes a batch keeps the batches apart
+    apart = generator.mixes and not recipe.inference_fakes
+    passes = recipe.critic_steps if apart else 1  # what mixes a batch keeps the batches apart
     return (
         passes * generator.parameters  # read
         + passes * generator.running * (1 if recipe.inference_fakes else 2)  # read, in training also written
@@ -151,7 +186,7 @@ def _fakes(recipe: Recipe, generator: Sizes, f: int) -> int:
 def _critic_update(recipe: Recipe, critic: Sizes, f: int) -> int:
     """One critic update, of n real and n fake samples."""
     n, penalty = recipe.batch, bool(objective_of(recipe).penalty)
-    passes = 2 if recipe.split_updates or recipe.critic.batch_norm or recipe.critic.dropout else 1
+    passes = 2 if recipe.split_updates or critic.mixes else 1
     updates = 2 if recipe.split_updates else 1
     return (
         n * f  # real samples in the range that the network wants, written

@@ -27,6 +27,8 @@ class Stream(IntEnum):
     DROPOUT = 4
     SAMPLE = 5
     EPOCH = 6
+    LABEL = 7
+    HELD_OUT = 8
 
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57  # multipliers and Weyl increments of the paper

@@ -1,21 +1,21 @@
 """Batch norm on the CPU: row-wise passes that vectorise over the features, statistics and all.
 
-Sums go over 128 rows at a time: a longer float32 sum is less exact than its parts' sum. An activation other than the
+Sums go over ROWS rows at a time: such a block has its own float64 results, which are put together in order, so that
+long sums are as exact as short ones, and bits depend neither on threads nor on timing. An activation other than the
 leaky one in the backward pass is a pass of its own, by the dense family: to inline a formula of another file would
 leave Numba's disk cache behind when that file changes.
 
-Shapes: `n` rows, `f` features.
+Shapes: `n` rows (all axes but the last), `f` features, `w` of them side by side in a loop's row (see sums.py).
 """
 
 import math
 
 import numpy as np
-from numba import float32
+from numba import float32, float64
 
 from fastgan.kernels.compiling import compiled, inlined
 from fastgan.kernels.dense import ACTS, activate, is_activation, is_place, mask
-
-ROWS = 128  # that one float32 sum takes
+from fastgan.kernels.sums import ROWS, share, side_by_side
 
 
 def norm_scale(gamma, spread, eps):
@@ -28,118 +28,237 @@ _norm_scale = inlined(norm_scale)
 
 
 @compiled
-def _moments(x, centre, spread):
-    """Mean and biased variance of each column, in two passes: the mean first, then the squared distances from it."""
-    n, f = x.shape
-    share = float32(1) / float32(n)
-    part = np.empty(f, np.float32)
-    for c in range(f):
-        centre[c] = spread[c] = float32(0)
-    for first in range(0, n, ROWS):
-        for c in range(f):
-            part[c] = float32(0)
-        rows = x[first : first + ROWS]
+def _repeat(values, lanes):
+    for first in range(0, lanes.size, values.size):
+        for c in range(values.size):
+            lanes[first + c] = values[c]
+
+
+@compiled
+def _fold(lanes, out):
+    """The sum of all lanes of each column."""
+    for c in range(out.size):
+        out[c] = float64(0)
+    for first in range(0, lanes.size, out.size):
+        for c in range(out.size):
+            out[c] += lanes[first + c]
+
+
+@compiled
+def _moments(x, first, last, parts):
+    """Of each block, the columns' means and sums of squared distances from them; the block stays in the cache."""
+    w, f = x.shape[1], parts.shape[2]
+    lanes, centre = np.empty(w, np.float32), np.empty(w, np.float32)
+    for start in range(first, last, ROWS):
+        rows, part = x[start : min(start + ROWS, last)], parts[start // ROWS]
+        lanes[:] = float32(0)
         for r in range(len(rows)):
-            for c in range(f):
-                part[c] += rows[r, c]
+            for c in range(w):
+                lanes[c] += rows[r, c]
+        _fold(lanes, part[0])
         for c in range(f):
-            centre[c] += part[c] * share
-    for first in range(0, n, ROWS):
-        for c in range(f):
-            part[c] = float32(0)
-        rows = x[first : first + ROWS]
+            part[0, c] /= len(rows) * (w // f)
+        _repeat(part[0], centre)
+        lanes[:] = float32(0)
         for r in range(len(rows)):
-            for c in range(f):
+            for c in range(w):
                 apart = rows[r, c] - centre[c]
-                part[c] += apart * apart
-        for c in range(f):
-            spread[c] += part[c] * share
+                lanes[c] += apart * apart
+        _fold(lanes, part[1])
 
 
 @compiled
-def _forward(x, centre, spread, gamma, beta, eps, inverse, y):
-    n, f = x.shape
-    scale = np.empty(f, np.float32)
-    for c in range(f):
-        inverse[c], scale[c] = _norm_scale(gamma[c], spread[c], eps)
-    for r in range(n):
-        for c in range(f):
-            y[r, c] = (x[r, c] - centre[c]) * scale[c] + beta[c]
-
-
-@compiled
-def _running(mean, variance, centre, spread, momentum):
+def _joined(parts, block, n, eps, stats, spread):
+    """Mean, inverse deviation and variance of n rows from blocks of them (Chan, Golub and LeVeque 1979)."""
+    mean, square = parts[0]
+    for b in range(1, len(parts)):
+        seen = b * block
+        more = min(block, n - seen)
+        weight = more / (seen + more)
+        for c in range(mean.size):
+            apart = parts[b, 0, c] - mean[c]
+            mean[c] += apart * weight
+            square[c] += parts[b, 1, c] + apart * apart * (seen * weight)
     for c in range(mean.size):
-        mean[c] += momentum * (centre[c] - mean[c])
+        spread[c] = square[c] / n
+        stats[0, c], stats[1, c] = mean[c], _norm_scale(float32(1), spread[c], eps)[0]
+
+
+@compiled
+def _inverses(mean, spread, eps, stats):
+    for c in range(spread.size):
+        stats[0, c], stats[1, c] = mean[c], _norm_scale(float32(1), spread[c], eps)[0]
+
+
+@compiled
+def _running(mean, variance, stats, spread, momentum):
+    for c in range(mean.size):
+        mean[c] += momentum * (stats[0, c] - mean[c])
         variance[c] += momentum * (spread[c] - variance[c])
 
 
 @compiled
-def _sums(u, x, centre, inverse, ggamma, gbeta):
-    """The gradients of gamma and beta."""
-    n, f = x.shape
-    products, sums = np.empty(f, np.float32), np.empty(f, np.float32)
-    for c in range(f):
-        ggamma[c] = gbeta[c] = float32(0)
-    for first in range(0, n, ROWS):
-        for c in range(f):
-            products[c] = sums[c] = float32(0)
-        g, rows = u[first : first + ROWS], x[first : first + ROWS]
-        for r in range(len(rows)):
-            for c in range(f):
-                sums[c] += g[r, c]
-                products[c] += g[r, c] * ((rows[r, c] - centre[c]) * inverse[c])
-        for c in range(f):
-            ggamma[c] += products[c]
-            gbeta[c] += sums[c]
+def _forward(x, stats, gamma, beta, first, last, y):
+    w = x.shape[1]
+    centre, scale, offset = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w, np.float32)
+    _repeat(stats[0], centre)
+    _repeat(stats[1] * gamma, scale)
+    _repeat(beta, offset)
+    for r in range(first, last):
+        for c in range(w):
+            y[r, c] = (x[r, c] - centre[c]) * scale[c] + offset[c]
 
 
 @compiled
-def _backward(u, x, gamma, centre, inverse, ggamma, gbeta, slope, out):
-    n, f = x.shape
-    share = float32(1) / float32(n)
-    for r in range(n):
-        for c in range(f):
-            normal = (x[r, c] - centre[c]) * inverse[c]
-            g = (u[r, c] - (normal * ggamma[c] + gbeta[c]) * share) * (gamma[c] * inverse[c])
+def _products(u, x, stats, first, last, parts):
+    """Of each block, the sums of u * (x - mean) and of u."""
+    w = x.shape[1]
+    centre, products, sums = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w, np.float32)
+    _repeat(stats[0], centre)
+    for start in range(first, last, ROWS):
+        products[:] = float32(0)
+        sums[:] = float32(0)
+        for r in range(start, min(start + ROWS, last)):
+            for c in range(w):
+                products[c] += u[r, c] * (x[r, c] - centre[c])
+                sums[c] += u[r, c]
+        _fold(products, parts[start // ROWS, 0])
+        _fold(sums, parts[start // ROWS, 1])
+
+
+@compiled
+def _gradients(parts, stats, ggamma, gbeta):
+    """The gradients of gamma and beta from the blocks' sums."""
+    products, sums = parts[0]
+    for b in range(1, len(parts)):
+        for c in range(sums.size):
+            products[c] += parts[b, 0, c]
+            sums[c] += parts[b, 1, c]
+    for c in range(sums.size):
+        ggamma[c], gbeta[c] = products[c] * stats[1, c], sums[c]
+
+
+@compiled
+def _backward(u, x, gamma, stats, ggamma, gbeta, slope, first, last, out):
+    w = x.shape[1]
+    share = float32(gamma.size) / float32(x.size)
+    centre, tilt = np.empty(w, np.float32), np.empty(w, np.float32)
+    mean, scale = np.empty(w, np.float32), np.empty(w, np.float32)
+    _repeat(stats[0], centre)
+    _repeat(stats[1] * ggamma * share, tilt)
+    _repeat(gbeta * share, mean)
+    _repeat(stats[1] * gamma, scale)
+    for r in range(first, last):
+        for c in range(w):
+            g = (u[r, c] - ((x[r, c] - centre[c]) * tilt[c] + mean[c])) * scale[c]
             out[r, c] = g if x[r, c] > float32(0) else slope * g
+
+
+def _parts(rows, f):
+    """Two results per column for each block of rows."""
+    return np.empty((-(-len(rows) // ROWS), 2, f))
+
+
+def _statistics(x, eps, stats):
+    """Mean and inverse deviation of each column, into stats; the variances are returned."""
+    f, spread = x.shape[-1], np.empty(x.shape[-1], np.float32)
+    rows = side_by_side(x, f)
+    parts = _parts(rows, f)
+    share(lambda a, b: _moments(rows, a, b, parts), rows.shape, ROWS)
+    _joined(parts, ROWS * (rows.shape[1] // f), x.size // f, np.float32(eps), stats, spread)
+    return spread
+
+
+def _normalised(x, stats, gamma, beta):
+    y = np.empty_like(x)
+    rows, out = side_by_side(x, gamma.size), side_by_side(y, gamma.size)
+    share(lambda a, b: _forward(rows, stats, gamma, beta, a, b, out), rows.shape)
+    return y
+
+
+def _sums(u, x, stats, ggamma, gbeta):
+    """The gradients for gamma and beta."""
+    g, rows = side_by_side(u, gbeta.size), side_by_side(x, gbeta.size)
+    parts = _parts(rows, gbeta.size)
+    share(lambda a, b: _products(g, rows, stats, a, b, parts), rows.shape, ROWS)
+    _gradients(parts, stats, ggamma, gbeta)
+
+
+def _through(u, x, gamma, stats, ggamma, gbeta, slope=1.0):
+    """The gradients for gamma and beta, and that for x, which is times slope where x is not positive."""
+    _sums(u, x, stats, ggamma, gbeta)
+    y, slope = np.empty_like(x), np.float32(slope)
+    g, rows, out = side_by_side(u, gamma.size), side_by_side(x, gamma.size), side_by_side(y, gamma.size)
+    share(
+        lambda a, b: _backward(g, rows, gamma, stats, ggamma, gbeta, slope, a, b, out),
+        rows.shape,
+    )
+    return y
+
+
+def _fits(x, stats, rows, like=()):
+    """Whether x is (..., f), `like` as x, the rows (f,), and stats (2, f) or None."""
+    if x.ndim == 0 or any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
+        return False
+    return stats is None or is_place(stats, 2, x.shape[-1])
+
+
+def moments(x, *, eps):
+    """See fastgan.ops.norm.moments."""
+    if x.ndim == 0:
+        return NotImplemented
+    stats = np.empty((2, x.shape[-1]), np.float32)
+    _statistics(x, eps, stats)
+    return stats
+
+
+def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
+    """See fastgan.ops.norm.batch_norm."""
+    if not _fits(x, stats, (gamma, beta)):
+        return NotImplemented
+    return _normalised(x, moments(x, eps=eps) if stats is None else stats, gamma, beta)
+
+
+def batch_norm_grad(g, x, gamma, *, eps, stats=None):
+    """See fastgan.ops.norm.batch_norm_grad."""
+    if not _fits(x, stats, (gamma,), like=(g,)):
+        return NotImplemented
+    stats = moments(x, eps=eps) if stats is None else stats
+    return _through(g, x, gamma, stats, np.empty_like(gamma), np.empty_like(gamma))
+
+
+def batch_norm_gamma_grad(g, x, *, eps, stats=None):
+    """See fastgan.ops.norm.batch_norm_gamma_grad."""
+    if not _fits(x, stats, (), like=(g,)):
+        return NotImplemented
+    ggamma, gbeta = np.empty((2, x.shape[-1]), np.float32)
+    _sums(g, x, moments(x, eps=eps) if stats is None else stats, ggamma, gbeta)
+    return ggamma
 
 
 def norm_forward(
     x, gamma, beta, mean, variance, *, eps, momentum=0.0, training=True, act="leaky", slope=1.0, stats=None
 ):
     """See fastgan.ops.passes.norm_forward."""
-    fits = x.ndim == 2 and all(a.shape == x.shape[1:] for a in (gamma, beta, mean, variance))
-    if not fits or not is_activation(act, slope):
+    if x.ndim != 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
         return NotImplemented
-    if stats is not None and not is_place(stats, 2, x.shape[1]):
-        return NotImplemented
-    f, y = np.float32, np.empty_like(x)
+    if stats is None or not training:
+        stats = np.empty((2, x.shape[1]), np.float32)
     if training:
-        stats = np.empty((2, x.shape[1]), f) if stats is None else stats
-        centre, spread, inverse = stats[0], np.empty_like(mean), stats[1]
-        _moments(x, centre, spread)
-        _running(mean, variance, centre, spread, f(momentum))
+        _running(mean, variance, stats, _statistics(x, eps, stats), np.float32(momentum))
     else:
-        centre, spread, inverse = mean, variance, np.empty_like(mean)
-    _forward(x, centre, spread, gamma, beta, f(eps), inverse, y)
+        _inverses(mean, variance, np.float32(eps), stats)
+    y = _normalised(x, stats, gamma, beta)
     activate(y, act, slope)
     return y
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     """See fastgan.ops.passes.norm_backward."""
-    fits = x.ndim == 2 and u.shape == x.shape and gamma.shape == x.shape[1:] and act in ACTS
-    if (
-        not fits
-        or stats.shape != (2, len(gamma))
-        or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta))
-    ):
+    fits = x.ndim == 2 and act in ACTS and _fits(x, stats, (gamma,), like=(u,))
+    if not fits or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta)):
         return NotImplemented
-    out = np.empty_like(x)
-    _sums(u, x, stats[0], stats[1], ggamma, gbeta)
-    fused = np.float32(slope if act == "leaky" else 1)
-    _backward(u, x, gamma, stats[0], stats[1], ggamma, gbeta, fused, out)
+    out = _through(u, x, gamma, stats, ggamma, gbeta, slope if act == "leaky" else 1)
     if act != "leaky":
         mask(out, x, act, slope)
     return out

@@ -44,8 +44,7 @@ def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
         work(0, n)
         return
     others = [  # NumPy's error state is a context variable
-        _pool.submit(copy_context().run, work, first, last)
-        for first, last in pairwise(bounds[1:])
+        _pool.submit(copy_context().run, work, first, last) for first, last in pairwise(bounds[1:])
     ]
     try:
         work(bounds[0], bounds[1])
@@ -60,7 +59,7 @@ def edges(n: int, *, least: int = 1) -> list[int]:
     return [n * k // pieces for k in range(pieces + 1)]
 
 
-def scratch(name: str, size: int) -> np.ndarray:
+def scratch(name, size):
     """`size` float32 of this thread's buffer of a name, which grows to the largest that was asked for and stays."""
     buffers = vars(_own)
     if name not in buffers or buffers[name].size < size:

@@ -168,6 +168,83 @@ def matmul_cases(draw):
         yield (draw(i, n).T, draw(i, o)), {}
 
 
+# images (n, h, w), channels in and out, kernel, stride, pad: layers of the recipes, then ragged ones
+IMAGES = (
+    ((32, 28, 28), 1, 32, (5, 5), (1, 1), (0, 0, 0, 0)),
+    ((32, 12, 12), 32, 64, (5, 5), (1, 1), (0, 0, 0, 0)),
+    ((32, 14, 14), 64, 128, (4, 4), (2, 2), (1, 1, 1, 1)),
+    ((16, 32, 32), 1, 16, (32, 32), (1, 1), (15, 16, 15, 16)),
+    ((50, 28, 28), 1, 64, (5, 5), (2, 2), (1, 2, 1, 2)),
+    ((32, 7, 7), 128, 1, (7, 7), (1, 1), (0, 0, 0, 0)),
+    ((9, 8, 8), 96, 36, (1, 1), (1, 1), (0, 0, 0, 0)),
+    ((3, 7, 10), 3, 5, (3, 2), (1, 3), (2, 0, 1, 1)),
+    ((2, 4, 3), 4, 1, (5, 4), (2, 1), (1, 2, 3, 0)),
+    ((1, 1, 1), 1, 1, (1, 1), (1, 1), (0, 0, 0, 0)),
+)
+
+
+def images(draw):
+    """x, v, w, two biases and settings of each convolution."""
+    for (n, h, w), c, o, kernel, stride, pad in IMAGES:
+        down, right = h + pad[0] + pad[1] - kernel[0], w + pad[2] + pad[3] - kernel[1]
+        v = draw(n, down // stride[0] + 1, right // stride[1] + 1, o)
+        weight = draw(*kernel, c, o, scale=(kernel[0] * kernel[1] * c) ** -0.5)
+        yield draw(n, h, w, c), v, weight, draw(o), draw(c), {"stride": stride, "pad": pad}
+
+
+def convolve_cases(draw):
+    for x, _, w, b, _, settings in images(draw):
+        yield (x, w), settings
+        yield (x, w, b), settings | {"slope": 0.2}
+
+
+def convolve_transposed_cases(draw):
+    for x, v, w, _, b, settings in images(draw):
+        settings |= {"size": x.shape[1:3]}
+        yield (v, w), settings
+        yield (v, w, b), settings | {"slope": 0.2}
+
+
+def weight_grad_cases(draw):
+    for x, v, w, _, _, settings in images(draw):
+        yield (x, v), settings | {"kernel": w.shape[:2]}
+
+
+def unfold_cases(draw):
+    for x, _, w, _, _, settings in images(draw):
+        yield (x,), settings | {"kernel": w.shape[:2]}
+
+
+def fold_cases(draw):
+    for x, v, w, _, _, settings in images(draw):
+        rows = v.size // v.shape[3], w.size // w.shape[3]
+        yield (draw(*rows),), settings | {"kernel": w.shape[:2], "shape": x.shape}
+
+
+def rows_cases(draw):
+    """Many rows of few columns, few of many, and neither."""
+    for shape in ((128, 14, 14, 64), (100_352, 1), (64, 1024), (33, 7, 5, 3), (2, 2), (1031, 37)):
+        yield draw(*shape) + np.float32(3)
+
+
+def batch_norm_cases(draw, gradient=False, scaled=True, shifted=True):
+    """Operands g if it is a gradient, x, gamma and beta as far as the op takes them."""
+    for x in rows_cases(draw):
+        f, stats = x.shape[-1], ops.moments.plain(x.astype(np.float64), eps=EPS).astype(np.float32)
+        operands = *[draw(*x.shape)][:gradient], x, *[draw(f), draw(f)][: scaled + shifted]
+        yield operands, {"eps": EPS}
+        yield operands, {"eps": EPS, "stats": stats}
+
+
+def pooled_cases(draw):
+    """x of few values, so that windows have their largest several times, and settings."""
+    for n, h, w, c in ((32, 24, 24, 32), (3, 7, 10, 5)):
+        x = draw.rng.integers(-4, 4, (n, h, w, c)).astype(np.float32)
+        for size, stride in (((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 3), (3, 4))):
+            out = (h - size[0]) // stride[0] + 1, (w - size[1]) // stride[1] + 1
+            yield x, draw(n, *out, c), {"size": size, "stride": stride}
+
+
 def record_cases(draw):
     ring, first, second, third = draw(5, 2), *(np.array(draw.rng.normal(), np.float32) for _ in range(3))
     for step in (0, 7):
@@ -199,6 +276,21 @@ CASES = {
     data.assemble: assemble_cases,
     product: matmul_cases,
     passes.record: record_cases,
+    ops.convolve.forward: convolve_cases,
+    ops.convolve_transposed.forward: convolve_transposed_cases,
+    ops.convolve_weight_grad.forward: weight_grad_cases,
+    ops.unfold.forward: unfold_cases,
+    ops.fold.forward: fold_cases,
+    ops.moments: lambda draw: [((x,), {"eps": EPS}) for x in rows_cases(draw)],
+    ops.batch_norm.forward: batch_norm_cases,
+    ops.batch_norm_grad.forward: lambda draw: batch_norm_cases(draw, gradient=True, shifted=False),
+    ops.batch_norm_gamma_grad.forward: lambda draw: batch_norm_cases(
+        draw, gradient=True, scaled=False, shifted=False
+    ),
+    ops.sum_to.forward: lambda draw: [((x,), {"shape": x.shape[-1:]}) for x in rows_cases(draw)],
+    ops.max_pool2d.forward: lambda draw: [((x,), s) for x, _, s in pooled_cases(draw)],
+    ops.max_pool2d_grad.forward: lambda draw: [((g, x), s) for x, g, s in pooled_cases(draw)],
+    ops.max_pool2d_pick.forward: lambda draw: [((draw(*x.shape), x), s) for x, _, s in pooled_cases(draw)],
 }
 
 

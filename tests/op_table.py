@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastgan import ops
+from fastgan.nn.conditional import beside, columns
 from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape.engine import alias
 
@@ -159,6 +160,39 @@ def windows_back(cols: Values, *, shape: Any, kernel: Any, stride: Any, pad: Any
     return np.einsum("irk,rk->i", matrix, cols).reshape(shape)
 
 
+def window_starts(x: Values, size: Any, stride: Any) -> list[tuple[Any, ...]]:
+    """Sample, row and column of every window, and the corner where it begins."""
+    down, right = (x.shape[1] - size[0]) // stride[0] + 1, (x.shape[2] - size[1]) // stride[1] + 1
+    places = np.ndindex(len(x), down, right)
+    return [(n, i, j, i * stride[0], j * stride[1]) for n, i, j in places]
+
+
+def pooled(x: Values, *, size: Any, stride: Any, take: Any = np.max) -> Values:
+    every = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    return take(every, axis=(4, 5))
+
+
+def pooled_back(g: Values, x: Values, *, size: Any, stride: Any) -> Values:
+    out = np.zeros(x.shape)
+    for n, i, j, top, left in window_starts(x, size, stride):
+        for c in range(x.shape[3]):
+            part = x[n, top : top + size[0], left : left + size[1], c]
+            row, column = np.unravel_index(part.argmax(), part.shape)
+            out[n, top + row, left + column, c] += g[n, i, j, c]
+    return out
+
+
+def picked(gg: Values, x: Values, *, size: Any, stride: Any) -> Values:
+    """Through the matrix of `pooled_back`, column by column."""
+    shape = pooled(x, size=size, stride=stride).shape
+    units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+    return np.stack([(pooled_back(u, x, size=size, stride=stride) * gg).sum() for u in units]).reshape(shape)
+
+
+def bordered(x: Values, *, pads: Any, value: float = 0.0) -> Values:
+    return np.pad(x, ((0, 0), pads[:2], pads[2:], (0, 0)), constant_values=value)
+
+
 def entropy(s: Values, t: Values) -> Values:
     p = logistic(s)
     return np.asarray(-(t * np.log(p) + (1 - t) * np.log(1 - p)).mean())
@@ -264,6 +298,33 @@ CASES = [
     ),
     Case(ops.unfold, ((2, 7, 6, 3),), windows, RAGGED | {"kernel": (3, 2)}),
     Case(ops.fold, ((48, 18),), windows_back, RAGGED | {"kernel": (3, 2), "shape": (2, 7, 6, 3)}),
+    *(
+        row
+        for shape, windows_by, found in (
+            ((2, 4, 6, 3), {"size": (2, 3), "stride": (2, 3)}, (2, 2, 2, 3)),  # side by side
+            ((2, 7, 6, 3), {"size": (3, 2), "stride": (2, 1)}, (2, 3, 5, 3)),  # over one another
+            (
+                (2, 5, 6, 3),
+                {"size": (2, 1), "stride": (2, 4)},
+                (2, 2, 2, 3),
+            ),  # with gaps, and a row left over
+        )
+        for row in (
+            Case(ops.max_pool2d, (shape,), pooled, windows_by),
+            Case(ops.max_pool2d_grad, (found, shape), pooled_back, windows_by),
+            Case(ops.max_pool2d_pick, (shape, shape), picked, windows_by),
+            Case(ops.avg_pool2d, (shape,), lambda x, **s: pooled(x, **s, take=np.mean), windows_by),
+        )
+    ),
+    Case(
+        ops.upsample2d,
+        ((2, 2, 3, 2),),
+        lambda x, factor: np.kron(x, np.ones((1, *factor, 1))),
+        {"factor": (3, 2)},
+    ),
+    Case(ops.pad2d, ((2, 2, 3, 2),), bordered, {"pads": (1, 0, 2, 3)}),
+    Case(ops.pad2d, ((2, 2, 3, 2),), bordered, {"pads": (0, 1, 0, 1), "value": -1.0}),
+    Case(ops.crop2d, ((2, 4, 7, 2),), lambda x, pads: x[:, 1:-2, 3:], {"pads": (1, 2, 3, 0)}),
     Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalised),
     Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalised, {"eps": 1e-3}),
     Case(ops.batch_norm_grad, ((7, 3), (7, 3), (3,)), normalised_back, {"eps": 1e-5}),
@@ -276,6 +337,12 @@ CASES = [
     Case(ops.concat, ((2, 3), (2, 1)), lambda *xs, axis: np.hstack(xs), {"axis": -1}),
     Case(ops.mse, ((5, 1), (5, 1)), lambda x, t: np.asarray(np.var(x - t) + np.mean(x - t) ** 2)),
     Case(ops.bce_with_logits, ((5, 1), (5, 1)), entropy),
+    Case(beside, ((3, 2), (3, 4)), lambda a, b: np.append(a, b, axis=1)),
+    Case(beside, ((2, 3, 1), (2, 3, 2), (2, 3, 1)), lambda *xs: np.dstack(xs)),
+    Case(columns, ((3, 5),), lambda x, *, start, stop: x.T[start:stop].T, {"start": 1, "stop": 4}),
+    Case(
+        columns, ((2, 3, 4),), lambda x, *, start, stop: np.take(x, range(stop), 2), {"start": 0, "stop": 3}
+    ),
     _unary(alias, lambda x: x),
     Case(
         seo_sigmoid_layer, ((5, 3), (3, 2), (2,)), lambda x, w, b: logistic(linear(x, w, b)), gradient=False

@@ -2,11 +2,13 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from fastgan.cli import progress
+from fastgan.train import RECIPES
 
 
 class Clock:
@@ -23,6 +25,7 @@ class Steps:
     """As much of a Trainer as a display looks at."""
 
     steps_done = 0
+    recipe = RECIPES["digits"]
 
 
 METRICS = {
@@ -47,6 +50,50 @@ def test_lines_come_at_most_every_two_seconds(capsys, monkeypatch):
     assert shown == [10, *range(50, 1001, 40), 1000][: len(shown)]
     assert len(shown) in (25, 26)
     assert shown[-1] == 1000
+
+
+class ArticleSteps(Steps):
+    """... of a run whose recipe has its article's lines."""
+
+    recipe = RECIPES["keras-mlp"].replace(line="keras", sample_every=50)
+    form = SimpleNamespace(count=60_000)
+    horizon = 1000
+
+
+def test_an_articles_lines_come_once_per_interval(capsys, monkeypatch):
+    clock, steps = Clock(), ArticleSteps()
+    monkeypatch.setattr(progress, "perf_counter", clock)
+    lines = progress.Lines(1000)
+    lines.on_start(steps)
+    for steps.steps_done in range(10, 1001, 10):
+        clock.now += 0.1
+        lines.on_log(steps, {**METRICS, "step": steps.steps_done})
+    lines.on_end(steps)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 100
+    assert shown[0] == "10 [D loss: 1.500000, acc.: 62.50%] [G loss: -0.250000]  (100 steps/s, 10 s left)"
+    assert shown[-1].startswith("1000 [D loss: ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [(2.5, list(range(10, 101, 10))), (0.5, [10, 50, 90, 100]), (0.1, [10, 50, 100])],
+)
+def test_an_articles_lines_stand_above_the_bar(monkeypatch, seconds, wanted):
+    """At every interval, or where they come fast with the pictures, every two seconds and at the end."""
+    clock, steps = Clock(), ArticleSteps()
+    monkeypatch.setattr(progress, "perf_counter", clock)
+    console = Console(file=io.StringIO(), force_terminal=True, width=40)
+    with progress.shown(100, console=console) as (bar,):
+        bar.on_start(steps)
+        for steps.steps_done in range(10, 101, 10):
+            clock.now += seconds
+            bar.on_log(steps, {**METRICS, "step": steps.steps_done})
+        bar.on_end(steps)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).replace("\r", "\n")
+    lines = re.findall(r"^(\d+) \[D loss: 1.500000, acc.: 62.50%\] \[G loss: -0.250000\]\s*$", text, re.M)
+    assert [int(step) for step in lines] == wanted
+    assert "step 100/100" in text[text.rindex("[G loss") :]
 
 
 def test_a_stopped_run_shows_its_last_line(capsys, monkeypatch):

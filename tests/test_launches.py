@@ -8,8 +8,10 @@ import pytest
 from cli_helpers import ok, refused
 
 import fastgan as fg
+from fastgan import nn
 from fastgan.launches import FORMS, by_name, count, floor, sizes, step_launches
 from fastgan.nn import MLP
+from fastgan.train.networks import build
 
 
 @pytest.mark.parametrize("name", fg.recipes)
@@ -26,11 +28,13 @@ def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(na
     sums = [row.read + row.written for row in rows]
     assert sums == sorted(sums, reverse=True)
     gemm = next(row for row in rows if row.name == "gemm")
-    assert gemm.read > 4 * sizes(recipe.generator, recipe.latent, features(recipe)).parameters
+    assert gemm.read > 4 * found(recipe)[0].parameters
 
 
-def features(recipe):
-    return int(np.prod(FORMS[recipe.data]))
+def found(recipe):
+    """The sizes of a recipe's networks."""
+    generator, critic = build(recipe, FORMS[recipe.data], 0)
+    return sizes(generator, recipe.latent), sizes(critic, int(np.prod(FORMS[recipe.data])))
 
 
 def test_the_step_that_is_counted_begins_no_epoch():
@@ -46,15 +50,43 @@ WIDE = MLP((6, 5), activation=("maxout", "relu"), pieces=3, hidden_bias=False, b
 
 @pytest.mark.parametrize("recipe", [*fg.recipes.values(), fg.recipes["digits"].replace(critic=WIDE)])
 def test_sizes_are_the_networks(recipe):
-    f = features(recipe)
-    for mlp, i, o in ((recipe.generator, recipe.latent, f), (recipe.critic, f, 1)):
-        network, found = mlp.build(i, o, seed=0), sizes(mlp, i, o)
-        matrices = [p.size for p in network.parameters() if p.ndim == 2]
-        assert found.parameters == network.count(trained_only=True)
-        assert found.running == network.count() - found.parameters
-        assert (found.first, found.last, found.weights) == (matrices[0], matrices[-1], sum(matrices))
-        assert found.inner == sum(matrices[1:])
-        assert found.hidden == sum(mlp.hidden)
+    networks = build(recipe, FORMS[recipe.data], 0)
+    for settings, network, own in zip(
+        (recipe.generator, recipe.critic), networks, found(recipe), strict=True
+    ):
+        matrices = [p.size for p in network.parameters() if p.ndim in (2, 4)]
+        assert own.parameters == network.count(trained_only=True)
+        assert own.running == network.count() - own.parameters
+        assert (own.first, own.last, own.weights) == (matrices[0], matrices[-1], sum(matrices))
+        assert own.inner == sum(matrices[1:])
+        if isinstance(settings, MLP):
+            assert own.hidden == sum(settings.hidden)
+            assert own.mixes == bool(settings.batch_norm or settings.dropout)
+
+
+def test_sizes_of_convolutions():
+    """Between layers counts the smaller side: of a pooling, of an upsampling, of a border."""
+    network = nn.Sequential(
+        nn.Reshape(6, 6, 2),
+        nn.Conv2d(2, 5, 3, padding=1),  # gives 6 x 6 x 5, of which 3 x 3 are left
+        nn.MaxPool2d(2),
+        nn.LeakyReLU(0.2),
+        nn.ConvTranspose2d(
+            5, 4, 2, stride=1, bias=False
+        ),  # 4 x 4 x 4, of which 2 x 2 are read twice each way
+        nn.AvgPool2d(2),
+        nn.Upsample2d(2),
+        nn.Pad2d(1),
+        nn.Conv2d(4, 3, 1),  # 6 x 6 x 3
+        nn.BatchNorm(3),
+        nn.Flatten(),
+        nn.Linear(108, 1),
+    )
+    own = sizes(network, 72)
+    assert own.hidden == 3 * 3 * 5 + 4 * 4 * 4 + 6 * 6 * 3
+    assert (own.first, own.last, own.weights) == (90, 108, 90 + 80 + 12 + 108)
+    assert own.parameters == 90 + 5 + 80 + 12 + 3 + 6 + 109
+    assert (own.running, own.mixes) == (6, True)
 
 
 def test_the_floor_of_keras_mlp():
@@ -93,8 +125,7 @@ def test_the_floor_of_a_penalty():
 )
 def test_what_changes_the_floor(changes, more):
     recipe = fg.recipes["cs231n-vanilla"]
-    g = sizes(recipe.generator, 96, 784).parameters
-    c = sizes(recipe.critic, 784, 1).parameters
+    g, c = (own.parameters for own in found(recipe))
     gathered = 128 * 784 if "critic_steps" in changes else 0
     assert floor(recipe.replace(**changes)) - floor(recipe) == 4 * more(g, c) + gathered
 

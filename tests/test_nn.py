@@ -52,6 +52,7 @@ FIRST = [
     ("uniform", lambda i, o: 1 / sqrt(3), lambda i, o: 1),
     ("truncated_normal", lambda i, o: 0.87963, lambda i, o: 2),
     ("orthogonal", lambda i, o: 1 / sqrt(max(i, o)), None),
+    ("igul", lambda i, o: sqrt(2 / (i + o)), lambda i, o: sqrt(6 / (i + o))),
     ("zeros", lambda i, o: 0, lambda i, o: 0),
 ]
 

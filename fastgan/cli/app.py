@@ -17,7 +17,8 @@ import click
 
 import fastgan
 from fastgan.cli.doctor import doctor
-from fastgan.cli.show import recipes, sample, summary
+from fastgan.cli.sample import sample
+from fastgan.cli.show import recipes, summary
 from fastgan.cli.train import resume, train
 from fastgan.errors import FastganError
 

@@ -12,8 +12,10 @@ import click
 
 from fastgan.losses import OBJECTIVES
 from fastgan.nn import INITIALISERS
+from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.train import DEFAULT, RECIPES, Recipe
+from fastgan.train.lines import FORMATS
 from fastgan.train.recipe import KINDS, SAMPLING
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
@@ -46,7 +48,13 @@ HELP = {
     "inference_fakes": "make the critic's fakes in inference mode",
     "simultaneous": "take both networks' gradients before either is updated",
     "generator_lr": "a learning rate of its own for the generator",
+    "classes": "classes of labelled data that the networks are told of; 0: they are not",
+    "label_features": "numbers that a label is embedded in",
+    "generator_labels": "how the generator is told: beside the latents, or multiplied with them",
+    "critic_labels": "how the critic is told: at its last layer, or as one more channel",
     "ema": "decay of the generator's average that samples are drawn from; 0: none",
+    "held_out": "also log the critic's loss on samples after the first so many",
+    "line": "what a line of the log is like: an article's name",
     "log_every": "steps between lines of the log",
     "sample_every": "steps between sample pictures",
     "checkpoint_every": "steps between checkpoints",
@@ -78,8 +86,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "objective": tuple(OBJECTIVES),
     "noise": ("normal", "uniform"),
     "sampling": SAMPLING,
+    "generator_labels": GENERATOR_JOINS,
+    "critic_labels": CRITIC_JOINS,
     "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
     "init": tuple(INITIALISERS),
+    "line": tuple(FORMATS),
     "kind": KINDS,
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgan.kernels import cache_folder
 from fastgan.train import Callback, Trainer
+from fastgan.train.lines import article_line, describe
 from fastgan.train.trainer import Metrics
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
 EVERY = 2.0  # seconds between lines
 REFRESH = 0.2  # seconds between frames of the bar
-
-_LABELS = {
-    "critic_loss": "critic",
-    "generator_loss": "generator",
-    "d_real": "D(x)",
-    "d_fake": "D(G(z))",
-    "wasserstein": "Wasserstein",
-    "penalty": "penalty",
-}
 
 
 class Pace:
@@ -46,7 +38,8 @@ class Pace:
 
 
 class Lines(Callback):
-    """One line per logging interval, but at most one in two seconds, and always the first and the last."""
+    """One line per logging interval in the words of the recipe's article; in fastgan's own at most one in two seconds,
+    and always the first and the last."""
 
     def __init__(self, goal: int) -> None:
         self.goal, self.shown_at, self.waiting = goal, 0.0, ""
@@ -58,6 +51,9 @@ class Lines(Callback):
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
         """Print the metrics, or keep them in case they are the last."""
         step = trainer.steps_done
+        if article := article_line(trainer, metrics):
+            print(f"{article}  ({self.pace.text(step)})", flush=True)
+            return
         place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
         self.waiting = f"{place}  {describe(metrics)}  {self.pace.text(step)}"
         if perf_counter() - self.shown_at >= EVERY or step == self.goal:
@@ -75,7 +71,10 @@ class Lines(Callback):
 
 
 class Bar(Callback):
-    """A bar with steps, pace and time left, and below it the newest metrics."""
+    """A bar with steps, pace and time left, below it the newest metrics, and above it the lines of an article.
+
+    Those come once per logging interval, or where these pass faster than one in EVERY seconds, with the pictures.
+    """
 
     def __init__(self, goal: int, console: "Console", live: "Live") -> None:
         from rich.progress_bar import ProgressBar
@@ -84,7 +83,7 @@ class Bar(Callback):
         self.goal, self.console, self.live = goal, console, live
         self.bar = ProgressBar(total=goal, width=None)
         self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
-        self.pace, self.shown_at = Pace(0, goal), 0.0
+        self.pace, self.shown_at, self.printed_at = Pace(0, goal), 0.0, 0.0
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
@@ -99,6 +98,11 @@ class Bar(Callback):
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
         """Show the newest metrics."""
         self.news.plain = describe(metrics)
+        article, step = article_line(trainer, metrics), trainer.steps_done
+        late = perf_counter() - self.printed_at >= EVERY
+        if article and (late or step == self.goal or step % trainer.recipe.sample_every == 0):
+            self.console.print(article, markup=False, highlight=False, soft_wrap=True)
+            self.printed_at = perf_counter()
 
     def on_end(self, trainer: Trainer) -> None:
         """The last frame."""
@@ -139,14 +143,6 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
         console = console or Console()
         with Live(console=console, auto_refresh=False) as live:
             yield [Bar(goal, console, live)]
-
-
-def describe(metrics: Metrics) -> str:
-    """The metrics in a line: losses, scores, and the accuracy or the Wasserstein estimate."""
-    parts = [f"{label} {metrics[key]:.3f}" for key, label in _LABELS.items() if key in metrics]
-    if "accuracy" in metrics:
-        parts.append(f"accuracy {metrics['accuracy']:.0%}")
-    return "  ".join(parts)
 
 
 def duration(seconds: float) -> str:

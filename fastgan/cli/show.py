@@ -1,54 +1,27 @@
-"""Commands that look at what there is: `sample` a run, list the `recipes`, a `summary` of a recipe's networks."""
+"""Commands that look at what there is: list the `recipes`, a `summary` of a recipe's networks."""
 
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from fastgan.cli.train import DEVICES
 from fastgan.data import names
 from fastgan.errors import UsageError
 from fastgan.launches import FORMS, Row, count, floor
 from fastgan.nn import Module, Sequential
+from fastgan.nn.conditional import LabelledCritic, LabelledGenerator
 from fastgan.tape import Tensor, no_grad
-from fastgan.train import DEFAULT, RECIPES, Recipe, load, pictures
+from fastgan.train import DEFAULT, RECIPES, Recipe
+from fastgan.train.networks import build
 from fastgan.train.recipes import recipe_named
-from fastgan.train.run import POINTS, picture
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PIPE_WIDTH = 160  # columns of a table that nobody reads on a terminal
-_GRID = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 _SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
-
-
-@click.command(short_help="Write a picture of new samples of a run.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, help="Same seed, same picture.  [0]")
-@click.option("--grid", metavar="ROWSxCOLUMNS", help="Images in the picture.  [5x5]")
-@click.option("--count", type=click.IntRange(1), help="How many samples, instead of --grid.  [points: 2500]")
-@click.option("--out", type=click.Path(path_type=Path), help="The PNG to write.  [RUN/sample-seedN.png]")
-@click.option("--device", type=DEVICES, default="cpu", help="Where to compute.  [cpu]")
-def sample(run: Path, seed: int, grid: str | None, count: int | None, out: Path | None, device: str) -> None:
-    """Write a picture of new samples of RUN, a run directory or a checkpoint; the data set is not needed."""
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"--out is {out}, wanted a name that ends in .png")
-    trainer = load(run, device=device)
-    images = len(trainer.form.shape) == 3
-    if grid and (count or not images):
-        raise UsageError(
-            "give --grid or --count, not both" if images else "--grid is for images; give --count"
-        )
-    rows, columns = _rows_and_columns(grid or "5x5")
-    n = count or (rows * columns if images else POINTS)
-    image = picture(trainer.sample(n, seed=seed), columns=None if count else columns)
-    target = out or _home(run) / f"sample-seed{seed}.png"
-    pictures.save_png(target, image)
-    print(f"{target}  {n} samples of step {trainer.steps_done}, seed {seed}")
 
 
 @click.command(short_help="List the recipes.")
@@ -97,12 +70,13 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     features = 1
     for length in shape:
         features *= length
-    generator = chosen.generator.build(chosen.latent, features, seed=0)
-    critic = chosen.critic.build(features, 1, seed=0, number=1)
+    generator, critic = build(chosen, shape, 0)
     text = "x".join(map(str, shape))
-    total = describe(f"generator of {recipe}: {chosen.latent} latents to {text}", generator, chosen.latent)
+    k = chosen.classes
+    latents = f"{chosen.latent} latents" + (f" and one of {k} classes" if k else "")
+    total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent + k)
     print()
-    total += describe(f"critic of {recipe}: {text} to a score", critic, features)
+    total += describe(f"critic of {recipe}: {text} to a score", critic, features + k)
     print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
     if launches:
         print()
@@ -137,15 +111,24 @@ def describe(title: str, network: Module, features: int) -> int:
     x = Tensor(np.zeros((2, features), np.float32))
     network.eval()
     with no_grad():
-        for _, layer in network.parts() if isinstance(network, Sequential) else [("", network)]:
-            x = layer(x)
-            shape = ", ".join(map(str, ("n", *x.shape[1:])))
-            table.add_row(type(layer).__name__, f"({shape})", f"{layer.count():,}")
+        layers = [network]
+        if isinstance(network, LabelledGenerator | LabelledCritic):
+            x, _ = network.joined(x)
+            table.add_row("labels", _batch_of(x), f"{network.table.count():,}")
+            layers = [part for name, part in network.parts() if name != "table"]
+        for layer in layers:
+            for part in [part for _, part in layer.parts()] if isinstance(layer, Sequential) else [layer]:
+                x = part(x)
+                table.add_row(type(part).__name__, _batch_of(x), f"{part.count():,}")
     show(title, table)
     trained = network.count(trained_only=True)
     kept = network.count() - trained
     print(f"{network.count():,} parameters: {trained:,} trained, {kept:,} running statistics")
     return network.count()
+
+
+def _batch_of(x: Tensor) -> str:
+    return f"({', '.join(map(str, ('n', *x.shape[1:])))})"
 
 
 def show(*parts: "RenderableType") -> None:
@@ -161,13 +144,6 @@ def show(*parts: "RenderableType") -> None:
         print(line.rstrip())  # tables fill their lines with spaces
 
 
-def _rows_and_columns(grid: str) -> tuple[int, int]:
-    match = _GRID.fullmatch(grid)
-    if not match:
-        raise UsageError(f"--grid is {grid!r}, wanted rows x columns such as 5x5")
-    return int(match[1]), int(match[2])
-
-
 def _shape(size: str) -> tuple[int, ...]:
     if not _SIZE.fullmatch(size):
         raise UsageError(
@@ -175,13 +151,6 @@ def _shape(size: str) -> tuple[int, ...]:
         )
     shape = tuple(map(int, size.split("x")))
     return (*shape, 1) if len(shape) == 2 else shape
-
-
-def _home(run: Path) -> Path:
-    """The run directory, also for one of its checkpoints."""
-    if run.is_dir():
-        return run
-    return run.parent.parent if run.parent.name == "checkpoints" else run.parent
 
 
 def _memory(recipe: Recipe, parameters: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from fastgan.cli.options import RecipeCommand, recipe_options
 from fastgan.cli.progress import kernels_compiled, shown
@@ -16,7 +17,7 @@ from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.train import Trainer, files, load
-from fastgan.train.quality import class_votes, classes_kept, mode_scores
+from fastgan.train.quality import classes_kept, mode_scores, tally, vote
 from fastgan.train.run import POINTS, RunDirectory
 from fastgan.train.source import Source
 
@@ -209,6 +210,14 @@ def verdict(trainer: Trainer) -> list[str]:
 
 
 def _classes(trainer: Trainer, data: Dataset) -> list[str]:
-    votes = class_votes(trainer.sample(VOTERS), data)
+    k = trainer.recipe.classes
+    asked = np.arange(VOTERS) % k if k else None
+    voted = vote(trainer.sample(VOTERS, label=asked), data)
+    votes = tally(voted, data)
     how = f"nearest-neighbour vote over {VOTERS} samples"
-    return [f"classes drawn: {classes_kept(votes, VOTERS)} of {len(votes)} ({how})"]
+    lines = [f"classes drawn: {classes_kept(votes, VOTERS)} of {len(votes)} ({how})"]
+    if k:
+        lines.append(
+            f"labels heeded: {(voted == asked).sum()} of {VOTERS} samples are voted the class asked for"
+        )
+    return lines

@@ -2,6 +2,18 @@
 
 from fastgan.nn.chain import Chain
 from fastgan.nn.flat import Flat, flatten
+from fastgan.nn.images import (
+    AvgPool2d,
+    Conv2d,
+    ConvTranspose2d,
+    Crop2d,
+    Flatten,
+    MaxPool2d,
+    Mean,
+    Pad2d,
+    Reshape,
+    Upsample2d,
+)
 from fastgan.nn.init import INITIALISERS, initialise
 from fastgan.nn.layers import (
     Arctan,
@@ -17,23 +29,41 @@ from fastgan.nn.layers import (
 )
 from fastgan.nn.mlp import MLP
 from fastgan.nn.module import Module
+from fastgan.nn.net import Net
+from fastgan.nn.norms import Embedding, InstanceNorm, LayerNorm, MinibatchStdDev, SpectralNorm
 
 __all__ = [
     "INITIALISERS",
     "MLP",
     "Arctan",
+    "AvgPool2d",
     "BatchNorm",
     "Chain",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Crop2d",
     "Dropout",
+    "Embedding",
     "Flat",
+    "Flatten",
+    "InstanceNorm",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Maxout",
+    "Mean",
+    "MinibatchStdDev",
     "Module",
+    "Net",
+    "Pad2d",
     "ReLU",
+    "Reshape",
     "Sequential",
     "Sigmoid",
+    "SpectralNorm",
     "Tanh",
+    "Upsample2d",
     "flatten",
     "initialise",
 ]

@@ -1,7 +1,9 @@
 """First values of weights, by the names that papers and libraries use.
 
 An initialiser takes the shape (i, o) of a weight and random draws, and returns values of standard deviation 1 times its
-own rule; the layer's `init_scale` multiplies them (so N(0, 0.02) is "normal" with scale 0.02).
+own rule; the layer's `init_scale` multiplies them (so N(0, 0.02) is "normal" with scale 0.02). A kernel (kh, kw, i, o)
+counts kh kw i inputs. Of a transposed convolution, whose kernel is (kh, kw, o, i), it counts kh kw o: what PyTorch and
+Keras take for its inputs as well.
 """
 
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from fastgan.random import Draws
 
 Shape = tuple[int, ...]
 Values = Any  # a float32 NumPy array
+Initialiser = Callable[[Shape, Draws, int], Values]  # the last one is a convolution's stride down times right
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
@@ -24,19 +27,32 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return field * shape[-2], field * shape[-1]
 
 
-def _normal(std: Callable[[int, int], float]) -> Callable[[Shape, Draws], Values]:
-    return lambda shape, draws: draws.normal(shape) * np.float32(std(*_fans(shape)))
+def fan_in(shape: Shape) -> int:
+    """Inputs of one unit of a layer with a weight of this shape."""
+    return _fans(shape)[0]
 
 
-def _uniform(std: Callable[[int, int], float]) -> Callable[[Shape, Draws], Values]:
-    def draw(shape: Shape, draws: Draws) -> Values:
+def _normal(std: Callable[[int, int], float]) -> Initialiser:
+    return lambda shape, draws, strides: draws.normal(shape) * np.float32(std(*_fans(shape)))
+
+
+def _uniform(std: Callable[[int, int], float]) -> Initialiser:
+    def draw(shape: Shape, draws: Draws, strides: int) -> Values:
         bound = std(*_fans(shape)) * sqrt(3)
         return draws.uniform(shape, -bound, bound)
 
     return draw
 
 
-def _truncated(shape: Shape, draws: Draws) -> Values:
+def _igul(shape: Shape, draws: Draws, strides: int) -> Values:
+    """The defaults of igul222's code for WGAN-GP: Glorot for linear layers; He for convolutions, where it averages
+    inputs and outputs and counts a unit of the smaller side in one of `strides` places."""
+    i, o = _fans(shape)
+    bound = sqrt(6 / (i + o)) if len(shape) == 2 else sqrt(12 / (i + o / strides))
+    return draws.uniform(shape, -bound, bound)
+
+
+def _truncated(shape: Shape, draws: Draws, strides: int) -> Values:
     """N(0, 1) without the tails beyond 2, by drawing those again (TensorFlow's truncated_normal)."""
     x = draws.normal(shape)
     while (bad := np.abs(x) > 2).any():
@@ -44,7 +60,7 @@ def _truncated(shape: Shape, draws: Draws) -> Values:
     return x
 
 
-def _orthogonal(shape: Shape, draws: Draws) -> Values:
+def _orthogonal(shape: Shape, draws: Draws, strides: int) -> Values:
     """Rows or columns of length 1 at right angles (Saxe et al. 2014): the Q of a normal matrix, signs fixed by R."""
     i, o = int(np.prod(shape[:-1])), shape[-1]
     q, r = np.linalg.qr(draws.normal((max(i, o), min(i, o))).astype(np.float64))
@@ -52,7 +68,7 @@ def _orthogonal(shape: Shape, draws: Draws) -> Values:
     return (q if i >= o else q.T).reshape(shape).astype(np.float32)
 
 
-INITIALISERS: dict[str, Callable[[Shape, Draws], Values]] = {
+INITIALISERS: dict[str, Initialiser] = {
     "torch": _uniform(
         lambda i, o: sqrt(1 / (3 * i))
     ),  # U(-1/sqrt(i), 1/sqrt(i)), biases too: PyTorch's default
@@ -66,14 +82,15 @@ INITIALISERS: dict[str, Callable[[Shape, Draws], Values]] = {
     "uniform": _uniform(lambda i, o: sqrt(1 / 3)),  # U(-1, 1)
     "truncated_normal": _truncated,
     "orthogonal": _orthogonal,
-    "zeros": lambda shape, draws: np.zeros(shape, np.float32),
+    "igul": _igul,  # uniform
+    "zeros": lambda shape, draws, strides: np.zeros(shape, np.float32),
 }
 
 
-def initialise(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0) -> Values:
-    """First values of one weight; UsageError for an unknown name."""
+def initialise(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0, strides: int = 1) -> Values:
+    """First values of one weight; `strides` is a convolution's stride down times right. UsageError: unknown name."""
     if name not in INITIALISERS:
         near = get_close_matches(name, INITIALISERS, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(INITIALISERS)}"
         raise UsageError(f"got initialiser {name!r}; {hint}")
-    return INITIALISERS[name](shape, draws) * np.float32(scale)
+    return INITIALISERS[name](shape, draws, strides) * np.float32(scale)

@@ -1,17 +1,18 @@
 """The layers.
 
 Shapes: `n` batch, `i` features in, `o` features out, `f` features. Weights are (i, o), so a layer is x @ w + b.
-`Sequential` runs a Linear and the LeakyReLU or ReLU after it as the one fused op.
+`Sequential` runs a layer with a weight and the LeakyReLU or ReLU after it as one fused op.
 """
 
 from itertools import count
+from typing import TypeGuard
 
 import numpy as np
 
 from fastgan import ops, random
 from fastgan.backend import Array, array_module, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn.init import initialise
+from fastgan.nn.init import fan_in, initialise
 from fastgan.nn.module import Module
 from fastgan.ops.elementwise import check_slope
 from fastgan.random import Draws, Stream
@@ -20,11 +21,73 @@ from fastgan.tape import Tensor, tensor
 _layer_number = count()
 
 
-class Linear(Module):
-    """x @ weight + bias; (n, i) -> (n, o). `init` is a name of nn.INITIALISERS, multiplied by `init_scale`.
+def first_draws(seed: int | None) -> Draws:
+    """What a new layer draws its values from; without a seed, by how many layers the program has made before."""
+    return Draws(next(_layer_number) if seed is None else seed, Stream.INIT)
 
-    Without a seed, the first values depend on how many layers the program has made before.
+
+class Fused(Module):
+    """A layer that takes the LeakyReLU after it in: a subclass says how in `leaky`, and leaves `__call__` as it is."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The layer alone."""
+        return self.leaky(x, 1.0)
+
+    def leaky(self, x: Tensor, slope: float) -> Tensor:
+        """The layer and the LeakyReLU after it, as one op; slope 1 for none."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define leaky")
+
+
+class Weighted(Fused):
+    """A layer with a weight and, unless it is left out, a bias; (o,). `strides`: see nn.initialise.
+
+    `init` is a name of nn.INITIALISERS, multiplied by `init_scale`. Without a seed, the first values depend on how many
+    layers the program has made before.
     """
+
+    strides = 1
+    out_axis = -1  # of the weight
+
+    def __init__(
+        self, shape: tuple[int, ...], *, bias: bool, init: str, init_scale: float, seed: int | None
+    ) -> None:
+        if min(shape) < 1:
+            raise ShapeError(
+                f"{type(self).__name__}: got a weight of shape {shape}, wanted at least 1 each way"
+            )
+        self.init, self.init_scale = init, init_scale
+        self.weight = Tensor(np.zeros(shape, np.float32), requires_grad=True)
+        if bias:
+            self.bias = Tensor(np.zeros(shape[self.out_axis], np.float32), requires_grad=True)
+        self.has_bias = bias
+        self.initialise(first_draws(seed))
+
+    @property
+    def biases(self) -> Tensor | None:
+        """The bias, or None where it is left out."""
+        return self.bias if self.has_bias else None
+
+    def leaky(self, x: Tensor, slope: float) -> Tensor:
+        """The layer with its own weight, and the LeakyReLU after it."""
+        return self.apply(x, self.weight, slope)
+
+    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
+        """The layer with a weight w, and the LeakyReLU after it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define apply")
+
+    def initialise(self, draws: Draws) -> None:
+        """Draw the weight; biases are 0, or like the weight with PyTorch's default."""
+        device, shape = device_of(self.weight.data), self.weight.shape
+        values = initialise(self.init, shape, draws, scale=self.init_scale, strides=self.strides)
+        self.weight.data[...] = to_device(values, device)
+        if self.has_bias:
+            bound = fan_in(shape) ** -0.5
+            first = draws.uniform(self.bias.shape, -bound, bound) if self.init == "torch" else 0
+            self.bias.data[...] = first if isinstance(first, int) else to_device(first, device)
+
+
+class Linear(Weighted):
+    """x @ weight + bias; (n, i) -> (n, o). `init`, `init_scale` and `seed` as Weighted says."""
 
     def __init__(
         self,
@@ -38,33 +101,16 @@ class Linear(Module):
     ) -> None:
         if i < 1 or o < 1:
             raise ShapeError(f"Linear: got {i} features in and {o} out, wanted at least 1 each")
-        self.init, self.init_scale = init, init_scale
-        self.weight = Tensor(np.zeros((i, o), np.float32), requires_grad=True)
-        if bias:
-            self.bias = Tensor(np.zeros(o, np.float32), requires_grad=True)
-        self.has_bias = bias
-        number = next(_layer_number)
-        self.initialise(Draws(number if seed is None else seed, Stream.INIT))
+        super().__init__((i, o), bias=bias, init=init, init_scale=init_scale, seed=seed)
 
-    def initialise(self, draws: Draws) -> None:
-        """Draw the weight; biases are 0, or like the weight with PyTorch's default."""
-        device = device_of(self.weight.data)
-        values = initialise(self.init, self.weight.shape, draws, scale=self.init_scale)
-        self.weight.data[...] = to_device(values, device)
+    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
+        """leaky_relu(x @ w + bias)."""
+        if self.has_bias and slope == 1:
+            return ops.linear(x, w, self.bias)
         if self.has_bias:
-            bound = self.weight.shape[0] ** -0.5
-            first = draws.uniform(self.bias.shape, -bound, bound) if self.init == "torch" else 0
-            self.bias.data[...] = first if isinstance(first, int) else to_device(first, device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """x @ weight + bias."""
-        return ops.linear(x, self.weight, self.bias) if self.has_bias else x @ self.weight
-
-    def leaky(self, x: Tensor, slope: float) -> Tensor:
-        """The layer and the LeakyReLU after it, as one op."""
-        if not self.has_bias:
-            return ops.leaky_relu(x @ self.weight, slope=slope)
-        return ops.linear_leaky_relu(x, self.weight, self.bias, slope=slope)
+            return ops.linear_leaky_relu(x, w, self.bias, slope=slope)
+        y = x @ w
+        return y if slope == 1 else ops.leaky_relu(y, slope=slope)
 
 
 class LeakyReLU(Module):
@@ -204,14 +250,12 @@ class Sequential(Module):
             self.initialise(Draws(seed, Stream.INIT))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The last layer's output; a Linear and the LeakyReLU or ReLU after it run as one op."""
+        """The last layer's output; a Fused layer and the LeakyReLU or ReLU after it run as one op."""
         layers = iter((*(layer for _, layer in self.parts()), None))
         layer = next(layers)
         while layer is not None:
             after = next(layers)
-            if type(layer) is Linear and (
-                type(after) is LeakyReLU or type(after) is ReLU
-            ):  # subclasses may differ
+            if fuses(layer) and (type(after) is LeakyReLU or type(after) is ReLU):  # subclasses may differ
                 x = layer.leaky(x, after.slope)
                 after = next(layers)
             else:
@@ -224,3 +268,8 @@ class Sequential(Module):
 
     def __getitem__(self, number: int) -> Module:
         return [layer for _, layer in self.parts()][number]
+
+
+def fuses(layer: Module) -> TypeGuard[Fused]:
+    """Whether the layer is what its `leaky` says: not where a subclass has a `__call__` of its own."""
+    return type(layer).__call__ is Fused.__call__

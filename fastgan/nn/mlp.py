@@ -44,8 +44,13 @@ class MLP:
     pieces: int = 5
     dropout: float = 0.0
 
-    def build(self, i: int, o: int, *, seed: int, number: int = 0) -> Sequential:
-        """The network for `i` features in and `o` out; `number` tells networks of one run apart."""
+    def build(
+        self, i: int, o: int, *, seed: int, number: int = 0, shape: tuple[int, ...] | None = None
+    ) -> Sequential:
+        """The network for `i` features in and `o` out; `number` tells networks of one run apart.
+
+        The `shape` of the data's samples is nothing to it.
+        """
         names = (self.activation,) * len(self.hidden) if isinstance(self.activation, str) else self.activation
         if len(names) != len(self.hidden):
             raise UsageError(

@@ -25,6 +25,15 @@ from fastgan.ops.elementwise import (
     tanh,
 )
 from fastgan.ops.norm import batch_norm, batch_norm_gamma_grad, batch_norm_grad, moments
+from fastgan.ops.pooling import (
+    avg_pool2d,
+    crop2d,
+    max_pool2d,
+    max_pool2d_grad,
+    max_pool2d_pick,
+    pad2d,
+    upsample2d,
+)
 from fastgan.ops.scores import bce_with_logits, mse
 from fastgan.ops.shaping import concat, maximum
 from fastgan.tape.arithmetic import (
@@ -47,6 +56,7 @@ __all__ = [
     "absolute",
     "add",
     "arctan",
+    "avg_pool2d",
     "batch_norm",
     "batch_norm_gamma_grad",
     "batch_norm_grad",
@@ -58,6 +68,7 @@ __all__ = [
     "convolve",
     "convolve_transposed",
     "convolve_weight_grad",
+    "crop2d",
     "divide",
     "dropout",
     "exp",
@@ -69,10 +80,14 @@ __all__ = [
     "linear_leaky_relu",
     "log",
     "matmul",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "max_pool2d_pick",
     "maximum",
     "moments",
     "mse",
     "multiply",
+    "pad2d",
     "power",
     "relu",
     "reshape",
@@ -86,4 +101,5 @@ __all__ = [
     "transpose",
     "unfold",
     "unindex",
+    "upsample2d",
 ]

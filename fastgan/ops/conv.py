@@ -63,7 +63,7 @@ def conv_transpose2d(
         out = (size[0] * steps[0], size[1] * steps[1])
         pad = _same(out, kernel, steps)
     else:
-        pad, extra = pads(padding), _pair(output_padding, "output_padding", 0)
+        pad, extra = pads(padding), pair(output_padding, "output_padding", 0)
         if extra[0] >= steps[0] or extra[1] >= steps[1]:
             raise ShapeError(
                 f"conv_transpose2d: got output_padding {extra}, wanted less than the stride {steps}"
@@ -150,7 +150,7 @@ def _(
 def convolve_transposed(
     v: Array, w: Array, *b: Array, stride: Pair, pad: Pad, size: Pair, slope: float = 1.0
 ) -> Array:
-    """leaky_relu(`convolve`'s x-gradient + b), for an x of `size`; (n, oh, ow, o), (kh, kw, c, o), (c,) -> (n, h, w, c)."""
+    """leaky_relu(`convolve`'s gradient for x of `size`, + b); (n, oh, ow, o), (kh, kw, c, o), (c,) -> (n, h, w, c)."""
     _check("convolve_transposed", v, w, b, channels=3, slope=slope)
     check_transposed(v.shape[1:3], w.shape[:2], stride, pad, size)
     cols = v.reshape(-1, v.shape[3]) @ w.reshape(-1, w.shape[3]).T
@@ -226,7 +226,7 @@ def check_transposed(given: Pair, kernel: Pair, stride: Pair, pad: Pad, size: Pa
 
 def stride_pair(stride: int | Pair) -> Pair:
     """(down, right) of a stride; UsageError unless both are at least 1."""
-    return _pair(stride, "stride", 1)
+    return pair(stride, "stride", 1)
 
 
 def pads(padding: Padding) -> Pad:
@@ -236,16 +236,17 @@ def pads(padding: Padding) -> Pad:
             top, bottom, left, right = padding
             return top, bottom, left, right
     elif isinstance(padding, int | tuple | list):
-        down, right = _pair(padding, "padding", 0)  # type: ignore[arg-type]
+        down, right = pair(padding, "padding", 0)
         return down, down, right, right
     raise UsageError(f"got padding {padding!r}, wanted numbers of at least 0, or 'same'")
 
 
-def _pair(value: int | Pair, name: str, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
+def pair(value: int | Pair, name: str, least: int) -> Pair:
+    """Two whole numbers of one or two; UsageError unless both are at least `least`."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
         raise UsageError(f"got {name} {value!r}, wanted one or two whole numbers of at least {least}")
-    return pair
+    return both
 
 
 def _same(size: Pair, kernel: Pair, stride: Pair) -> Pad:

@@ -5,11 +5,12 @@ Shapes: `f` features on the last axis; statistics are taken over all other axes.
 
 from typing import Any
 
-from fastgan.backend import Array, array_module
+from fastgan.backend import Array, Fusable, array_module
 from fastgan.errors import ShapeError
 from fastgan.tape import Tensor, Thunk, op, vjp_of
 
 
+@Fusable
 def moments(x: Array, *, eps: float) -> Array:
     """Mean and 1 / sqrt(variance + eps) of each feature over all other axes; (..., f) -> (2, f)."""
     xp = array_module(x)

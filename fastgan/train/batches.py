@@ -2,8 +2,10 @@
 
 The data set stays on the device as it is stored (uint8 stays uint8); a batch is gathered and scaled when it is drawn
 (`fastgan.data.assemble`). The shuffled orders of the epochs that the next updates need are made ahead of them, so that
-nothing in a step waits for one.
+nothing in a step waits for one. Labels, where the recipe has classes, travel as columns behind the pixels.
 """
+
+import numpy as np
 
 from fastgan import random
 from fastgan.backend import Array, Count, module_of, to_device
@@ -24,12 +26,14 @@ class Batches:
             raise DataError(
                 f"{dataset.name}: got {len(rows)} samples, wanted at least a batch of {recipe.batch}"
             )
+        if recipe.classes:
+            rows = np.concatenate([rows, label_columns(dataset, recipe)[: len(rows)]], axis=1)
         self.rows: Array = to_device(rows, device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.scale = 1.0 if recipe.points else (recipe.high - recipe.low) / (dataset.high - dataset.low)
         self.offset = 0.0 if recipe.points else recipe.low - dataset.low * self.scale
         self.per_epoch = len(rows) // recipe.batch
-        slots = (recipe.critic_steps * UNROLL - 1) // self.per_epoch + 2
+        slots = (max(recipe.critic_steps * UNROLL, recipe.warmup_critic_steps) - 1) // self.per_epoch + 2
         self._held = [-1] * slots  # the epoch whose order lies in each slot
         self._order: Array | None = None
         if recipe.sampling == "epochs":
@@ -69,3 +73,24 @@ class Batches:
         x = module_of(self.device).empty((self.recipe.batch, self.rows.shape[1]), "float32")
         self.fill(x, update)
         return x
+
+
+def label_columns(dataset: Dataset, recipe: Recipe) -> Array:
+    """The labels as columns of black and white, (n, classes), in the type and range of the samples; DataError.
+
+    Points are not scaled, so theirs are the recipe's own black and white.
+    """
+    k, labels = recipe.classes, dataset.labels
+    if labels is None:
+        raise DataError(
+            f"{dataset.name}: got data without labels, wanted one of {k} classes for each sample: "
+            "give labelled data, or a recipe without classes"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= k))
+    if len(wrong):
+        raise DataError(
+            f"{dataset.name}: got label {labels[wrong[0]]} (sample {wrong[0]}), wanted 0 to {k - 1}, "
+            f"as recipe {recipe.name} has {k} classes"
+        )
+    low, high = (recipe.low, recipe.high) if recipe.points else (dataset.low, dataset.high)
+    return np.where(np.arange(k) == labels[:, None], high, low).astype(dataset.samples.dtype)

@@ -16,6 +16,7 @@ from fastgan.errors import DataError, ShapeError
 REACH = 3.0  # standard deviations within which a point counts as good (PacGAN's protocol)
 SHARE = 0.1  # of a fair share, n / k: what a class needs to count as kept
 PROBES = 500  # real samples whose distance to their neighbours is taken
+NOTHING = np.iinfo(np.int64).min  # the label of what is near to nothing
 _BLOCK = 4096  # real samples compared at a time: 16 MB of distances for 1,000 generated ones
 
 
@@ -28,24 +29,32 @@ class ModeScores(NamedTuple):
 
 
 def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
-    """Generated samples per class, (k,), each given to the class of its nearest real sample (L2 on pixels in [0, 1]).
+    """Generated samples per class, (k,), in the order of the data's labels; see `vote`; ShapeError, DataError."""
+    return tally(vote(samples, dataset), dataset)
+
+
+def tally(voted: NDArray[np.int64], dataset: Dataset) -> NDArray[np.int64]:
+    """How many of some votes (n,) each class got, (k,), in the order of the data's labels."""
+    assert dataset.labels is not None
+    return np.array([(voted == k).sum() for k in np.unique(dataset.labels)], np.int64)
+
+
+def vote(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
+    """The label (n,) of the real sample nearest to each generated one (L2 on pixels in [0, 1]), or NOTHING.
 
     A sample votes only if that is no farther than twice what lies between real neighbours (the median): noise would
     spread its votes over the classes as evenly as digits do.
 
-    `samples` (n, h, w, c) in [0, 1], of the data's shape; classes are the data's labels in ascending order. ShapeError
-    for another shape, DataError for data without labels.
+    `samples` (n, h, w, c) in [0, 1], of the data's shape. ShapeError for another, DataError for data without labels.
     """
     if dataset.labels is None:
         raise DataError(f"{dataset.name}: got data without labels, wanted one class per sample to vote with")
     if samples.shape[1:] != dataset.sample_shape:
-        raise ShapeError(f"class_votes: got samples of {samples.shape[1:]}, wanted {dataset.sample_shape}")
-    classes, which = np.unique(dataset.labels, return_inverse=True)
+        raise ShapeError(f"vote: got samples of {samples.shape[1:]}, wanted {dataset.sample_shape}")
     found, distance = nearest(samples.reshape(len(samples), -1).astype(np.float32), dataset)
     chosen = np.linspace(0, dataset.n - 1, min(dataset.n, PROBES)).astype(np.int64)
     _, between = nearest(dataset.take(chosen).scaled(0, 1), dataset, own=chosen)
-    votes = which[found[distance <= 2 * np.median(between)]]
-    return np.bincount(votes, minlength=len(classes)).astype(np.int64)
+    return np.where(distance <= 2 * np.median(between), dataset.labels[found], NOTHING)
 
 
 def nearest(

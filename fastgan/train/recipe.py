@@ -7,8 +7,10 @@ from typing import Any
 
 from fastgan.errors import UsageError
 from fastgan.losses import objective
-from fastgan.nn import MLP, Module
+from fastgan.nn import MLP, Module, Net
+from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
+from fastgan.train.lines import FORMATS
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,15 @@ class Recipe:
 
     name: str
     source: str
-    generator: MLP
-    critic: MLP
-    data: str = "mnist"
+    generator: MLP | Net
+    critic: MLP | Net
+    data: str = "mnist"  # "": the user's own pictures
     split: str = "train"
     points: bool = False  # learns points in the plane, not images
     low: float = -1.0  # what black becomes
     high: float = 1.0  # what white becomes
+    image_size: int = 0  # pixels that a folder's pictures are cut and resized to; 0: as they are
+    border: int = 0  # black pixels added on each side of an image
     first: int = 0  # use only the first so many samples; 0: all
     objective: str = "non-saturating"
     penalty: float | None = None
@@ -82,13 +86,23 @@ class Recipe:
     batch: int = 64
     steps: int = 10_000
     critic_steps: int = 1
+    warmup_critic_steps: int = 0  # critic updates in a warm-up step; 0: there are none
+    warmup_steps: int = 25  # the first so many steps are warm-up steps
+    warmup_every: int = 500  # and so is every step whose number this divides
+    generator_steps: int = 1  # generator updates per step, all on the same latents
     sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
     split_updates: bool = False  # the critic has one update for real samples and one for fake ones
     inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
     simultaneous: bool = False  # both networks' gradients are taken before either is updated
     optimiser: OptimiserSettings = OptimiserSettings()  # of both networks
     generator_lr: float | None = None  # a rate of its own for the generator
+    classes: int = 0  # of labelled data, for networks that are told the class; 0: they are not
+    label_features: int = 32  # numbers that a label is embedded in
+    generator_labels: str = "concat"  # beside z, or multiply: z times them
+    critic_labels: str = "projection"  # onto the last layer's input, or concat: one more channel
     ema: float = 0.0  # decay of an average of the generator that samples are drawn from; 0: none
+    held_out: bool = False  # also log the critic's loss on samples after the `first`
+    line: str = ""  # the log's lines in an article's words, a name of lines.FORMATS
     log_every: int = 100
     sample_every: int = 500
     checkpoint_every: int = 1000
@@ -101,6 +115,8 @@ class Recipe:
             "batch",
             "steps",
             "critic_steps",
+            "generator_steps",
+            "warmup_every",
             "log_every",
             "sample_every",
             "checkpoint_every",
@@ -115,12 +131,34 @@ class Recipe:
             )
         if not self.low < self.high:
             raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
-        if self.first < 0:
-            raise UsageError(f"{self.name}: got first {self.first}, wanted 0 (all) or more")
+        for name in ("first", "image_size", "border", "warmup_critic_steps", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted 0 or more")
+        if self.classes < 0:
+            raise UsageError(f"{self.name}: got classes {self.classes}, wanted 0 (no labels) or more")
+        if self.label_features < 1:
+            raise UsageError(f"{self.name}: got label_features {self.label_features}, wanted at least 1")
+        for name, known in (("generator_labels", GENERATOR_JOINS), ("critic_labels", CRITIC_JOINS)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"{self.name}: got {name} {getattr(self, name)!r}, wanted {' or '.join(known)}"
+                )
+        if self.held_out and not self.first:
+            raise UsageError(
+                f"{self.name}: got held_out with first 0 (all samples), wanted some left: set first"
+            )
+        if self.line not in ("", *FORMATS):
+            raise UsageError(
+                f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
+            )
         if not 0 <= self.ema < 1:
             raise UsageError(f"{self.name}: got ema {self.ema}, wanted 0 <= ema < 1")
         objective(self.objective)
         schedule(self.optimiser.schedule, 0, 1)
+
+    def warms_up(self, step: int) -> bool:
+        """Whether a step, counted from 0, is a warm-up step."""
+        return self.warmup_critic_steps > 0 and (step < self.warmup_steps or step % self.warmup_every == 0)
 
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with other values for some fields."""
@@ -163,7 +201,7 @@ def _fit(old: Any, value: Any, where: str) -> Any:
     """The value in the type of the one it replaces."""
     if is_dataclass(old):
         if isinstance(value, Mapping):
-            return _merge(old, value, where)
+            return _merge(_like(old, value), value, where)
     elif isinstance(old, bool):
         if isinstance(value, bool):
             return value
@@ -181,6 +219,14 @@ def _fit(old: Any, value: Any, where: str) -> Any:
             return tuple(value)
     wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
     raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
+
+
+def _like(old: Any, value: Mapping[str, Any]) -> Any:
+    """What values are merged into: a network of their own kind, which one field tells."""
+    for kind, field_name in ((Net, "layers"), (MLP, "hidden")):
+        if field_name in value and isinstance(old, MLP | Net) and not isinstance(old, kind):
+            return kind(())
+    return old
 
 
 def _nearest(name: str, known: Any) -> str:

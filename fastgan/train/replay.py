@@ -34,10 +34,13 @@ class Replay:
 
     def advance(self, most: int) -> None:
         """Make one step, or several at once where up to `most` are wanted."""
-        if not self.possible or self.made < WARMUP:
+        warms_up = self.step.recipe.warms_up(self.step.steps_done)
+        if not self.possible or self.made < WARMUP or warms_up:
             with self.capturer.memory():
                 self.step.step()
             self.made += 1
+            if warms_up:  # a recording knows how far the optimiser's steps are ahead
+                self.recordings.clear()
             return
         steps = UNROLL if most >= UNROLL and self._steady else 1
         if steps not in self.recordings:
@@ -81,7 +84,14 @@ class Replay:
         recording.replay()
         step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
         done, critic, generator = _counters(step)
-        _set_counters(step, (done + steps, critic + steps * step.critic_updates, generator + steps))
+        _set_counters(
+            step,
+            (
+                done + steps,
+                critic + steps * step.critic_updates,
+                generator + steps * step.recipe.generator_steps,
+            ),
+        )
 
 
 def _counters(step: Step) -> tuple[int, int, int]:
@@ -93,7 +103,8 @@ def _set_counters(step: Step, values: tuple[int, int, int]) -> None:
 
 
 def due(step: Step, goal: int) -> int:
-    """Steps until something is due: a log row, a picture, a checkpoint, or the end at `goal`."""
+    """Steps until something is due: a log row, a picture, a checkpoint, a warm-up step, or the end at `goal`."""
     recipe = step.recipe
-    intervals = (recipe.log_every, recipe.sample_every, recipe.checkpoint_every)
+    intervals = [recipe.log_every, recipe.sample_every, recipe.checkpoint_every]
+    intervals += [recipe.warmup_every] if recipe.warmup_critic_steps else []
     return min(goal - step.steps_done, *(every - step.steps_done % every for every in intervals))

@@ -50,14 +50,14 @@ def load(
             form = replace(form, source=found.source)
         trainer = Trainer(
             recipe,
-            data or form,
+            form,
             device=device,
             seed=meta["seed"],
             generator=generator,
             critic=critic,
             objective=objective,
         )
-        trainer.form = form
+        trainer.form, trainer.dataset = form, data
         _fill(trainer, values, meta)
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error

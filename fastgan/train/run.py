@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, UsageError
-from fastgan.train import checkpoint, files, pictures
+from fastgan.train import checkpoint, figures, files, judging, pictures
 from fastgan.train.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
@@ -98,7 +98,7 @@ class RunDirectory(Callback):
         frames = _frames(self.path / "samples")
         if frames:
             pictures.save_gif(self.path / "training.gif", frames)
-        pictures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
+        figures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
 
     @property
     def metrics_file(self) -> Path:
@@ -120,7 +120,9 @@ class RunDirectory(Callback):
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
         samples = trainer.sample(POINTS if trainer.recipe.points else IMAGES)
-        image = picture(samples, columns=COLUMNS, real=real, modes=modes, title=f"step {step:,}")
+        critic = judging.critic_of(trainer) if judging.has_contours(trainer) else None
+        title = f"step {step:,}"
+        image = picture(samples, columns=COLUMNS, real=real, modes=modes, critic=critic, title=title)
         pictures.save_png(self.picture_of(step), image)
         self._sampled = step
 
@@ -189,13 +191,14 @@ def picture(
     columns: int | None = None,
     real: Array | None = None,
     modes: Array | None = None,
+    critic: figures.Critic | None = None,
     title: str = "",
 ) -> Image:
     """A grid of images (n, h, w, c) in [0, 1]; points (n, 2) over real ones; longer vectors as lines of grey."""
     if samples.ndim == 4:
         return pictures.image_grid(_opaque(samples), columns)
     if samples.shape[1] == 2:
-        return pictures.scatter(samples, real, modes=modes, title=title)
+        return figures.scatter(samples, real, modes=modes, critic=critic, title=title)
     limits = None if real is None else (float(real.min()), float(real.max()))
     return pictures.profile(samples[:IMAGES], limits)
 

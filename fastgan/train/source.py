@@ -1,14 +1,16 @@
 """Where a run's data came from, and what they looked like: enough to find them again and to know they are the same."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fastgan import data
 from fastgan.backend import from_any, to_host
 from fastgan.data import Dataset, names
-from fastgan.errors import DataError
+from fastgan.errors import DataError, UsageError
 from fastgan.train.recipe import Recipe
 
 
@@ -73,12 +75,18 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
     if isinstance(data, Form):
         return None, data
     source = None
+    if data is None and not recipe.data:
+        raise UsageError(
+            f"recipe {recipe.name} learns pictures of your own: give data, such as --data photos/"
+        )
     if data is None or isinstance(data, str | Path):
         spec = str(data or recipe.data)
         built_in = spec in names or not Path(spec).exists()
         source = Source(spec if built_in else str(Path(spec).absolute()), split=recipe.split)
     elif isinstance(data, Source):
         source = data
+    if source and recipe.image_size and not source.image_size and Path(source.spec).is_dir():
+        source = replace(source, image_size=recipe.image_size)
     dataset = source.load() if source else data if isinstance(data, Dataset) else from_array(data)
     if recipe.points == dataset.is_images:
         got = (
@@ -88,6 +96,7 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         )
         wanted = "points (try --data ring)" if recipe.points else "images (try --data digits)"
         raise DataError(f"recipe {recipe.name}: got {got} from {dataset.name}, wanted {wanted}")
+    dataset = bordered(dataset, recipe.border)
     form = Form(
         dataset.name,
         tuple(dataset.sample_shape),
@@ -98,6 +107,15 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         source,
     )
     return dataset, form
+
+
+def bordered(dataset: Dataset, border: int) -> Dataset:
+    """The images of a data set with so many black pixels more on each side; others as they are."""
+    if not border or not dataset.is_images:
+        return dataset
+    sides = ((0, 0), (border, border), (border, border), (0, 0))
+    black = dataset.samples.dtype.type(dataset.low)
+    return replace(dataset, samples=np.pad(dataset.samples, sides, constant_values=black))
 
 
 def from_array(array: Any) -> Dataset:

@@ -19,6 +19,8 @@ from fastgan.tape import Tensor, no_grad
 from fastgan.train.recipe import Recipe
 from fastgan.train.updates import TapeUpdates, Terms, mixes, updates_for
 
+WARMUP_UPDATES = 1 << 40  # beyond the number of any other update
+
 
 class Step:
     """Networks and optimisers of one run, and the step that trains them; a subclass says where real samples come from.
@@ -40,18 +42,15 @@ class Step:
         self.recipe, self.objective, self.generator, self.critic = recipe, objective, generator, critic
         self.device, self.seed = device, seed
         random.key_of(seed)  # an error now rather than at the first draw
-        if objective.penalty:
+        if objective.penalty and not objective.penalty_rows:
             refuse_batch_norm(critic)
-            if recipe.split_updates:
-                raise UsageError(
-                    "got a gradient penalty with split updates, wanted joint ones: --no-split-updates"
-                )
-        if recipe.simultaneous and (
-            recipe.critic_steps > 1 or recipe.split_updates or recipe.inference_fakes
-        ):
+        if objective.penalty and recipe.split_updates:
             raise UsageError(
-                "got simultaneous updates with several critic updates a step, wanted one joint update"
+                "got a gradient penalty with split updates, wanted joint ones: --no-split-updates"
             )
+        several = max(recipe.critic_steps, recipe.warmup_critic_steps, recipe.generator_steps) > 1
+        if recipe.simultaneous and (several or recipe.split_updates or recipe.inference_fakes):
+            raise UsageError("got simultaneous updates with several updates a step, wanted one joint update")
         for network in (generator, critic):
             flatten(network, device)
         self.generator_optimiser = recipe.optimiser.build(generator)
@@ -88,8 +87,8 @@ class Step:
     def prepare(self, steps: int) -> None:
         """What the host does ahead of the next steps: learning rates, and what `prepare_data` needs."""
         self._set_rates()
-        updates = self.recipe.critic_steps
-        self.prepare_data(self.steps_done * updates, (self.steps_done + steps) * updates - 1)
+        first, last = self._update(0), self._update(steps * self._critic_steps() - 1)
+        self.prepare_data(int(first), int(last))
 
     def make(self) -> None:
         """A step's work on the device: all updates, and the losses written to the ring."""
@@ -106,16 +105,31 @@ class Step:
 
     def _updates(self) -> tuple[Terms, Array]:
         """The critic's updates and the generator's; the last critic loss, in terms, and the generator's."""
-        count, batch = self.recipe.critic_steps, self.recipe.batch
+        count, batch = self._critic_steps(), self.recipe.batch
         z = self.latent((count + 1) * batch, self.count(1, 0))
         if self.recipe.simultaneous:
             return self._simultaneously(z[batch:])
         for k, fake in enumerate(self._fakes(z[: count * batch])):
             critic_loss = self._critic_update(k, fake)
         self._begin(count)
-        generator_loss = self.updates.generator(z[count * batch :], self.generator_optimiser.gradients)
-        self._move(self.generator_optimiser)
+        for _ in range(self.recipe.generator_steps):
+            generator_loss = self.updates.generator(z[count * batch :], self.generator_optimiser.gradients)
+            self._move(self.generator_optimiser)
         return critic_loss, generator_loss
+
+    def _critic_steps(self) -> int:
+        """Critic updates of the step that comes next."""
+        recipe = self.recipe
+        return recipe.warmup_critic_steps if recipe.warms_up(self.steps_done) else recipe.critic_steps
+
+    def _update(self, k: int) -> int | Count:
+        """The number of a step's critic update, which says what samples it sees.
+
+        Those of warm-up steps are numbered by themselves, so that the others stay a multiple of the step.
+        """
+        if self.recipe.warms_up(self.steps_done):
+            return WARMUP_UPDATES + self.recipe.warmup_critic_steps * self.steps_done + k
+        return self.count(self.recipe.critic_steps, k)
 
     def count(self, times: int, plus: int) -> int | Count:
         """times * steps done + plus: a number on the CPU, and one that the device works out by itself there."""
@@ -130,7 +144,8 @@ class Step:
     def _begin(self, k: int) -> None:
         """Tell layers that draw random numbers which pass of the step this is."""
         if self.draws_on_host:
-            number = self.steps_done * (self.recipe.critic_steps + 1) + k
+            most = max(self.recipe.critic_steps, self.recipe.warmup_critic_steps)
+            number = self.steps_done * (most + 1) + k
             self.critic.begin(self.seed, number)
             self.generator.begin(self.seed, number, first=sum(1 for _ in self.critic.modules()))
 
@@ -149,7 +164,21 @@ class Step:
     def latent(
         self, n: int, number: int | Count, *, stream: int = Stream.NOISE, seed: int | None = None
     ) -> Array:
-        """The latents of one draw; (n, z)."""
+        """The latents of one draw; (n, z), or with k classes (n, z + k), each as likely as another."""
+        z, k = self.noise(n, number, stream=stream, seed=seed), self.recipe.classes
+        if not k:
+            return z
+        xp, seed = module_of(self.device), self.seed if seed is None else seed
+        u = random.uniform(
+            (n, 1), seed=seed, stream=Stream.LABEL | stream << 4, step=number, device=self.device
+        )
+        y = xp.floor(u * k) == xp.arange(k, dtype=np.float32)
+        return xp.concatenate([z, y.astype(np.float32)], axis=1)
+
+    def noise(
+        self, n: int, number: int | Count, *, stream: int = Stream.NOISE, seed: int | None = None
+    ) -> Array:
+        """The random part of latents; (n, z)."""
         shape, seed = (n, self.recipe.latent), self.seed if seed is None else seed
         if self.recipe.noise == "normal":
             return random.normal(shape, seed=seed, stream=stream, step=number, device=self.device)
@@ -164,7 +193,8 @@ class Step:
 
     def _fakes(self, z: Array) -> list[Array]:
         """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
-        count, batch = self.recipe.critic_steps, self.recipe.batch
+        batch = self.recipe.batch
+        count = len(z) // batch
         pieces = [slice(k * batch, (k + 1) * batch) for k in range(count)]
         if self._mixed and not self.recipe.inference_fakes:
             return [self._fake(k, z[piece]) for k, piece in enumerate(pieces)]
@@ -178,7 +208,7 @@ class Step:
     def _critic_update(self, k: int, fake: Array) -> Terms:
         """One critic update, or one for real and one for fake samples, whose mean loss the articles print."""
         self._begin(k)
-        update = self.count(self.recipe.critic_steps, k)
+        update = self._update(k)
         optimiser, gradients = self.critic_optimiser, self.critic_optimiser.gradients
         if self.recipe.split_updates:
             real_loss = self.updates.critic_part(self._samples(update), True, gradients)
@@ -220,7 +250,8 @@ class Step:
     def _move(self, optimiser: optim.Optimiser) -> None:
         """An optimiser's step; on a device its number is worked out there, from the steps done."""
         if self.device != "cpu":
-            per_step = self.critic_updates if optimiser is self.critic_optimiser else 1
+            critic = optimiser is self.critic_optimiser
+            per_step = self.critic_updates if critic else self.recipe.generator_steps
             done = optimiser.steps - per_step * self.steps_done
             optimiser.count = Count(self.clock, per_step, done + 1, self.steps_done)
         optimiser.step()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, blas_threads, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, array_module, cpu_threads, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -20,10 +20,12 @@ from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
 from fastgan.train import state
 from fastgan.train.batches import Batches
+from fastgan.train.judging import held_out_loss
+from fastgan.train.networks import build
 from fastgan.train.recipe import Recipe
 from fastgan.train.recipes import recipe_named
 from fastgan.train.replay import Replay, due
-from fastgan.train.source import find
+from fastgan.train.source import bordered, find
 from fastgan.train.step import Step, objective_of
 
 Metrics = dict[str, float]
@@ -73,15 +75,18 @@ class Trainer(Step):
         recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
         device = resolve_device(device)
         self.dataset, self.form = find(data, recipe)
-        features = self.form.features
+        features = self.form.features + recipe.classes
         given = {"generator": generator, "critic": critic, "objective": objective}
         self.own_networks = [name for name, own in given.items() if own is not None]
         seed = int(seed)
+        if generator is None or critic is None:
+            built = build(recipe, self.form.shape, seed)
+            generator, critic = generator or built[0], critic or built[1]
         super().__init__(
             recipe,
             objective or objective_of(recipe),
-            generator or recipe.generator.build(recipe.latent, features, seed=seed),
-            critic or recipe.critic.build(features, 1, seed=seed, number=1),
+            generator,
+            critic,
             features=features,
             device=device,
             seed=seed,
@@ -108,7 +113,7 @@ class Trainer(Step):
                 raise UsageError(
                     f"{self.form.name}: the run's data were an array; pass it to load() to train on"
                 )
-            self.dataset = self.form.source.load()
+            self.dataset = bordered(self.form.source.load(), self.recipe.border)
             self.form.check(self.dataset)
         return Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
 
@@ -123,7 +128,7 @@ class Trainer(Step):
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        with blas_threads(self._threads()), self._session():
+        with self._threads(), self._session():
             _each(callbacks, lambda c: c.on_start(self))
             self._loop(goal, callbacks)
             _each(callbacks, lambda c: c.on_end(self))
@@ -153,13 +158,20 @@ class Trainer(Step):
         self.replay = self.replay or Replay(self)
         return self.replay.session()
 
-    def _threads(self) -> int | None:
-        """One BLAS thread for small networks: below 2^24 multiplications a second one does not pay (measured)."""
-        largest = max(p.size for p in (*self.generator.parameters(), *self.critic.parameters()))
-        return 1 if largest * self.recipe.batch * 2 < 2**24 else None
+    def _threads(self) -> AbstractContextManager[None]:
+        """Who has the CPU's threads: kernels where there are convolutions, else BLAS.
+
+        Small networks have one BLAS thread: below 2^24 multiplications a second one does not pay (measured).
+        """
+        parameters = (*self.generator.parameters(), *self.critic.parameters())
+        if self.device == "cpu" and any(len(p.shape) == 4 for p in parameters):
+            return cpu_threads(None, split=True)
+        largest = max(p.size for p in parameters)
+        return cpu_threads(1 if largest * self.recipe.batch * 2 < 2**24 else None)
 
     def metrics(self) -> Metrics:
-        """Mean losses since the last interval began, and the last critic update's scores; waits for the device.
+        """Mean losses since the last interval began, the last critic update's scores, and the critic's loss on
+        held-out samples where the recipe wants it; waits for the device.
 
         DivergedError where a loss is not finite.
         """
@@ -172,6 +184,8 @@ class Trainer(Step):
                 "generator_loss": float(generator_loss),
                 **_score_metrics(self.objective, {name: to_host(x) for name, x in self.updates.last.items()}),
             }
+            if (held_out := held_out_loss(self)) is not None:
+                out["critic_loss_held_out"] = held_out
         for name in ("critic_loss", "generator_loss"):
             if not np.isfinite(out[name]):
                 raise DivergedError(
@@ -180,19 +194,22 @@ class Trainer(Step):
                 )
         return out
 
-    def sample(self, n: int, seed: int | None = None, *, latent: Array | None = None) -> Array:
+    def sample(
+        self, n: int, seed: int | None = None, *, latent: Array | None = None, label: Any = None
+    ) -> Array:
         """n samples on the host: images (n, h, w, c) in [0, 1], or points (n, d).
 
         The same seed gives the same latents on every device; without one, the run's fixed latents. `latent` (n, z)
-        replaces them.
+        replaces them. `label` is one class or (n,) of them, for a run with classes; without it, each class in turn.
         """
         if n < 1:
             raise UsageError(f"sample: got n {n}, wanted at least 1")
         z = (
-            self.latent(n, 0, stream=Stream.SAMPLE, seed=seed)
+            self.noise(n, 0, stream=Stream.SAMPLE, seed=seed)
             if latent is None
             else to_device(latent, self.device)
         )
+        z = self._labelled(z, label)
         self.generator.eval()
         if self.ema:
             self.ema.swap()
@@ -205,9 +222,27 @@ class Trainer(Step):
             self.generator.train()
         return self.pixels(x)
 
+    def _labelled(self, z: Array, label: Any) -> Array:
+        """Latents with the rows of their labels behind them, where the run has classes and they have none yet."""
+        k = self.recipe.classes
+        if label is not None and not k:
+            raise UsageError(
+                f"sample: got label {label} for a run without classes; train one with, such as recipe cgan-mnist"
+            )
+        has_labels = z.shape[1] == self.recipe.latent + k
+        if not k or (label is None and has_labels):
+            return z
+        labels = np.asarray(np.arange(len(z)) % k if label is None else label)
+        if labels.dtype.kind not in "iu" or labels.shape not in ((), (len(z),)):
+            raise UsageError(f"sample: got label {label!r}, wanted a whole number or {len(z)} of them")
+        for wrong in labels[(labels < 0) | (labels >= k)].flat:
+            raise UsageError(f"sample: got label {wrong}, wanted 0 to {k - 1}")
+        rows = to_device(np.eye(k, dtype=np.float32)[np.broadcast_to(labels, len(z))], self.device)
+        return array_module(z).concatenate([z[:, :-k] if has_labels else z, rows], axis=1)
+
     def pixels(self, x: Array) -> Array:
-        """A generator's output (n, f) as images in [0, 1], or points as they are."""
-        shape = (len(x), *self.form.shape)
+        """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
+        x, shape = x[:, : self.form.features], (len(x), *self.form.shape)
         if self.recipe.points or len(shape) != 4:
             return x.reshape(shape)
         scaled = (x - self.recipe.low) / (self.recipe.high - self.recipe.low)

@@ -11,7 +11,7 @@ from typing import Protocol
 from fastgan import random
 from fastgan.backend import Array, Count, array_module, device_of
 from fastgan.losses import Objective, ScoreLoss, gradient_penalty
-from fastgan.nn import BatchNorm, Chain, Dropout, Module
+from fastgan.nn import BatchNorm, Chain, Dropout, MinibatchStdDev, Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor, grad, no_grad
 
@@ -85,7 +85,13 @@ class TapeUpdates:
             (len(real), 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=device_of(x)
         )
         penalty = (
-            gradient_penalty(self.critic_network, Tensor(real), Tensor(fake), Tensor(epsilon))
+            gradient_penalty(
+                self.critic_network,
+                Tensor(real),
+                Tensor(fake),
+                Tensor(epsilon),
+                rows=self.objective.penalty_rows,
+            )
             * self.objective.penalty
         )
         self.last["penalty"] = penalty.data
@@ -185,7 +191,7 @@ def updates_for(
     """Chains where both networks, the objective and the kind of step allow them, else the tape."""
     chains = Chain.of(generator), Chain.of(critic)
     named = all(isinstance(x, ScoreLoss) for x in (objective.real, objective.fake, objective.generator))
-    if simultaneous or not named or chains[0] is None or chains[1] is None:
+    if simultaneous or not named or objective.penalty_rows or chains[0] is None or chains[1] is None:
         return TapeUpdates(generator, critic, objective, seed=seed)
     fits = chains[1].ends_in_scores and not chains[1].has_norm and chains[0].layers[-1].norm is None
     if not fits or (objective.penalty and not chains[1].leaky):
@@ -195,4 +201,4 @@ def updates_for(
 
 def mixes(network: Module) -> bool:
     """Whether a sample's output depends on the batch that it is in, or on the call."""
-    return any(isinstance(m, BatchNorm | Dropout) for m in network.modules())
+    return any(isinstance(m, BatchNorm | Dropout | MinibatchStdDev) for m in network.modules())

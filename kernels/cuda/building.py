@@ -21,7 +21,7 @@ from fastgan.kernels.cuda import gaps, keeping
 from fastgan.kernels.cuda.gaps import OLDEST
 from fastgan.kernels.cuda.launching import INT, OUT, SIMULATED, Kernel
 
-FAMILIES = ("products", "dense", "norm", "update", "noise", "batch", "loss")
+FAMILIES = ("products", "dense", "windows", "sums", "norm", "pooling", "update", "noise", "batch", "loss")
 INSTALL = 'pip install "fastgan[cu13]" (driver 580 or newer) or "fastgan[cu12]"'
 LINK_FLAGS = (
     "fma",

@@ -6,7 +6,7 @@
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
-from fastgan.kernels.cuda import narrow, products
+from fastgan.kernels.cuda import narrow, products, tall
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
 from fastgan.kernels.cuda.launching import blocks, empty, vectors
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
@@ -17,7 +17,7 @@ ASKED: set[tuple[str, int, int, int]] = set()  # what `measuring` may be asked t
 FULL = 128  # blocks that busy a large GPU's multiprocessors
 TALLEST = 65535 * 32  # rows that a grid's second axis reaches with the lowest tile
 
-KERNELS = (*products.KERNELS, *narrow.KERNELS)
+KERNELS = (*products.KERNELS, *narrow.KERNELS, *tall.KERNELS)
 
 
 def schedule(form, n, i, o):
@@ -31,13 +31,14 @@ def schedule(form, n, i, o):
 
 
 def built_in(form, n, i, o):
-    """The largest tile of which there are enough for the whole GPU."""
+    """The largest tile of which there are enough for the whole GPU, and that the result is not lost in."""
     if form == "forward_norm":  # a block owns all rows
         return "32x8" if n <= 32 else "64x8"
     height, width = {"backward": (n, i), "weight_gradients": (i, o), "TN": (i, o)}.get(form, (n, o))
     strips = form in ("forward", "tangent", "NN") and 32 < n <= 64
     for name in ("64x64", "32x32", *(["64x8"] if strips else [])):
-        if blocks(height, TILES[name].rows) * blocks(width, TILES[name].columns) >= FULL:
+        tile = TILES[name]
+        if tile.columns < 2 * width and blocks(height, tile.rows) * blocks(width, tile.columns) >= FULL:
             return name
     return "32x8"
 
@@ -54,10 +55,10 @@ def _counts(*sizes):
 
 
 def _blas(a, b, out, ta=False, tb=False):
-    """op(a) @ op(b) by cuBLAS."""
+    """out = op(a) @ op(b) by cuBLAS; returns `out`."""
     from fastgan.kernels.cuda import blas
 
-    blas.gemm(a, b, out, ta, tb)
+    return blas.gemm(a, b, out, ta, tb)
 
 
 def _linear(name, x, w, b, a, y, after, act, slope):
@@ -109,6 +110,12 @@ def leaky_relu_grad(g, y, *, slope):
     out = empty(g.shape, g)
     _mask(g, y, out, "leaky", slope)
     return out
+
+
+def leaky_relu(y, *, slope):
+    """leaky_relu(y), written over y, of fewer than 2**31 elements."""
+    _mask(y, y, y, "leaky", slope)
+    return y
 
 
 def tangent(p, w, a, *, slope):
@@ -232,16 +239,24 @@ def matmul(x, w, *, out=None):
     if out is not None and not (_is_plain(out) and out.shape == (n, o)):
         return NotImplemented
     out, form = empty((n, o), x) if out is None else out, "TN" if turned[0] else "NT" if turned[1] else "NN"
-    name = schedule(form, *((i, n, o) if turned[0] else (n, i, o)))
+    if form == "TN":
+        return turned_product(x.T, w, out)
+    name = schedule(form, n, i, o)
     if name == "blas":
-        _blas(x.T if turned[0] else x, w.T if turned[1] else w, out, *turned)
+        _blas(x, w.T if turned[1] else w, out, *turned)
     elif form == "NN":
         _linear(name, x, w, None, None, out, PLAIN, "leaky", 1.0)
-    elif form == "NT":
-        _products(name, x, None, w.T, out, None, None, 0, PLAIN, "leaky", 1.0)
     else:
-        _products(name, w, x.T, None, None, out, None, 0, PLAIN, "leaky", 1.0)
+        _products(name, x, None, w.T, out, None, None, 0, PLAIN, "leaky", 1.0)
     return out
+
+
+def turned_product(a, v, out):
+    """out (i, o) = a^T v for (n, i), (n, o), of any number of rows; returns `out`."""
+    name = schedule("TN", len(a), a.shape[1], v.shape[1])
+    if name == "blas":
+        return _blas(a, v, out, ta=True)
+    return tall.turned_product(name, a, v, out)
 
 
 def _is_plain(x):

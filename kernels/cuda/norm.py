@@ -1,6 +1,7 @@
-"""Batch norm on CUDA: a block owns eight columns and all rows, so statistics and result are one launch.
+"""Batch norm on CUDA: where rows are few, a block owns eight columns and all of them, and one launch does it all.
 
-Eight columns are 32 bytes of a row, the least that memory moves; 256 threads take 32 rows at a time.
+Eight columns are 32 bytes of a row, the least that memory moves; 256 threads take 32 rows at a time. Rows of images are
+many: the ops of the tape take `moments`, a launch for each pass over x.
 
 Shapes: `n` rows, `f` features.
 """
@@ -8,11 +9,13 @@ Shapes: `n` rows, `f` features.
 from numba import cuda, float32
 
 from fastgan.kernels import norm
+from fastgan.kernels.cuda import moments as many
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS, activated, fold, masked
 from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel, blocks, empty
 from fastgan.kernels.cuda.vector import inlined
 
 COLUMNS, ROWS = 8, 32  # of a block at a time
+FEW = 512  # rows that a block can own
 
 _norm_scale = inlined(norm.norm_scale)
 
@@ -98,7 +101,7 @@ NORM_BACKWARD = Kernel(
     block=THREADS,
     name="norm_backward",
 )
-KERNELS = (NORM_FORWARD, NORM_BACKWARD)
+KERNELS = (NORM_FORWARD, NORM_BACKWARD, *many.KERNELS)
 
 
 def _fits(x, act, slope, *, rows=(), pairs=()):
@@ -139,3 +142,52 @@ def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     (n, f), out = x.shape, empty(x.shape, x)
     NORM_BACKWARD(blocks(f, COLUMNS), u, x, gamma, stats, ggamma, gbeta, out, n, f, ACTS[act], slope)
     return out
+
+
+def _rows(x, rows=(), pairs=(), like=()):
+    """x (..., f) as (n, f); None unless the others are (f,), (2, f) and as x, ready to be pointed at."""
+    if x.ndim < 2 or x.size >= 2**31 or any(a.shape != x.shape for a in like):
+        return None
+    f = x.shape[-1]
+    pairs = [a for a in pairs if a is not None]
+    if any(a.shape != (f,) for a in rows) or any(a.shape != (2, f) for a in pairs):
+        return None
+    plain = all(a.dtype == "float32" and a.flags.c_contiguous for a in (x, *rows, *pairs, *like))
+    return x.reshape(x.size // f, f) if plain else None
+
+
+def moments(x, *, eps):
+    """See fastgan.ops.norm.moments."""
+    x = _rows(x)
+    return NotImplemented if x is None else many.statistics(x, eps)
+
+
+def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
+    """See fastgan.ops.norm.batch_norm."""
+    rows = _rows(x, (gamma, beta), (stats,))
+    if rows is None:
+        return NotImplemented
+    stats = many.statistics(rows, eps) if stats is None else stats
+    return many.normalised(rows, stats, gamma, beta).reshape(x.shape)
+
+
+def batch_norm_grad(g, x, gamma, *, eps, stats=None):
+    """See fastgan.ops.norm.batch_norm_grad."""
+    rows = _rows(x, (gamma,), (stats,), (g,))
+    if rows is None:
+        return NotImplemented
+    g, stats = g.reshape(rows.shape), many.statistics(rows, eps) if stats is None else stats
+    if len(rows) <= FEW:
+        out = norm_backward(g, rows, gamma, stats, ggamma=empty(gamma.shape, x), gbeta=empty(gamma.shape, x))
+    else:
+        out = many.gradient(g, rows, gamma, stats, many.gradient_sums(g, rows, stats))
+    return out.reshape(x.shape)
+
+
+def batch_norm_gamma_grad(g, x, *, eps, stats=None):
+    """See fastgan.ops.norm.batch_norm_gamma_grad."""
+    rows = _rows(x, (), (stats,), (g,))
+    if rows is None:
+        return NotImplemented
+    stats = many.statistics(rows, eps) if stats is None else stats
+    return many.gradient_sums(g.reshape(rows.shape), rows, stats)[0]

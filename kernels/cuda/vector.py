@@ -32,6 +32,10 @@ if SIMULATED:
         """a // b of non-negative int32 numbers."""
         return a // b
 
+    def shifted(p, k):
+        """The pointer to element k of a float32 pointer."""
+        return p[k:]
+
     class _Running:
         """`cuda` in a function that a body calls: the simulator takes its place in the body's module only."""
 
@@ -91,6 +95,16 @@ else:
 
         def generate(context, builder, signature, values):
             return builder.udiv(*values)
+
+        return signature, generate
+
+    @intrinsic
+    def shifted(typing, p, k):
+        """The pointer to element k of a float32 pointer."""
+        signature = p(p, k)
+
+        def generate(context, builder, signature, values):
+            return builder.gep(values[0], [context.cast(builder, values[1], signature.args[1], types.int64)])
 
         return signature, generate
 

@@ -3,13 +3,23 @@
 import numpy as np
 import pytest
 from simulator.sim_helpers import assert_as_good, draw, precise
+from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
-from fastgan.kernels.cuda import norm
+from fastgan import ops
+from fastgan.backend import use_kernels
+from fastgan.kernels.cuda import norm, sums
 from fastgan.ops import passes
 
 ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
 SHAPES = [(1, 1), (2, 3), (32, 8), (33, 9), (70, 2)]
 SETTINGS = {"eps": 1e-3, "momentum": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def array_code_only():
+    """What is compared with is array code throughout, also where one pass calls another."""
+    with use_kernels(False):
+        yield
 
 
 def operands(n, f):
@@ -124,3 +134,62 @@ def test_what_does_not_fit_is_left_to_array_code():
     assert declined(
         norm.norm_backward, x, x, gamma, np.zeros((2, 3), np.float32), **out | {"gbeta": np.zeros(3)}
     )
+
+
+# (..., f): two axes and four, one feature, columns in fours and not, more columns than a block has; then two slices
+TAPE = [(2, 3), (7, 8), (3, 2, 5, 4), (2, 3, 4, 3), (70, 1), (9, 37), (71, 33), (1, 71, 1, 36)]
+
+
+@pytest.fixture(autouse=True)
+def slices(monkeypatch):
+    """Slices of few rows, as those of images have many; and no block that owns more than 60."""
+    monkeypatch.setattr(sums, "PASSES", 1)
+    monkeypatch.setattr(norm, "FEW", 60)
+
+
+def tape_operands(shape):
+    """g, x far from 0, gamma, beta, and x's statistics."""
+    x, f = draw(2, *shape) + 30, shape[-1]
+    stats = ops.moments(x.astype(float), eps=1e-3).astype(np.float32)
+    return draw(1, *shape), x, draw(3, f), draw(4, f), stats
+
+
+def compare(code, plain, *arrays, **settings):
+    got = code(*arrays, **settings)
+    assert got.flags.c_contiguous
+    assert_as_good(got, plain(*arrays, **settings), precise(plain, *arrays, **settings))
+
+
+@pytest.mark.parametrize("shape", TAPE)
+def test_moments(shape, launched):  # noqa: F811
+    _, x, *_ = tape_operands(shape)
+    compare(norm.moments, ops.moments, x, eps=1e-3)
+    assert len(launched) == (2 if 71 in shape else 1)
+
+
+def test_moments_of_rows_that_differ_much():
+    """The mean lies 10,000 deviations from 0, where the difference of two large sums would have no digit right."""
+    x = draw(1, 90, 4) + np.float32(1e4)
+    got, exact = norm.moments(x, eps=1e-3), ops.moments(x.astype(float), eps=1e-3)
+    np.testing.assert_allclose(got[0], exact[0], rtol=3e-7)
+    np.testing.assert_allclose(got[1], exact[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "given"), [*((shape, True) for shape in TAPE), ((3, 2, 5, 4), False)])
+def test_ops_of_the_tape(shape, given):
+    g, x, gamma, beta, stats = tape_operands(shape)
+    settings = {"eps": 1e-3, "stats": stats if given else None}
+    compare(norm.batch_norm, ops.batch_norm.forward.plain, x, gamma, beta, **settings)
+    compare(norm.batch_norm_grad, ops.batch_norm_grad.forward.plain, g, x, gamma, **settings)
+    compare(norm.batch_norm_gamma_grad, ops.batch_norm_gamma_grad.forward.plain, g, x, **settings)
+
+
+def test_ops_of_the_tape_that_do_not_fit():
+    g, x, gamma, beta, stats = tape_operands((5, 3))
+    assert declined(norm.moments, x[:, 0].copy(), eps=1e-3)
+    assert declined(norm.moments, x.astype(float), eps=1e-3)
+    assert declined(norm.batch_norm, x, gamma[:2], beta)
+    assert declined(norm.batch_norm, x, gamma, beta, stats=stats[0])
+    assert declined(norm.batch_norm, x, gamma, beta, stats=stats.astype(float))
+    assert declined(norm.batch_norm_grad, g[:4], x, gamma, eps=1e-3)
+    assert declined(norm.batch_norm_gamma_grad, g[:4], x, eps=1e-3)

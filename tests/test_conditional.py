@@ -1,0 +1,470 @@
+"""Conditional runs: labels travel as columns behind the pixels, both networks are told the right ones, and they listen.
+
+"labelled" is a run on samples whose pixels say their class, so that a label can be checked wherever a sample is.
+"""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gradcheck import check_gradient
+from test_train import arrays
+
+import fastgan as fg
+from fastgan import data, nn, ops
+from fastgan.cli.train import verdict
+from fastgan.data import Dataset
+from fastgan.errors import DataError, ShapeError, UsageError
+from fastgan.losses import gradient_penalty
+from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
+from fastgan.nn.conditional import ConcatCritic, LabelledCritic, LabelledGenerator, ProjectionCritic
+from fastgan.standin import standing_in
+from fastgan.tape import Tensor, grad
+from fastgan.train import OptimiserSettings
+from fastgan.train.batches import Batches
+from fastgan.train.networks import build
+from fastgan.train.quality import nearest
+from fastgan.train.recipe import CRITIC_JOINS, GENERATOR_JOINS
+from fastgan.train.replay import WARMUP
+
+K = 5
+JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
+TINY = fg.recipes["digits"].replace(
+    classes=K,
+    batch=6,
+    latent=4,
+    label_features=3,
+    log_every=4,
+    generator=MLP((8,)),
+    critic=MLP((9, 7)),
+    optimiser=OptimiserSettings(beta1=0.5),
+)
+
+
+def labelled(dtype=np.uint8, *, shape=(3, 2, 1), low=0, high=255, n=40):
+    """Samples that are alike but for their first pixel, from which the class can be read."""
+    labels = np.arange(n) * 7 % K
+    samples = np.full((n, *shape), low, dtype)
+    samples.reshape(n, -1)[:, 0] = low + (high - low) * labels / K
+    samples.reshape(n, -1)[:, 1] = np.linspace(low, high, n)
+    return Dataset("labelled", samples, labels.astype(np.int64), low, high)
+
+
+def points(n=40):
+    labels = np.arange(n) % K
+    rows = np.stack([labels * 2.0, np.linspace(-3, 3, n)], axis=1)
+    return Dataset("points", rows.astype(np.float32), labels.astype(np.int64))
+
+
+def classes_of(rows, low, high):
+    """The class that the pixels of batches of `labelled` say."""
+    return np.rint((rows[:, 0] - low) / (high - low) * K).astype(int)
+
+
+def one_hot(labels, k=K):
+    return np.eye(k, dtype=np.float32)[labels]
+
+
+def trainer_of(recipe=TINY, dataset=None, **settings):
+    return fg.Trainer(recipe, dataset or labelled(), **{"device": "cpu", "seed": 2, **settings})
+
+
+def spied(monkeypatch, kind, name):
+    """What a method of a class returns from now on, call by call."""
+    seen, method = [], getattr(kind, name)
+
+    def spy(self, x):
+        seen.append(method(self, x))
+        return seen[-1]
+
+    monkeypatch.setattr(kind, name, spy)
+    return seen
+
+
+@pytest.mark.parametrize("scale", [(-1.0, 1.0), (0.0, 1.0), (-0.5, 2.0)])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"), [(np.uint8, 0, 255), (np.uint8, 0, 16), (np.float32, -1, 1)]
+)
+def test_label_columns_travel_with_their_samples(dtype, low, high, scale):
+    dataset = labelled(dtype, low=low, high=high)
+    batches = Batches(dataset, TINY.replace(low=scale[0], high=scale[1]), seed=1, device="cpu")
+    assert batches.rows.dtype == dtype
+    for update in range(3):
+        x = batches.draw(update)
+        assert x.shape == (6, dataset.features + K)
+        said = classes_of(x, *scale) if high > 16 else np.rint((x[:, 0] - scale[0]) / np.ptp(scale) * K)
+        columns = scale[0] + (scale[1] - scale[0]) * one_hot(said.astype(int))
+        np.testing.assert_allclose(x[:, -K:], columns, atol=1e-6)
+
+
+def test_label_columns_of_points_and_of_the_first_samples():
+    recipe = TINY.replace(points=True, low=0.0, high=3.0, first=12)
+    x = Batches(points(), recipe, seed=1, device="cpu").draw(0)
+    assert (x[:, 2:] == 3 * one_hot((x[:, 0] / 2).astype(int))).all()
+
+
+def test_without_classes_nothing_is_appended():
+    assert Batches(labelled(), TINY.replace(classes=0), seed=1, device="cpu").rows.shape == (40, 6)
+
+
+@pytest.mark.parametrize("critic", [ProjectionCritic, ConcatCritic])
+def test_the_critic_is_told_the_class_of_real_and_fake(monkeypatch, critic):
+    """Over a step of two critic updates: the real samples' own, the fakes' as asked of the generator."""
+    join = "projection" if critic is ProjectionCritic else "concat"
+    trainer = trainer_of(TINY.replace(critic_labels=join, objective="non-saturating", critic_steps=2))
+    asked = spied(monkeypatch, LabelledGenerator, "joined")
+    told = spied(monkeypatch, critic, "apart")
+    trainer.step()
+    wanted = np.concatenate([y.data for _, y in asked])  # of both updates' fakes, then the generator's
+    assert [len(y.data) for _, y in told] == [12, 12, 6]
+    for pixels, y in told[:2]:
+        assert (y.data[:6] == one_hot(classes_of(pixels.data[:6], -1, 1))).all()
+    assert (np.concatenate([y.data[-6:] for _, y in told]) == wanted).all()
+    assert len(np.unique(wanted.argmax(axis=1))) > 2
+
+
+def test_labels_of_fakes_are_even_and_a_function_of_seed_and_step():
+    trainer, other = trainer_of(), trainer_of(seed=3)
+    z = trainer.latent(5000, 7)
+    y = z[:, 4:]
+    assert set(np.unique(y)) == {0, 1}
+    assert (y.sum(axis=1) == 1).all()
+    assert abs(y.mean(axis=0) - 1 / K).max() < 0.02  # 3.5 standard deviations
+    assert (z[:, :4] == trainer.noise(5000, 7)).all()
+    assert (trainer.latent(5000, 7) == z).all()
+    assert 0.1 < (trainer.latent(5000, 8)[:, 4:] == y).all(axis=1).mean() < 0.3
+    assert 0.1 < (other.latent(5000, 7)[:, 4:] == y).all(axis=1).mean() < 0.3
+    assert 0.1 < (trainer.latent(5000, 7, stream=5)[:, 4:] == y).all(axis=1).mean() < 0.3
+
+
+def with_values(network, names, values):
+    """The network with Tensors of a check in the place of its own."""
+    for name, value in zip(names, values, strict=True):
+        *path, last = name.split(".")
+        part = network
+        for step in path:
+            part = getattr(part, step)
+        setattr(part, last, value)
+    return network
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kind", ["concat", "multiply", "projection", "channel", "point"])
+def test_gradients_of_both_joins(kind, order):
+    shape, rng = (2, 2, 2) if kind == "channel" else (3,), np.random.default_rng(0)
+    f = int(np.prod(shape))
+    if kind in GENERATOR_JOINS:
+        body = Sequential(Linear(4 if kind == "multiply" else 6, 5), LeakyReLU(0.3), Linear(5, f))
+        network = LabelledGenerator(body, 4, K, embed=2, join=kind, low=-0.5, high=2.0)
+        x = rng.normal(size=(6, 4 + K))
+    elif kind == "projection":
+        body, head = Sequential(Linear(f, 5), LeakyReLU(0.3)), Linear(5, 1)
+        network = ProjectionCritic(body, head, f, K, embed=5)
+        x = rng.normal(size=(6, f + K))
+    else:
+        body = Sequential(Linear(12 if kind == "channel" else 5, 5), LeakyReLU(0.3), Linear(5, 1))
+        network = ConcatCritic(body, shape, K, embed=2)
+        x = rng.normal(size=(6, f + K))
+    names = [name for name, _ in network.named_parameters()]
+    assert "table.weight" in names
+    values = [rng.normal(size=p.shape) for p in network.parameters()]
+    check_gradient(lambda x, *ps: with_values(network, names, ps)(x), [x, *values], order=order)
+
+
+@pytest.mark.parametrize("join", CRITIC_JOINS)
+def test_scores_are_those_of_the_papers(join):
+    """Written out once more, with the table's rows taken by number."""
+    recipe = TINY.replace(critic_labels=join, critic=MLP((9,)))
+    _, critic = build(recipe, (3, 2, 1), 0)
+    rng, labels = np.random.default_rng(0), np.arange(6) % K
+    pixels = rng.normal(size=(6, 6)).astype(np.float32)
+    scores = critic(Tensor(np.concatenate([pixels, 2 * one_hot(labels) - 1], axis=1))).data
+    e = critic.table.weight.data[labels]
+    if join == "projection":
+        h = critic.body(Tensor(pixels)).data
+        wanted = h @ critic.head.weight.data + critic.head.bias.data + (e * h).sum(axis=1, keepdims=True)
+    else:
+        image = np.stack([pixels.reshape(6, 3, 2), e.reshape(6, 3, 2)], axis=3)
+        wanted = critic.body(Tensor(image.reshape(6, -1))).data
+    np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-6)
+    other = critic(Tensor(np.concatenate([pixels, 2 * one_hot((labels + 1) % K) - 1], axis=1))).data
+    assert (abs(other - scores) > 1e-4).all()
+
+
+@pytest.mark.parametrize("join", CRITIC_JOINS)
+def test_a_gradient_penalty_is_one_over_pixels(join):
+    """Its slopes have no part along the labels, and it stays where label columns move on their side of the middle."""
+    _, critic = build(TINY.replace(critic_labels=join, low=0.0), (3, 2, 1), 0)
+    rng = np.random.default_rng(0)
+    real, fake = (np.concatenate([rng.random((6, 6)), one_hot(np.arange(6) % K)], axis=1) for _ in range(2))
+    fake[:, 6:] = np.roll(fake[:, 6:], 2, axis=0)
+    epsilon = np.full((6, 1), 0.7)
+    mixed = Tensor(fake + epsilon * (real - fake), requires_grad=True)
+    (slope,) = grad(critic(mixed).sum(), [mixed])
+    assert (slope.data[:, 6:] == 0).all()
+    assert (slope.data[:, :6] != 0).any(axis=1).all()
+
+    def penalty(a, b):
+        return float(gradient_penalty(critic, Tensor(a), Tensor(b), Tensor(epsilon)))
+
+    found = penalty(real, fake)
+    assert found == pytest.approx(((np.sqrt((slope.data[:, :6] ** 2).sum(axis=1)) - 1) ** 2).mean(), rel=1e-5)
+    moved = real.copy()
+    moved[:, 6:] = np.where(moved[:, 6:] > 0.5, 0.9, 0.05)
+    assert penalty(moved, fake) == found
+    moved[:, 6:] = np.roll(real[:, 6:], 1, axis=0)
+    assert penalty(moved, fake) != found
+    same = np.concatenate([fake[:, :6], real[:, 6:]], axis=1)
+    assert penalty(real, same) == found  # a mixed sample has the nearer one's class: here the real one's
+
+
+def test_the_generator_says_which_class_it_was_asked_for():
+    generator, _ = build(TINY.replace(low=-0.5, high=2.0), (3, 2, 1), 0)
+    x = np.concatenate([np.ones((K, 4)), one_hot(np.arange(K))], axis=1).astype(np.float32)
+    samples = generator(Tensor(x)).data
+    assert (samples[:, 6:] == 2.5 * one_hot(np.arange(K)) - 0.5).all()
+    assert (abs(np.diff(samples[:, :6], axis=0)).max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("join", GENERATOR_JOINS)
+def test_the_generators_body_is_given_z_and_the_labels_embedding(join):
+    generator, _ = build(TINY.replace(generator_labels=join), (3, 2, 1), 0)
+    z = np.random.default_rng(0).normal(size=(K, 4)).astype(np.float32)
+    got = generator(Tensor(np.concatenate([z, one_hot(np.arange(K))], axis=1))).data[:, :6]
+    e = generator.table.weight.data
+    wanted = generator.body(Tensor(z * e if join == "multiply" else np.concatenate([z, e], axis=1))).data
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("g", "c"), JOINS)
+def test_networks_are_built_from_the_recipe(g, c):
+    recipe = TINY.replace(generator_labels=g, critic_labels=c)
+    (generator, critic), again, other = (build(recipe, (3, 2, 1), seed) for seed in (0, 0, 1))
+    first = 7 if g == "concat" else 4
+    assert generator.count() == K * (3 if g == "concat" else 4) + (first * 8 + 8) + (8 * 6 + 6)
+    channels = 1 if c == "projection" else 2
+    assert critic.count() == K * (7 if channels == 1 else 6) + (6 * channels * 9 + 9) + (9 * 7 + 7) + 8
+    for one, two, three in zip((generator, critic), again, other, strict=True):
+        assert all((x == two.values()[name]).all() for name, x in one.values().items())
+        assert (one.table.weight.data != three.table.weight.data).all()
+
+
+def test_no_two_arrays_begin_with_the_same_numbers():
+    normal = {"generator": MLP((8,), init="normal"), "critic": MLP((9, 7), init="normal")}
+    networks = build(TINY.replace(critic_labels="concat", **normal), (3, 2, 1), 0)
+    weights = [p.data.ravel() for network in networks for p in network.parameters() if p.ndim == 2]
+    values = np.concatenate(weights)
+    assert len(weights) == 7
+    assert len(np.unique(values)) > 0.99 * len(values)
+
+
+def test_networks_of_an_unconditional_run_are_the_recipes_own():
+    recipe = TINY.replace(classes=0)
+    generator, critic = build(recipe, (3, 2, 1), 4)
+    for network, own in (
+        (generator, recipe.generator.build(4, 6, seed=4)),
+        (critic, recipe.critic.build(6, 1, seed=4, number=1)),
+    ):
+        assert all((x == own.values()[name]).all() for name, x in network.values().items())
+
+
+def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
+    def spectral(*args, **settings):
+        return Sequential(Linear(6, 7), LeakyReLU(0.2), SpectralNorm(Linear(7, 1)))
+
+    monkeypatch.setattr(MLP, "build", spectral)
+    _, critic = build(replace(TINY), (3, 2, 1), 0)
+    labels = Tensor(one_hot(np.arange(K)))
+    for _ in range(30):
+        rows = critic.table(labels).data
+    assert np.linalg.norm(rows, 2) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
+    monkeypatch.setattr(MLP, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
+    with pytest.raises(UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use critic_labels"):
+        build(TINY, (3, 2, 1), 0)
+
+
+@pytest.mark.parametrize(("g", "c"), JOINS)
+@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
+def test_a_resumed_run_goes_on_with_the_same_bits(tmp_path, g, c, objective):
+    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
+    whole = arrays(trainer_of(recipe).fit(6))
+    trainer = trainer_of(recipe).fit(3)
+    trainer.save(tmp_path / "a.safetensors")
+    resumed = fg.load(tmp_path / "a.safetensors", labelled(), device="cpu")
+    assert resumed.recipe == recipe
+    assert resumed.sample(4, label=3).tobytes() == trainer.sample(4, label=3).tobytes()
+    got = arrays(resumed.fit(3))
+    assert got.keys() == whole.keys()
+    assert {name for name in whole if "table" in name} == {"generator.table.weight", "critic.table.weight"}
+    assert all((got[name] == whole[name]).all() for name in whole)
+
+
+def test_both_tables_learn():
+    before = arrays(trainer_of())
+    after = arrays(trainer_of().fit(2))
+    for name in ("generator.table.weight", "critic.table.weight"):
+        assert (after[name] != before[name]).any(axis=1).all()
+
+
+class Convs:
+    """Networks of two layers for images; `build` as a recipe's networks have it."""
+
+    def build(self, i, o, *, seed, number=0, shape):
+        h, w, c = shape
+        if o == 1:
+            wide = Sequential(nn.Reshape(h, w, c), nn.Conv2d(c, 3, 2), LeakyReLU(0.2), nn.Flatten())
+            return Sequential(*(part for _, part in wide.parts()), Linear(3 * (h - 1) * (w - 1), 1))
+        assert h * w * c == o
+        up = nn.ConvTranspose2d(2, c, 2)
+        return Sequential(Linear(i, 2 * (h - 1) * (w - 1)), nn.Reshape(h - 1, w - 1, 2), up, nn.Flatten())
+
+
+@pytest.mark.parametrize(("g", "c"), JOINS)
+def test_convolutions_can_be_labelled(g, c):
+    recipe = TINY.replace(generator_labels=g, critic_labels=c, generator=Convs(), critic=Convs())
+    trainer = trainer_of(recipe, labelled(shape=(4, 3, 2)))
+    before = arrays(trainer)
+    after = arrays(trainer.fit(2))
+    assert all((after[name] != before[name]).any() for name in before if "weight" in name)
+    assert trainer.sample(7, label=1).shape == (7, 4, 3, 2)
+
+
+def test_points_can_be_labelled():
+    for g, c in JOINS:
+        recipe = TINY.replace(points=True, generator_labels=g, critic_labels=c)
+        trainer = trainer_of(recipe, points()).fit(2)
+        assert trainer.sample(7, label=1).shape == (7, 2)
+
+
+def test_samples_of_a_label():
+    trainer = trainer_of()
+    z = trainer.noise(7, 0, stream=fg.random.Stream.SAMPLE, seed=5)
+    turn = trainer.sample(7, seed=5)
+    assert turn.shape == (7, 3, 2, 1)
+    assert (trainer.sample(7, seed=5, label=np.arange(7) % K) == turn).all()
+    assert (trainer.sample(7, latent=z) == turn).all()
+    assert (trainer.sample(7, latent=np.concatenate([z, one_hot(np.arange(7) % K)], axis=1)) == turn).all()
+    threes = trainer.sample(7, seed=5, label=3)
+    assert [bool((threes[i] == turn[i]).all()) for i in range(7)] == [i % K == 3 for i in range(7)]
+    assert (trainer.sample(7, latent=z, label=[3] * 7) == threes).all()
+    assert (trainer.sample(7, latent=np.concatenate([z, one_hot([0] * 7)], axis=1), label=3) == threes).all()
+    assert 0 <= turn.min() <= turn.max() <= 1
+
+
+@pytest.mark.parametrize("join", CRITIC_JOINS)
+def test_a_run_on_digits_draws_the_digit_that_is_asked_for(join):
+    """300 steps, half a second; by chance a tenth of the samples would be right."""
+    digits = data.load("digits")
+    recipe = fg.recipes["digits"].replace(
+        classes=10,
+        critic_labels=join,
+        objective="non-saturating",
+        critic_steps=1,
+        ema=0.98,
+        optimiser=OptimiserSettings(beta1=0.5, lr=1e-3),
+    )
+    trainer = fg.Trainer(recipe, digits, device="cpu").fit(300)
+    labels = np.arange(200) % 10
+    samples = trainer.sample(200, seed=1, label=labels).reshape(200, -1).astype(np.float32)
+    found, _ = nearest(samples, digits)
+    assert (digits.labels[found] == labels).mean() > 0.6
+    assert len(np.unique(samples.round(3), axis=0)) > 150
+    _, heeded = verdict(trainer)
+    assert re.fullmatch(r"labels heeded: [6-9]\d\d of 1000 samples are voted the class asked for", heeded)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (K, f"got label {K}, wanted 0 to 4"),
+        (-1, "got label -1, wanted 0 to 4"),
+        ([0, 1, 9], "got label 9, wanted 0 to 4"),
+        ([0, 1], r"got label \[0, 1\], wanted a whole number or 3 of them"),
+        (1.5, "got label 1.5, wanted a whole number"),
+        ("7", "got label '7', wanted a whole number"),
+        (True, "got label True, wanted a whole number"),
+    ],
+)
+def test_labels_that_cannot_be_drawn(label, words):
+    with pytest.raises(UsageError, match=f"sample: {words}"):
+        trainer_of().sample(3, label=label)
+
+
+def test_a_label_for_a_run_without_classes():
+    with pytest.raises(UsageError, match="got label 3 for a run without classes"):
+        trainer_of(TINY.replace(classes=0)).sample(3, label=3)
+
+
+def test_latents_of_a_width_that_does_not_fit():
+    with pytest.raises(ShapeError, match=r"LabelledGenerator: got x \(2, 8\), wanted \(n, 9\)"):
+        trainer_of().sample(2, latent=np.zeros((2, 3), np.float32))
+    with pytest.raises(ShapeError, match=r"LabelledGenerator: got x \(2, 17\), wanted \(n, 9\)"):
+        trainer_of().sample(2, latent=np.zeros((2, 12), np.float32), label=1)
+
+
+def test_data_without_labels_or_with_others():
+    plain = replace(labelled(), labels=None)
+    with pytest.raises(DataError, match="labelled: got data without labels, wanted one of 5 classes"):
+        trainer_of(dataset=plain)
+    with pytest.raises(DataError, match=r"labelled: got label 4 \(sample 2\), wanted 0 to 3, as recipe"):
+        trainer_of(TINY.replace(classes=4))
+    with pytest.raises(DataError, match=r"got label -1 \(sample 0\)"):
+        trainer_of(dataset=replace(labelled(), labels=labelled().labels - 1))
+    assert trainer_of(TINY.replace(classes=0), plain).sample(2).shape == (2, 3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": -1}, "got classes -1, wanted 0"),
+        ({"label_features": 0}, "got label_features 0, wanted at least 1"),
+        ({"generator_labels": "add"}, "got generator_labels 'add', wanted concat or multiply"),
+        ({"critic_labels": "multiply"}, "got critic_labels 'multiply', wanted projection or concat"),
+    ],
+)
+def test_settings_that_make_no_sense(changes, words):
+    with pytest.raises(UsageError, match=words):
+        TINY.replace(**changes)
+
+
+def test_a_critic_is_given_the_columns_that_it_wants():
+    with pytest.raises(ShapeError, match=r"ConcatCritic: got x \(2, 6\), wanted \(n, 11\)"):
+        ConcatCritic(Sequential(), (3, 2, 1), K)(Tensor(np.zeros((2, 6), np.float32)))
+    assert LabelledCritic(6, K).middle == 0
+
+
+@pytest.mark.parametrize(("g", "c"), JOINS)
+@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
+def test_a_labelled_step_is_captured(g, c, objective):
+    """Nothing of it is read on the host, and every product is one of arrays that kernels take."""
+    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe, device="cuda").fit(WARMUP + 3)
+        assert trainer.replay.possible
+        assert trainer.replay.recordings
+        assert trainer.sample(3, label=2).shape == (3, 3, 2, 1)
+
+
+@pytest.mark.parametrize(("g", "c"), JOINS)
+def test_a_labelled_step_of_device_arrays_is_the_cpus(g, c):
+    recipe = TINY.replace(generator_labels=g, critic_labels=c)
+    with fg.use_kernels(False):
+        wanted = arrays(trainer_of(recipe).fit(2))
+        with standing_in():
+            got = arrays(trainer_of(recipe, device="cuda", capture=False).fit(2))
+    assert all(np.allclose(got[name], wanted[name], rtol=1e-4, atol=1e-6) for name in wanted)
+
+
+def test_columns_pass_their_gradients_on_as_whole_arrays():
+    """A GEMM's kernel takes no view."""
+    from fastgan.nn.conditional import beside, columns
+
+    a, b = (Tensor(np.ones((3, 2)), requires_grad=True) for _ in range(2))
+    y = beside(a, b)
+    for g in grad(ops.total(y * y), [a, b]):
+        assert g.data.flags.c_contiguous
+    assert columns(y, start=1, stop=3).data.flags.c_contiguous

@@ -1,0 +1,261 @@
+"""Ways between latents and the images along them; the critic's contours; and `fastgan sample` with both."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import TINY, ok, refused
+from PIL import Image
+
+from fastgan import data
+from fastgan.cli import main
+from fastgan.errors import UsageError
+from fastgan.nn import MLP
+from fastgan.train import RECIPES, Trainer, figures, judging, run
+from fastgan.train.interpolation import between, images_between
+
+pytestmark = pytest.mark.usefixtures("here")
+
+DIGITS = RECIPES["digits"].replace(
+    generator=MLP((12,), activation="relu", output="tanh"), critic=MLP((12,)), batch=16, steps=3, latent=6
+)
+LABELLED = DIGITS.replace(classes=10)
+RING = RECIPES["ring-wgan-gp"].replace(
+    generator=MLP((12,), activation="relu"), critic=MLP((12,), activation="relu"), batch=16, steps=2
+)
+
+
+def latents(n, z=6, seed=0):
+    return np.random.default_rng(seed).standard_normal((2, n, z)).astype(np.float32)
+
+
+# Ways
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("steps", [2, 3, 8])
+def test_a_way_has_both_ends_and_even_steps(spherical, steps):
+    a, b = latents(5)
+    way = between(a, b, steps, spherical=spherical)
+    assert way.shape == (5, steps, 6)
+    assert way.dtype == np.float32
+    np.testing.assert_allclose(way[:, 0], a, atol=1e-6)
+    np.testing.assert_allclose(way[:, -1], b, atol=1e-6)
+    if not spherical:
+        gaps = np.diff(way, axis=1)
+        np.testing.assert_allclose(
+            gaps, np.broadcast_to((b - a)[:, None] / (steps - 1), gaps.shape), atol=1e-6
+        )
+
+
+def test_a_great_circle_keeps_the_length_and_turns_evenly():
+    a, b = latents(4)
+    a, b = (3 * x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    way = between(a, b, 7, spherical=True)
+    np.testing.assert_allclose(np.linalg.norm(way, axis=2), 3, rtol=1e-5)
+    turns = np.arccos((way[:, 1:] * way[:, :-1]).sum(axis=2) / 9)
+    whole = np.arccos((a * b).sum(axis=1) / 9)
+    np.testing.assert_allclose(turns, np.broadcast_to(whole[:, None] / 6, turns.shape), rtol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 0.0])
+def test_latents_on_one_line_are_joined_straight(factor):
+    a, _ = latents(3)
+    way = between(a, factor * a, 5, spherical=True)
+    t = np.linspace(0, 1, 5)[:, None]
+    np.testing.assert_allclose(way, (1 - t + factor * t) * a[:, None], atol=1e-5)
+
+
+def test_images_begin_as_the_samples_of_the_seed():
+    trainer = Trainer(DIGITS, device="cpu").fit()
+    images = images_between(trainer, 4, 3, seed=7)
+    assert images.shape == (4, 3, 8, 8, 1)
+    samples = trainer.sample(8, seed=7)
+    np.testing.assert_allclose(images[:, 0], samples[:4], atol=1e-5)
+    np.testing.assert_allclose(images[:, -1], samples[4:], atol=1e-5)
+    assert np.ptp(images[:, 1] - (images[:, 0] + images[:, 2]) / 2) > 1e-3  # not a blend of the two
+
+
+@pytest.mark.parametrize("noise", ["normal", "uniform"])
+def test_the_noise_says_which_way(monkeypatch, noise):
+    seen = []
+    monkeypatch.setattr(
+        Trainer, "sample", lambda self, n, **k: seen.append(k["latent"]) or np.zeros((n, 8, 8, 1))
+    )
+    trainer = Trainer(DIGITS.replace(noise=noise, latent=64), device="cpu")
+    images_between(trainer, 5, 3, seed=1)
+    lengths = np.linalg.norm(seen[0].reshape(5, 3, 64), axis=2)
+    shorter = lengths[:, 1] < 0.85 * lengths[:, ::2].mean(axis=1)  # a chord of two at right angles: 0.71
+    assert shorter.all() == (noise == "uniform")
+    assert shorter.any() == (noise == "uniform")
+
+
+def test_a_way_keeps_its_class(monkeypatch):
+    seen = []
+    sample = Trainer.sample
+
+    def spy(self, n, **given):
+        seen.append(given["label"])
+        return sample(self, n, **given)
+
+    monkeypatch.setattr(Trainer, "sample", spy)
+    trainer = Trainer(LABELLED, device="cpu").fit()
+    each = images_between(trainer, 12, 2, seed=0)
+    assert seen[0].tolist() == [c for c in [*range(10), 0, 1] for _ in range(2)]
+    seventh = images_between(trainer, 12, 2, seed=0, label=7)
+    np.testing.assert_allclose(seventh[7], each[7], atol=1e-5)
+    assert abs(seventh[3] - each[3]).max() > 1e-4
+
+
+# Contours
+
+
+def blue(image):
+    """How much darker than white each pixel's red is, in the frame of the drawing."""
+    return 255 - np.asarray(image.convert("RGB")).astype(int)[60:420, 70:440, 0]
+
+
+def square():
+    return np.array([[-1.0, -1], [1, 1], [-1, 1], [1, -1]])
+
+
+@pytest.mark.parametrize(("axis", "part"), [(0, np.s_[:, 200:]), (1, np.s_[:160, :])])
+def test_contours_are_darker_where_the_critic_says_more(axis, part):
+    shown = blue(figures.scatter(np.zeros((0, 2)), square(), critic=lambda x: x[:, axis]))
+    plain = blue(figures.scatter(np.zeros((0, 2)), square()))
+    more = shown - plain
+    assert more[part].mean() > 1.3 * more.mean() > 10
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_critic_without_contours_draws_none(value):
+    shown = figures.scatter(square(), square(), critic=lambda x: np.full(len(x), value))
+    assert (blue(shown) == blue(figures.scatter(square(), square()))).all()
+
+
+def test_scores_are_the_critics_whatever_the_block(monkeypatch):
+    trainer = Trainer(RING, device="cpu").fit()
+    points = latents(100, z=2)[0]
+    whole = judging.critic_of(trainer)(points)
+    monkeypatch.setattr(judging, "BLOCK", 7)
+    np.testing.assert_allclose(judging.critic_of(trainer)(points), whole, atol=1e-6)
+    assert whole.shape == (100,)
+    assert trainer.critic.training
+
+
+def test_the_critic_of_a_run_with_classes_is_asked_about_one():
+    rng = np.random.default_rng(0)
+    labelled = data.from_array(rng.standard_normal((64, 2)), rng.integers(0, 3, 64))
+    trainer = Trainer(RING.replace(classes=3), labelled, device="cpu").fit()
+    points = latents(9, z=2)[0]
+    with pytest.raises(UsageError, match=r"no label .* 3 classes"):
+        judging.critic_of(trainer)
+    scores = [judging.critic_of(trainer, label)(points) for label in range(3)]
+    assert abs(scores[0] - scores[1]).max() > 1e-6
+    assert abs(scores[1] - scores[2]).max() > 1e-6
+
+
+@pytest.mark.parametrize(("objective", "shown"), [("wasserstein-gp", True), ("non-saturating", False)])
+def test_pictures_of_a_wasserstein_run_show_the_critic(tmp_path, monkeypatch, objective, shown):
+    critics = []
+    monkeypatch.setattr(
+        run, "picture", lambda *_, **given: critics.append(given["critic"]) or Image.new("L", (9, 9))
+    )
+    run.RunDirectory(tmp_path / "run").fit(Trainer(RING.replace(objective=objective), device="cpu"))
+    assert [critic is not None for critic in critics] == [shown] * len(critics)
+
+
+# The command
+
+
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_interpolate(capsys, run):
+    out = ok(capsys, "sample", "run", "--interpolate", 8, "--seed", 3)
+    assert out == "run/interpolation-seed3.png  8 rows of 8 steps between latents of step 4, seed 3\n"
+    assert size_of("run/interpolation-seed3.png") == (8 * 82 + 2, 8 * 82 + 2)
+    ok(capsys, "sample", "run", "--interpolate", 4, "--count", 2, "--out", "a.png")
+    zoom = (700 - 2 * 5) // 32
+    assert size_of("a.png") == (4 * (8 * zoom + 2) + 2, 2 * (8 * zoom + 2) + 2)
+
+
+def test_gif_goes_there_and_back(capsys, run):
+    out = ok(capsys, "sample", "run", "--interpolate", 2, "--gif", "--out", "a.png")
+    assert out.splitlines()[1] == "a.gif  46 frames"
+    with Image.open("a.gif") as gif:
+        frames = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            frames.append(np.asarray(gif.convert("L")).astype(int))
+            assert gif.info["duration"] == 60
+    assert len(frames) == 46
+    assert frames[0].shape == (2 * 170 + 2, 4 * 170 + 2)
+    for i in range(1, 23):
+        assert (frames[i] == frames[46 - i]).all()
+    assert (frames[0] != frames[23]).any()
+
+
+def test_contour(capsys):
+    ok(capsys, "train", "ring-wgan-gp", "--steps", 1, *TINY, "--out", "run")
+    assert ok(capsys, "sample", "run", "--contour", "--count", 30) == (
+        "run/contour-seed0.png  30 samples and the critic of step 1, seed 0\n"
+    )
+    ok(capsys, "sample", "run", "--count", 30)
+    with Image.open("run/contour-seed0.png") as over, Image.open("run/sample-seed0.png") as plain:
+        assert blue(over).mean() > 2 * blue(plain).mean()
+
+
+def test_contour_without_the_real_points(capsys):
+    np.save("x.npy", latents(40, z=2)[0])
+    ok(capsys, "train", "ring-wgan-gp", "--data", "x.npy", "--steps", 1, *TINY, "--out", "run")
+    Path("x.npy").unlink()
+    out = ok(capsys, "sample", "run", "--contour", "--count", 30)
+    assert "no real points: " in out
+    assert out.count("\n") == 1
+
+
+def test_a_class(capsys):
+    ok(capsys, "train", "digits", "--classes", 10, "--steps", 2, *TINY, "--out", "run")
+    assert "run/sample-seed0-label7.png" in ok(capsys, "sample", "run", "--label", 7)
+    assert "interpolation-seed0-label7.png" in ok(capsys, "sample", "run", "--label", 7, "--interpolate", 3)
+    assert "wanted 0 to 9" in refused(capsys, 2, "sample", "run", "--label", 10)
+    assert "wanted 0 to 9" in refused(capsys, 2, "sample", "run", "--label", -1, "--interpolate", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--interpolate", 1], "--interpolate"),
+        (["--interpolate", 0], "--interpolate"),
+        (["--interpolate", "two"], "--interpolate"),
+        (["--interpolate", 3, "--grid", "2x2"], "--grid or --interpolate, not both"),
+        (["--grid", "2x2", "--count", 3], "--grid or --count, not both"),
+        (["--gif"], "give --interpolate"),
+        (["--contour"], "this run learned images of 8x8x1"),
+        (["--interpolate", 3, "--contour"], "for points in the plane"),
+        (["--label", 3], "without classes"),
+        (["--label", 3, "--interpolate", 3, "--gif"], "without classes"),
+        (["--interpolate", 3, "--out", "a.gif"], "ends in .png"),
+    ],
+)
+def test_refusals_of_images(capsys, run, words, text):
+    assert text in refused(capsys, 2, "sample", "run", *words)
+
+
+def test_refusals_of_points(capsys):
+    ok(capsys, "train", "ring-wgan-gp", "--steps", 1, *TINY, "--out", "run")
+    assert "learned points of 2 numbers" in refused(capsys, 2, "sample", "run", "--interpolate", 8)
+    assert "without classes" in refused(capsys, 2, "sample", "run", "--label", 1, "--contour")
+    np.save("x.npy", latents(40, z=5)[0])
+    ok(capsys, "train", "ring-wgan-gp", "--data", "x.npy", "--steps", 1, *TINY, "--out", "five")
+    assert "this run learned points of 5" in refused(capsys, 2, "sample", "five", "--contour")
+
+
+def test_a_gif_that_cannot_be_made_leaves_no_picture(capsys, run, monkeypatch):
+    monkeypatch.setattr("fastgan.cli.sample._frames", lambda *_: 1 / 0)
+    assert main(["sample", "run", "--interpolate", "3", "--gif", "--out", "a.png"]) == 1
+    capsys.readouterr()
+    assert not Path("a.png").exists()

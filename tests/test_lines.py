@@ -1,0 +1,232 @@
+"""Lines in each article's words, and the held-out loss that some of them show."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastgan.errors import UsageError
+from fastgan.nn import MLP, Module
+from fastgan.random import Stream
+from fastgan.tape import Tensor, no_grad
+from fastgan.train import RECIPES, Trainer, load
+from fastgan.train.lines import FORMATS, article_line, describe
+from fastgan.train.run import RunDirectory, read_metrics
+from fastgan.train.state import arrays
+
+GAN = {
+    "critic_loss": 0.660518,
+    "generator_loss": 0.747342,
+    "d_real": 0.61,
+    "d_fake": 0.45,
+    "accuracy": 0.6875,
+}
+WGAN = {"critic_loss": -0.25, "generator_loss": 1.5, "d_real": 0.5, "d_fake": 0.25, "wasserstein": 0.25}
+
+
+def line(name, step, metrics, **changes):
+    """A line of an article, with 60,000 samples."""
+    recipe = RECIPES["toy-mlp"].replace(line=name, **changes)
+    trainer = SimpleNamespace(recipe=recipe, form=SimpleNamespace(count=60_000), horizon=recipe.steps)
+    return article_line(trainer, {"step": step, **metrics})
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "metrics", "text"),
+    [
+        ("keras", 500, GAN, "500 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
+        ("keras", 500, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
+        ("odog-wgan", 5, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
+        (
+            "cs231n",
+            250,
+            {"critic_loss": 0.08071, "generator_loss": 0.52312},
+            "Iter: 250, D: 0.08071, G:0.5231",
+        ),
+        (
+            "toy-mlp",
+            800,
+            GAN,
+            "Epoch [2/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
+        ),
+        ("hs", 1201, WGAN, "train:[3/1],d_loss:-0.250000,g_loss:1.500000"),
+        ("shekkizh", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
+        ("seo", 10, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
+        ("igul-toy", 100, WGAN, "iter 100\tdisc cost\t-0.25"),
+        ("igul-mnist", 100, WGAN, "iter 100\ttrain disc cost\t-0.25"),
+        (
+            "igul-mnist",
+            100,
+            {**WGAN, "steps_per_second": 8.0, "critic_loss_held_out": -0.125},
+            "iter 100\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
+        ),
+        ("", 100, GAN, ""),
+    ],
+)
+def test_each_article_in_its_own_words(name, step, metrics, text):
+    assert line(name, step, metrics) == text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("metrics", [GAN, WGAN, {"critic_loss": float("nan"), "generator_loss": 1e30}])
+def test_every_format_serves_every_objective(name, metrics):
+    assert re.fullmatch(r"[^{}\n]*\S", line(name, 1, metrics))
+
+
+def test_an_epoch_is_of_the_samples_that_are_used():
+    assert line("toy-mlp", 501, GAN, first=50_000).startswith("Epoch [2/240], Step [1/500], ")
+    assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [3/120000], Step [1/1], ")
+
+
+def test_fastgans_own_words():
+    assert describe(GAN) == "critic 0.661  generator 0.747  D(x) 0.610  D(G(z)) 0.450  accuracy 69%"
+    assert describe({**WGAN, "critic_loss_held_out": 0.5}).startswith(
+        "critic -0.250  held out 0.500  generator"
+    )
+
+
+def test_formats_do_not_change_and_a_recipe_names_one():
+    with pytest.raises(TypeError):
+        FORMATS["keras"] = ()
+    with pytest.raises(UsageError, match=r"got line 'kerras', wanted one of keras, .* or none"):
+        RECIPES["digits"].replace(line="kerras")
+    assert {recipe.line for recipe in RECIPES.values()} <= {"", *FORMATS}
+
+
+# Held-out samples
+
+TINY = RECIPES["cs231n-vanilla"].replace(
+    generator=MLP((12,), activation="relu", output="tanh"),
+    critic=MLP((12,)),
+    data="digits",
+    latent=8,
+    batch=16,
+    steps=10,
+    first=1700,
+    held_out=True,
+    log_every=5,
+    sample_every=10,
+)
+
+
+def held_out_of(trainer):
+    return trainer.metrics()["critic_loss_held_out"]
+
+
+class Brightness(Module):
+    """A critic that says how bright a sample is."""
+
+    def __init__(self):
+        self.weight = Tensor(np.ones(1, np.float32), requires_grad=True)
+
+    def __call__(self, x):
+        return x.mean(axis=1, keepdims=True) * self.weight
+
+
+def images(n=60, seed=0):
+    return np.random.default_rng(seed).random((n, 4, 4, 1)).astype(np.float32)
+
+
+def brightness_of_fakes(trainer, n):
+    with no_grad():
+        z = trainer.latent(n, 2 * trainer.steps_done, stream=Stream.HELD_OUT)
+        return float(trainer.generator.eval()(Tensor(z)).data.mean())
+
+
+@pytest.mark.parametrize(("batch", "used"), [(4, 20), (8, 16), (32, 22)])
+def test_it_is_of_the_samples_after_the_first(batch, used):
+    """22 are held out, of which whole batches are used, or all where they are less than one."""
+    data = images()
+    recipe = TINY.replace(objective="wasserstein", clip=0.0, first=38, batch=batch, steps=1)
+    trainer = Trainer(recipe, data, device="cpu", critic=Brightness()).fit()
+    real = float((data[38 : 38 + used] * 2 - 1).mean()) * trainer.critic.weight.data[0]
+    fake = brightness_of_fakes(trainer, used) * trainer.critic.weight.data[0]
+    assert held_out_of(trainer) == pytest.approx(fake - real, abs=1e-6)
+    changed = data.copy()
+    changed[:38] = 0.5
+    again = load_weights(Trainer(recipe, changed, device="cpu", critic=Brightness()), trainer)
+    assert held_out_of(again) == pytest.approx(fake - real, abs=1e-6)
+
+
+def load_weights(trainer, other):
+    """A Trainer with another's networks and step."""
+    trainer.generator.load(other.generator.values())
+    trainer.critic.load(other.critic.values())
+    trainer.begin_at(other.steps_done)
+    return trainer
+
+
+def test_of_many_samples_a_thousand_are_used():
+    data = images(3000)
+    recipe = TINY.replace(objective="wasserstein", clip=0.0, first=1000, batch=50, steps=1)
+    trainer = Trainer(recipe, data, device="cpu", critic=Brightness()).fit()
+    real, weight = float((data[1000:2000] * 2 - 1).mean()), trainer.critic.weight.data[0]
+    assert held_out_of(trainer) == pytest.approx(
+        weight * (brightness_of_fakes(trainer, 1000) - real), abs=1e-6
+    )
+
+
+def test_the_penalty_is_in_it():
+    """Brightness has the same slope everywhere: 1/16 in each of 16 pixels, so a norm of weight / 4."""
+    recipe = TINY.replace(objective="wasserstein-gp", penalty=3.0, first=40, batch=4, steps=1)
+    trainer = Trainer(recipe, images(), device="cpu", critic=Brightness()).fit()
+    weight = float(trainer.critic.weight.data[0])
+    real = float((images()[40:60] * 2 - 1).mean())
+    wanted = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * (weight / 4 - 1) ** 2
+    assert held_out_of(trainer) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_it_is_halved_where_the_trained_loss_is():
+    whole = Trainer(TINY.replace(steps=1), device="cpu").fit()
+    split = Trainer(TINY.replace(steps=1, split_updates=True), device="cpu")
+    assert held_out_of(load_weights(split, whole)) == pytest.approx(held_out_of(whole) / 2)
+
+
+def test_looking_changes_nothing():
+    """Also with batch norm, whose running statistics a pass in training mode would move."""
+    recipe = TINY.replace(
+        generator=MLP((12,), batch_norm=0.1), critic=MLP((12,), batch_norm=0.1, dropout=0.2)
+    )
+    with_it = Trainer(recipe, device="cpu").fit()
+    without = Trainer(recipe.replace(held_out=False), device="cpu").fit()
+    a, b = arrays(with_it), arrays(without)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert held_out_of(with_it) == held_out_of(with_it)
+    assert with_it.critic.training
+
+
+def test_a_step_has_its_own_fakes_and_a_seed_too():
+    trainers = [Trainer(TINY.replace(steps=1), device="cpu", seed=seed).fit() for seed in (0, 1)]
+    values = [held_out_of(load_weights(trainer, trainers[0])) for trainer in trainers]
+    trainers[0].steps_done += 1
+    assert len({*values, held_out_of(trainers[0])}) == 3
+
+
+@pytest.mark.parametrize("first", [1797, 50_000])
+def test_without_samples_left_there_is_none(first):
+    trainer = Trainer(TINY.replace(first=first, steps=1), device="cpu").fit()
+    assert "critic_loss_held_out" not in trainer.metrics()
+
+
+def test_held_out_needs_a_first():
+    with pytest.raises(UsageError, match="held_out with first 0"):
+        RECIPES["digits"].replace(held_out=True)
+
+
+def test_it_is_logged_drawn_and_the_same_after_a_resume(tmp_path):
+    RunDirectory(tmp_path / "whole").fit(Trainer(TINY, device="cpu"))
+    RunDirectory(tmp_path / "halves").fit(Trainer(TINY, device="cpu"), 5)
+    RunDirectory(tmp_path / "halves", go_on=True).fit(load(tmp_path / "halves", device="cpu"), 5)
+    logs = [
+        [row["critic_loss_held_out"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "halves")
+    ]
+    assert logs[0] == logs[1]
+    assert len(set(logs[0])) == 2
+    json.loads((tmp_path / "whole/metrics.jsonl").read_text().splitlines()[0])
+    with Image.open(tmp_path / "whole/losses.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert (abs(pixels - (0x00, 0xA3, 0xB4)).max(axis=2) < 40).any()
