@@ -16,6 +16,7 @@ import numpy as np
 
 import fastgan as fg
 from fastgan import optim
+from fastgan.nn import Net
 
 LAUNCHES = 1000
 REPEATS = 10  # measurements, of which the median is given

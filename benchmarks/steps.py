@@ -24,9 +24,9 @@ from benchmarks import peers, timing
 PEERS = {"PyTorch eager": ("torch", "torch_eager"), "JAX jit": ("jax", "jax_jit")}
 
 
-def images(n: int = 10_000) -> np.ndarray[Any, Any]:
-    """Random grey images (n, 28, 28, 1) uint8: timing does not depend on what they show."""
-    return np.random.Generator(np.random.Philox(0)).integers(0, 256, (n, 28, 28, 1), np.uint8)
+def images(n: int = 10_000, shape: tuple[int, ...] = (28, 28, 1)) -> np.ndarray[Any, Any]:
+    """Random images (n, h, w, c) uint8: timing does not depend on what they show."""
+    return np.random.Generator(np.random.Philox(0)).integers(0, 256, (n, *shape), np.uint8)
 
 
 def ours(recipe: str, data: np.ndarray[Any, Any], *, kernels: bool = True) -> timing.Contestant:

@@ -264,6 +264,7 @@ class Fusable:
         self.plain = plain
         self.kernels: dict[type, Callable[..., Any] | None] = {}  # None: array code only
         self.fits: Callable[[Any], bool] = fits
+        self.writes_no_operand = False  # so that a copy of one will do
         self._paths: dict[str, tuple[str, str]] = {}
 
     def register(self, library: str, module: str, function: str) -> None:
@@ -275,6 +276,8 @@ class Fusable:
         if self._paths and _kernels_wanted.get():
             kind = type(operands[0])
             kernel = self.kernels[kind] if kind in self.kernels else self._resolve(kind)
+            if kernel is not None and not all(map(self.fits, operands)):
+                operands = self._whole(operands)
             if kernel is not None and all(map(self.fits, operands)):
                 try:
                     result = kernel(*operands, **settings)
@@ -283,6 +286,15 @@ class Fusable:
                 if result is not NotImplemented:
                     return result
         return self.plain(*operands, **settings)
+
+    def _whole(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The operands, on a GPU without gaps: array code would take many launches, and a product is not captured."""
+        xp = array_module(operands[0])
+        if xp is np or not self.writes_no_operand:
+            return operands
+        return tuple(
+            xp.ascontiguousarray(x) if hasattr(x, "flags") and not self.fits(x) else x for x in operands
+        )
 
     def _resolve(self, kind: type) -> Callable[..., Any] | None:
         path = self._paths.get(kind.__module__.partition(".")[0])

@@ -66,7 +66,7 @@ def step_launches(recipe: Recipe, shape: tuple[int, ...] | None = None, *, kerne
 
 def data_shape(recipe: Recipe) -> tuple[int, ...]:
     """The shape of a sample of the recipe's data; its own pictures are in colour."""
-    return FORMS.get(recipe.data) or (recipe.image_size, recipe.image_size, 3)
+    return FORMS.get(recipe.data) or (recipe.picture_size, recipe.picture_size, 3)
 
 
 def within_border(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -139,14 +139,18 @@ def test_every_option_reaches_its_value():
     from fastgan.train.recipe import from_dict
 
     command = cli.commands["train"]
-    recipe = RECIPES["digits"]
+    dense, convolutional = (RECIPES[name].replace(first=100) for name in ("digits", "cs231n-dcgan"))
     for path, annotation in leaves(Recipe):
+        own = len(path) == 2 and not hasattr(getattr(dense, path[0]), path[1])  # a field of text networks
+        recipe = convolutional if own else dense
         old = value_at(recipe, path)
         flag = "--" + "-".join(path).replace("_", "-")
         if annotation is bool:
             words = [f"--no-{flag[2:]}" if old else flag]
         elif path[-1] in CHOICES:
             words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
+        elif path[-1] == "layers":
+            words = [flag, "linear 3; linear o"]
         elif path[-1] == "hidden":
             words = [flag, "3,4"]
         elif path[-1] == "activation":

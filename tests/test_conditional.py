@@ -357,22 +357,17 @@ def test_samples_of_a_label():
 
 @pytest.mark.parametrize("join", CRITIC_JOINS)
 def test_a_run_on_digits_draws_the_digit_that_is_asked_for(join):
-    """300 steps, half a second; by chance a tenth of the samples would be right."""
+    """300 steps, a second; by chance a tenth of the samples would be right. And no digit has one picture only."""
     digits = data.load("digits")
-    recipe = fg.recipes["digits"].replace(
-        classes=10,
-        critic_labels=join,
-        objective="non-saturating",
-        critic_steps=1,
-        ema=0.98,
-        optimiser=OptimiserSettings(beta1=0.5, lr=1e-3),
-    )
+    recipe = fg.recipes["digits"].replace(classes=10, critic_labels=join, ema=0.98)
     trainer = fg.Trainer(recipe, digits, device="cpu").fit(300)
     labels = np.arange(200) % 10
     samples = trainer.sample(200, seed=1, label=labels).reshape(200, -1).astype(np.float32)
     found, _ = nearest(samples, digits)
-    assert (digits.labels[found] == labels).mean() > 0.6
-    assert len(np.unique(samples.round(3), axis=0)) > 150
+    assert (digits.labels[found] == labels).mean() > 0.65  # measured 0.78 to 0.88 with other seeds
+    for k in range(10):
+        of_real = digits.scaled(0, 1)[digits.labels == k].std(axis=0).mean()
+        assert samples[labels == k].std(axis=0).mean() > 0.5 * of_real
     _, heeded = verdict(trainer)
     assert re.fullmatch(r"labels heeded: [6-9]\d\d of 1000 samples are voted the class asked for", heeded)
 

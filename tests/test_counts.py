@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_train import samples, tiny
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import backend, optim, random

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_train import arrays, samples, tiny
+from test_train import arrays
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.errors import DeviceError

@@ -10,7 +10,8 @@ import gpu_cases
 import numpy as np
 import pytest
 from gpu_cases import ON_GPU, after, cases, described, faults, placed, widened
-from test_train import arrays, samples, tiny
+from test_train import arrays
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import ops

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from test_train import samples as batch_of
-from test_train import tiny
+from tiny import tiny
 
 import fastgan as fg
 from fastgan import data, fused, ops, optim, random

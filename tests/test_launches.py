@@ -9,7 +9,7 @@ from cli_helpers import ok, refused
 
 import fastgan as fg
 from fastgan import nn
-from fastgan.launches import FORMS, by_name, count, floor, sizes, step_launches
+from fastgan.launches import by_name, count, data_shape, floor, sizes, step_launches, within_border
 from fastgan.nn import MLP
 from fastgan.train.networks import build
 
@@ -17,10 +17,13 @@ from fastgan.train.networks import build
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(name):
     recipe = fg.recipes[name]
+    dense = isinstance(recipe.generator, MLP) and isinstance(recipe.critic, MLP)
+    if not dense:
+        recipe = recipe.replace(batch=4)  # which array code computes, on the CPU
     launches = step_launches(recipe, kernels=False)
     moved = sum(x.read + x.written for x in launches)
     assert launches.transfers == []
-    assert floor(recipe) < moved < 12 * floor(recipe)
+    assert floor(recipe) < moved < (12 if dense else 60) * floor(recipe)  # windows are copies
     rows = by_name(launches)
     assert sum(row.launches for row in rows) == len(launches)
     assert sum(row.read + row.written for row in rows) == moved
@@ -33,8 +36,14 @@ def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(na
 
 def found(recipe):
     """The sizes of a recipe's networks."""
-    generator, critic = build(recipe, FORMS[recipe.data], 0)
-    return sizes(generator, recipe.latent), sizes(critic, int(np.prod(FORMS[recipe.data])))
+    k, features = recipe.classes, int(np.prod(seen(recipe)))
+    generator, critic = build(recipe, seen(recipe), 0)
+    return sizes(generator, recipe.latent + k), sizes(critic, features + k)
+
+
+def seen(recipe):
+    """The form of the samples that a recipe's networks see."""
+    return within_border(recipe, data_shape(recipe))
 
 
 def test_the_step_that_is_counted_begins_no_epoch():
@@ -50,7 +59,7 @@ WIDE = MLP((6, 5), activation=("maxout", "relu"), pieces=3, hidden_bias=False, b
 
 @pytest.mark.parametrize("recipe", [*fg.recipes.values(), fg.recipes["digits"].replace(critic=WIDE)])
 def test_sizes_are_the_networks(recipe):
-    networks = build(recipe, FORMS[recipe.data], 0)
+    networks = build(recipe, seen(recipe), 0)
     for settings, network, own in zip(
         (recipe.generator, recipe.critic), networks, found(recipe), strict=True
     ):

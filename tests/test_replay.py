@@ -5,7 +5,8 @@ The values that replays compute are checked in the simulator (tests/simulator/te
 
 import numpy as np
 import pytest
-from test_train import arrays, samples, tiny
+from test_train import arrays
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.nn import MLP

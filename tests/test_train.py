@@ -1,10 +1,10 @@
 """The trainer: every recipe runs, learns, repeats to the same bits, keeps its memory, and refuses what cannot work."""
 
 import resource
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny import SIDES, samples, tiny
 
 import fastgan as fg
 from fastgan import data, nn, random
@@ -18,23 +18,6 @@ from fastgan.train.updates import TapeUpdates
 def arrays(trainer):
     """Copies of all arrays of a run, by name."""
     return {name: array.copy() for name, array in state.arrays(trainer).items()}
-
-
-def tiny(name):
-    """The recipe with narrow networks and small batches."""
-    recipe = fg.recipes[name]
-    narrow = {
-        side: replace(getattr(recipe, side), hidden=(8,) * len(getattr(recipe, side).hidden))
-        for side in SIDES
-    }
-    return recipe.replace(batch=8, latent=4, log_every=2, **narrow)
-
-
-SIDES = ("generator", "critic")
-
-
-def samples(recipe):
-    return data.load("ring").take(slice(0, 200)) if recipe.points else data.load("digits")
 
 
 @pytest.mark.parametrize("name", fg.recipes)
@@ -77,7 +60,7 @@ def test_as_published_differs_and_runs(name):
     changed = {k for k, v in published.to_dict().items() if recipe.to_dict().get(k) != v}
     assert changed == set(recipe.published)
     assert recipe.published_note
-    fg.Trainer(published.replace(steps=2), data.load("digits"), device="cpu").fit(2)
+    fg.Trainer(published.replace(steps=2), samples(recipe), device="cpu").fit(2)
 
 
 def test_nothing_to_publish_is_said():

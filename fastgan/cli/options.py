@@ -14,6 +14,7 @@ from fastgan.losses import OBJECTIVES
 from fastgan.nn import INITIALISERS
 from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.nn.mlp import ACTIVATIONS
+from fastgan.nn.net import NAMES
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.lines import FORMATS
 from fastgan.train.recipe import KINDS, SAMPLING
@@ -34,6 +35,8 @@ HELP = {
     "points": "learn points (n, d) rather than images",
     "low": "what black becomes",
     "high": "what white becomes",
+    "picture_size": "what a folder's pictures are cut square and resized to without --image-size; 0: as they are",
+    "border": "black pixels added on each side of an image",
     "first": "use only the first so many samples; 0: all",
     "objective": "the losses",
     "penalty": "weight of the gradient penalty, instead of the objective's own",
@@ -43,6 +46,10 @@ HELP = {
     "batch": "samples per update",
     "steps": "steps of the whole run; a step is one generator update with its critic updates",
     "critic_steps": "critic updates per step",
+    "warmup_critic_steps": "critic updates in a warm-up step; 0: there are no such steps",
+    "warmup_steps": "the first so many steps are warm-up steps",
+    "warmup_every": "and so is every step whose number this divides",
+    "generator_steps": "generator updates per step, on the same latents",
     "sampling": "how batches are chosen: at random, in shuffled epochs, or in order",
     "split_updates": "one critic update for real samples and one for fake ones",
     "inference_fakes": "make the critic's fakes in inference mode",
@@ -58,6 +65,8 @@ HELP = {
     "log_every": "steps between lines of the log",
     "sample_every": "steps between sample pictures",
     "checkpoint_every": "steps between checkpoints",
+    "bias": "biases in layers that do not say themselves",
+    "layers": f"layers as text, separated by semicolons: {', '.join(NAMES)}",
     "hidden": "widths of the hidden layers",
     "activation": f"one for all hidden layers, or one each: {', '.join(ACTIVATIONS)}",
     "slope": "slope of leaky_relu below 0",
@@ -124,6 +133,18 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
             if name not in ACTIVATIONS:
                 self.fail(f"got {name!r}, wanted {', '.join(ACTIVATIONS)}", param, ctx)
         return names[0] if len(names) == 1 else names
+
+
+class Layers(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """linear 256; relu; linear o as ("linear 256", "relu", "linear o")."""
+
+    name = "LAYER;LAYER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The lines; what they say is checked when the network is built."""
+        return tuple(" ".join(line.split()) for line in str(value).split(";") if line.strip())
 
 
 class RecipeOption(click.Option):
@@ -226,6 +247,8 @@ def _type(name: str, annotation: Any) -> Any:
     kinds = get_args(annotation) or (annotation,)
     if annotation == tuple[int, ...]:
         return Widths()
+    if annotation == tuple[str, ...]:
+        return Layers()
     if str in kinds:
         return Names() if len(kinds) > 1 else click.STRING
     return click.FLOAT if float in kinds else click.INT
@@ -236,4 +259,6 @@ def _shown(value: Any) -> str:
         return "none of its own"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+    if isinstance(value, tuple):
+        return ("; " if any(" " in str(part) for part in value) else ",").join(map(str, value))
+    return f"{value}"

@@ -21,7 +21,7 @@ from fastgan.random import key_of
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.recipe import from_dict
 from fastgan.train.recipes import recipe_named
-from fastgan.train.source import Source
+from fastgan.train.source import Source, own_data
 
 RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "recipe": str,
@@ -35,6 +35,10 @@ RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "skip_bad": bool,
 }
 WRITTEN = ("fastgan", "source", "own_networks")  # stand in a config.toml for the reader's sake
+LISTS: dict[Any, str] = {
+    tuple[int, ...]: "a list of whole numbers such as [256, 512]",
+    tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
+}
 PACED = ("log_every", "sample_every")
 FRAMES = 10  # pictures that a short run has at least
 
@@ -117,8 +121,8 @@ def _check(
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    if kind == tuple[int, ...]:
-        return isinstance(value, list) and all(type(x) is int for x in value)
+    if kind in LISTS:
+        return isinstance(value, list) and all(type(x) is get_args(kind)[0] for x in value)
     options = get_args(kind) or (kind,)
     if isinstance(value, list):
         return tuple[str, ...] in options and all(isinstance(x, str) for x in value)
@@ -126,8 +130,8 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _wanted(kind: Any) -> str:
-    if kind == tuple[int, ...]:
-        return "a list of whole numbers such as [256, 512]"
+    if kind in LISTS:
+        return LISTS[kind]
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     return " or ".join(words[x] for x in get_args(kind) or (kind,) if x in words)
 
@@ -165,7 +169,8 @@ def _pace(recipe: Recipe, chosen: set[str]) -> tuple[Recipe, tuple[str, ...]]:
 
 def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
     """Where the data are; paths become absolute, so that a run can go on from another folder."""
-    spec, data_dir = chosen.get("data", recipe.data), chosen.get("data_dir")
+    spec = chosen["data"] if "data" in chosen else own_data(recipe)
+    data_dir = chosen.get("data_dir")
     return Source(
         spec if spec in data.names else absolute(spec),
         data_dir=data_dir and absolute(data_dir),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgan.data import names
 from fastgan.errors import UsageError
-from fastgan.launches import FORMS, Row, count, floor
+from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.nn.conditional import LabelledCritic, LabelledGenerator
 from fastgan.tape import Tensor, no_grad
@@ -20,7 +20,7 @@ from fastgan.train.recipes import recipe_named
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PIPE_WIDTH = 160  # columns of a table that nobody reads on a terminal
+PIPE_WIDTH = 180  # columns of a table that nobody reads on a terminal
 _SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
 
 
@@ -37,7 +37,7 @@ def recipes() -> None:
     for recipe in RECIPES.values():
         star = " *" if recipe.published else ""
         name = recipe.name + star + (" (default)" if recipe.name == DEFAULT else "")
-        table.add_row(name, recipe.data, recipe.objective, f"{recipe.steps:,}", recipe.source)
+        table.add_row(name, recipe.data or "your own", recipe.objective, f"{recipe.steps:,}", recipe.source)
     notes = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for recipe in RECIPES.values():
         if recipe.published:
@@ -65,8 +65,9 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
         raise UsageError("give --data or --size, not both")
     if no_kernels and not launches:
         raise UsageError("--no-kernels is for --launches; give both")
-    shape = _shape(size) if size else FORMS[data or chosen.data]
-    rows = count(chosen, shape, kernels=not no_kernels) if launches else []
+    given = _shape(size) if size else FORMS[data] if data else data_shape(chosen)
+    shape = within_border(chosen, given)
+    rows = count(chosen, given, kernels=not no_kernels) if launches else []
     features = 1
     for length in shape:
         features *= length
@@ -80,7 +81,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
     if launches:
         print()
-        show_launches(rows, floor(chosen, shape))
+        show_launches(rows, floor(chosen, given))
 
 
 def show_launches(rows: list[Row], least: int) -> None:

@@ -71,7 +71,10 @@ class LabelledGenerator(Module):
         high: float = 1.0,
     ) -> None:
         self.latent, self.classes, self.join, self.low, self.high = latent, classes, join, low, high
-        self.table = Linear(classes, latent if join == "multiply" else embed, bias=False, init="normal")
+        if join == "multiply":
+            self.table = Linear(classes, latent, bias=False, init="normal")
+        else:  # rows of length 1, as one-hot ones have: beside longer ones z is soon ignored
+            self.table = Linear(classes, embed, bias=False, init="normal", init_scale=embed**-0.5)
         self.body = body
 
     def joined(self, x: Tensor) -> tuple[Tensor, Tensor]:

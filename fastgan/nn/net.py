@@ -202,8 +202,8 @@ def _check_divides(rest: int, stride: int, length: int) -> None:
     """UsageError where a stride would leave rows of an image unread."""
     if stride and rest > 0 and rest % stride:
         raise UsageError(
-            f"got {length} pixels, of which stride {stride} leaves {rest % stride} unread: wanted a size that it "
-            "divides, or padding=same for a convolution"
+            f"got {length} pixels, of which stride {stride} leaves {rest % stride} unread: wanted another size or "
+            "stride, or padding=same for a convolution"
         )
 
 
@@ -214,14 +214,6 @@ def _pad(net: Net, line: Line) -> Module:
         raise UsageError(f"got {len(sides)} numbers, wanted 1, or 4: top, bottom, left, right")
     top, bottom, left, right = sides * 4 if len(sides) == 1 else sides
     return Pad2d((top, bottom, left, right))
-
-
-def _dropout(net: Net, line: Line) -> Module:
-    return Dropout(_float(line, 0.5))
-
-
-def _leaky_relu(net: Net, line: Line) -> Module:
-    return LeakyReLU(_float(line, 0.01))
 
 
 def _float(line: Line, default: float) -> float:
@@ -283,11 +275,11 @@ NAMES: dict[str, Maker] = {  # how it is made, fewest and most values, options
     "flatten": (_plain(Flatten), 0, 0, ()),
     "mean": (_plain(Mean), 0, 0, ()),
     "relu": (_plain(ReLU), 0, 0, ()),
-    "leaky_relu": (_leaky_relu, 0, 1, ()),
+    "leaky_relu": (lambda net, line: LeakyReLU(_float(line, 0.01)), 0, 1, ()),
     "tanh": (_plain(Tanh), 0, 0, ()),
     "sigmoid": (_plain(Sigmoid), 0, 0, ()),
     "arctan": (_plain(Arctan), 0, 0, ()),
-    "dropout": (_dropout, 0, 1, ()),
+    "dropout": (lambda net, line: Dropout(_float(line, 0.5)), 0, 1, ()),
     "batch_norm": (
         lambda net, line: BatchNorm(line.given[-1], momentum=net.batch_norm, eps=net.norm_eps),
         0,

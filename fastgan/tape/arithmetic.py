@@ -81,6 +81,7 @@ def product(x: Array, w: Array, *, out: Array | None = None) -> Array:
 
 
 product.fits = fits_transposed
+product.writes_no_operand = True
 
 
 @matmul.vjp

@@ -61,6 +61,7 @@ class Op:
         self.name = forward.__name__
         self.__doc__ = forward.__doc__
         self.forward = Fusable(forward)
+        self.forward.writes_no_operand = True
         self.rule: Vjp | None = None
 
     def vjp(self, rule: Vjp) -> Vjp:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from fastgan.errors import UsageError
 from fastgan.losses import objective
@@ -75,7 +76,7 @@ class Recipe:
     points: bool = False  # learns points in the plane, not images
     low: float = -1.0  # what black becomes
     high: float = 1.0  # what white becomes
-    image_size: int = 0  # pixels that a folder's pictures are cut and resized to; 0: as they are
+    picture_size: int = 0  # of a folder's pictures where no image_size is asked for; 0: as they are
     border: int = 0  # black pixels added on each side of an image
     first: int = 0  # use only the first so many samples; 0: all
     objective: str = "non-saturating"
@@ -131,7 +132,7 @@ class Recipe:
             )
         if not self.low < self.high:
             raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
-        for name in ("first", "image_size", "border", "warmup_critic_steps", "warmup_steps"):
+        for name in ("first", "picture_size", "border", "warmup_critic_steps", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted 0 or more")
         if self.classes < 0:
@@ -188,34 +189,26 @@ def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
 
 
 def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
-    known = {f.name: getattr(base, f.name) for f in fields(base)}
+    known = {f.name: f.type for f in fields(base)}
     changes = {}
     for name, value in values.items():
         if name not in known or name == "published":
             raise UsageError(f"{where}: got {name!r}; {_nearest(name, known)}")
-        changes[name] = _fit(known[name], value, f"{where}, {name}")
+        changes[name] = _fit(known[name], getattr(base, name), value, f"{where}, {name}")
     return replace(base, **changes)
 
 
-def _fit(old: Any, value: Any, where: str) -> Any:
-    """The value in the type of the one it replaces."""
-    if is_dataclass(old):
-        if isinstance(value, Mapping):
-            return _merge(_like(old, value), value, where)
-    elif isinstance(old, bool):
-        if isinstance(value, bool):
-            return value
-    elif isinstance(old, float) or old is None:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+def _fit(kind: Any, old: Any, value: Any, where: str) -> Any:
+    """The value in the type of a field; `old` is what it replaces."""
+    if is_dataclass(old) and isinstance(value, Mapping):
+        return _merge(_like(old, value), value, where)
+    for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+        if one is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-    elif isinstance(old, int):
-        if isinstance(value, int) and not isinstance(value, bool):
+        if one in (bool, int, str) and type(value) is one:
             return value
-    elif isinstance(value, str) and (isinstance(old, str) or str in map(type, old)):
-        return value
-    elif isinstance(value, list | tuple):  # of text for text, of numbers for numbers
-        kind = str if isinstance(old, str) or str in map(type, old) else int
-        if all(isinstance(x, kind) and not isinstance(x, bool) for x in value):
+        is_list = get_origin(one) is tuple and isinstance(value, list | tuple)
+        if is_list and all(type(x) is get_args(one)[0] for x in value):
             return tuple(value)
     wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
     raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
@@ -223,9 +216,10 @@ def _fit(old: Any, value: Any, where: str) -> Any:
 
 def _like(old: Any, value: Mapping[str, Any]) -> Any:
     """What values are merged into: a network of their own kind, which one field tells."""
-    for kind, field_name in ((Net, "layers"), (MLP, "hidden")):
-        if field_name in value and isinstance(old, MLP | Net) and not isinstance(old, kind):
-            return kind(())
+    if isinstance(old, MLP) and "layers" in value:
+        return Net(("flatten",))
+    if isinstance(old, Net) and "hidden" in value:
+        return MLP((1,))
     return old
 
 

@@ -1,4 +1,4 @@
-"""All recipes by name. Each is one value, in the file of its kind: dense networks or convolutions."""
+"""All recipes by name. Each is one value, in the file of its kind: dense, convolutional, or for any pictures."""
 
 from difflib import get_close_matches
 
@@ -6,9 +6,10 @@ from fastgan.errors import UsageError
 from fastgan.train.recipe import Recipe
 from fastgan.train.recipes_conv import CONVOLUTIONAL
 from fastgan.train.recipes_dense import DENSE
+from fastgan.train.recipes_pictures import PICTURES
 
 DEFAULT = "digits"
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*DENSE, *CONVOLUTIONAL)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*DENSE, *CONVOLUTIONAL, *PICTURES)}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -38,9 +38,10 @@ class Replay:
         if not self.possible or self.made < WARMUP or warms_up:
             with self.capturer.memory():
                 self.step.step()
-            self.made += 1
-            if warms_up:  # a recording knows how far the optimiser's steps are ahead
+            if warms_up:  # a recording holds how far the optimiser's steps are ahead
                 self.recordings.clear()
+            else:
+                self.made += 1
             return
         steps = UNROLL if most >= UNROLL and self._steady else 1
         if steps not in self.recordings:

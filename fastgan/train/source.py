@@ -75,18 +75,14 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
     if isinstance(data, Form):
         return None, data
     source = None
-    if data is None and not recipe.data:
-        raise UsageError(
-            f"recipe {recipe.name} learns pictures of your own: give data, such as --data photos/"
-        )
     if data is None or isinstance(data, str | Path):
-        spec = str(data or recipe.data)
+        spec = str(data or own_data(recipe))
         built_in = spec in names or not Path(spec).exists()
         source = Source(spec if built_in else str(Path(spec).absolute()), split=recipe.split)
     elif isinstance(data, Source):
         source = data
-    if source and recipe.image_size and not source.image_size and Path(source.spec).is_dir():
-        source = replace(source, image_size=recipe.image_size)
+    if source and not source.image_size and source.spec not in names and Path(source.spec).is_dir():
+        source = replace(source, image_size=recipe.picture_size or None)
     dataset = source.load() if source else data if isinstance(data, Dataset) else from_array(data)
     if recipe.points == dataset.is_images:
         got = (
@@ -107,6 +103,15 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         source,
     )
     return dataset, form
+
+
+def own_data(recipe: Recipe) -> str:
+    """The data that the recipe names; UsageError where it learns whatever pictures it is given."""
+    if not recipe.data:
+        raise UsageError(
+            f"recipe {recipe.name} learns pictures of your own: give data, such as --data photos/"
+        )
+    return recipe.data
 
 
 def bordered(dataset: Dataset, border: int) -> Dataset:

@@ -66,8 +66,8 @@ def _plan(x, w, b, channels, stride, pad, slope, size=None):
         return None
     if len(b) > 1 or any(part.shape != (w.shape[channels[1]],) for part in b):
         return None
-    size_of_x = tuple(size or x.shape[1:3])
-    plan = _Plan(len(x), size_of_x, *w.shape[2:], w.shape[:2], tuple(stride), tuple(pad))
+    (kh, kw, c, o), own = w.shape, tuple(size or x.shape[1:3])
+    plan = _Plan(len(x), own, c, o, (kh, kw), tuple(stride), tuple(pad))
     return plan if plan.fits and (size is None or plan.out == x.shape[1:3]) else None
 
 
@@ -106,9 +106,9 @@ def convolve_weight_grad(x, v, *, stride, pad, kernel, out=None):
     """See fastgan.ops.conv.convolve_weight_grad; written to `out` where it is given."""
     if x.ndim != 4 or v.ndim != 4 or len(x) != len(v):
         return NotImplemented
-    channels = x.shape[3], v.shape[3]
-    plan = _Plan(len(x), x.shape[1:3], *channels, tuple(kernel), tuple(stride), tuple(pad))
-    shape = (*kernel, *channels)
+    c, o = x.shape[3], v.shape[3]
+    plan = _Plan(len(x), x.shape[1:3], c, o, tuple(kernel), tuple(stride), tuple(pad))
+    shape = (*kernel, c, o)
     if not plan.fits or plan.out != v.shape[1:3] or (out is not None and out.shape != shape):
         return NotImplemented
     total = (empty(shape, x) if out is None else out).reshape(plan.width, v.shape[3])

@@ -36,7 +36,7 @@ class Layers:
 
 
 @Layers
-def UPWARDS(z):  # noqa: N802 (a value)
+def UPWARDS(z):
     """To images of 3 x 5 x 1: a layer with channels in fours, one with three, one with one."""
     return [
         nn.Linear(z, 2 * 2 * 4),
@@ -53,7 +53,7 @@ def UPWARDS(z):  # noqa: N802 (a value)
 
 
 @Layers
-def POOLED(f):  # noqa: N802 (a value)
+def POOLED(f):
     return [
         nn.Reshape(3, 5, 1),
         nn.Conv2d(1, 4, 2),
@@ -67,7 +67,7 @@ def POOLED(f):  # noqa: N802 (a value)
 
 
 @Layers
-def STRIDED(f):  # noqa: N802 (a value)
+def STRIDED(f):
     return [
         nn.Reshape(3, 5, 1),
         nn.Conv2d(1, 4, 3, stride=2, padding="same"),

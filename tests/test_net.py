@@ -1,0 +1,229 @@
+"""Networks as text: a line makes the layer that it says, sizes follow the data, and a mistake is told by its line."""
+
+import numpy as np
+import pytest
+from cli_helpers import ok, refused
+
+import fastgan as fg
+from fastgan import nn
+from fastgan.errors import UsageError
+from fastgan.nn import MLP, Net
+from fastgan.nn.net import NAMES
+from fastgan.tape import Tensor
+from fastgan.train.recipe import from_dict
+
+GREY = (8, 8, 1)
+
+
+def build(*layers, shape=GREY, o=1, **settings):
+    """The network of some lines on samples of a shape."""
+    net = Net(layers, **settings)
+    return net.build(int(np.prod(shape)), o, seed=3, shape=shape)
+
+
+def run(network, shape=GREY):
+    """The shape of a sample behind the network."""
+    x = np.random.default_rng(0).standard_normal((2, int(np.prod(shape)))).astype(np.float32)
+    return network.eval()(Tensor(x)).shape[1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "shape"),
+    [
+        ("conv 3 5", nn.Conv2d, (4, 4, 3)),
+        ("conv 3 4 stride=2 padding=1", nn.Conv2d, (4, 4, 3)),
+        ("conv 3 5 stride=3 padding=same", nn.Conv2d, (3, 3, 3)),
+        ("conv c 3 padding=1", nn.Conv2d, (8, 8, 2)),
+        ("conv_transpose 3 4 stride=2 padding=1", nn.ConvTranspose2d, (16, 16, 3)),
+        ("conv_transpose c 5 stride=2 padding=same", nn.ConvTranspose2d, (16, 16, 2)),
+        ("conv_transpose 3 3 stride=2 padding=1 output_padding=1", nn.ConvTranspose2d, (16, 16, 3)),
+        ("max_pool 2", nn.MaxPool2d, (4, 4, 2)),
+        ("max_pool 2 1", nn.MaxPool2d, (7, 7, 2)),
+        ("avg_pool 4", nn.AvgPool2d, (2, 2, 2)),
+        ("upsample 3", nn.Upsample2d, (24, 24, 2)),
+        ("pad 1", nn.Pad2d, (10, 10, 2)),
+        ("pad 0 1 2 4", nn.Pad2d, (9, 14, 2)),
+        ("crop 7x3", nn.Crop2d, (7, 3, 2)),
+        ("reshape 4x16xc", nn.Reshape, (4, 16, 2)),
+        ("flatten", nn.Flatten, (128,)),
+        ("mean", nn.Mean, (1,)),
+        ("relu", nn.ReLU, (8, 8, 2)),
+        ("leaky_relu", nn.LeakyReLU, (8, 8, 2)),
+        ("tanh", nn.Tanh, (8, 8, 2)),
+        ("sigmoid", nn.Sigmoid, (8, 8, 2)),
+        ("arctan", nn.Arctan, (8, 8, 2)),
+        ("dropout 0.25", nn.Dropout, (8, 8, 2)),
+        ("batch_norm", nn.BatchNorm, (8, 8, 2)),
+        ("layer_norm", nn.LayerNorm, (8, 8, 2)),
+        ("instance_norm", nn.InstanceNorm, (8, 8, 2)),
+        ("minibatch_stddev", nn.MinibatchStdDev, (8, 8, 3)),
+        ("conv 3 3 spectral", nn.SpectralNorm, (6, 6, 3)),
+    ],
+)
+def test_each_line_is_its_layer(line, kind, shape):
+    network = build("image", line, shape=(8, 8, 2))
+    assert type(network[1]) is kind
+    assert run(network, (8, 8, 2)) == shape
+
+
+def test_every_name_is_in_use_or_tested():
+    known = {"image", "linear"} | {
+        mark[0].split()[0]
+        for mark in next(m for m in test_each_line_is_its_layer.pytestmark if m.name == "parametrize").args[1]
+    }
+    assert known == set(NAMES)
+
+
+def test_the_same_as_layers_by_hand():
+    lines = ("image", "conv 4 3", "leaky_relu 0.2", "flatten", "linear 1")
+    by_hand = nn.Sequential(
+        nn.Reshape(8, 8, 1), nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(144, 1), seed=3
+    )
+    x = Tensor(np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32))
+    assert (build(*lines)(x).data == by_hand(x).data).all()
+
+
+def test_first_values_are_the_seeds_alone():
+    """Not those of the layers that a program made before, nor of how shapes are worked out."""
+    lines = ("image", "conv 4 3 spectral", "batch_norm", "flatten", "linear 1")
+    one, other = build(*lines), build(*lines)
+    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
+        assert (a.data == b.data).all(), name
+    assert (one[1].u == other[1].u).all()
+    assert not one[2].mean.any()
+    assert (one[2].variance == 1).all()
+    assert all(layer.training for layer in one.modules())
+    second = Net(lines).build(64, 1, seed=3, number=1, shape=GREY)
+    assert (second[4].weight.data != one[4].weight.data).any()
+
+
+def test_settings_of_the_network_and_of_a_line():
+    network = build(
+        *("linear 2000", "linear 30 init=zeros bias=yes", "batch_norm", "linear o scale=3"),
+        o=40,
+        init="normal",
+        init_scale=0.02,
+        batch_norm=0.25,
+        norm_eps=1e-3,
+        bias=False,
+    )
+    assert network[0].weight.data.std() == pytest.approx(0.02, rel=0.02)
+    assert [network[k].has_bias for k in (0, 1, 3)] == [False, True, False]
+    assert not network[1].weight.data.any()
+    assert (network[2].momentum, network[2].eps) == (0.25, 1e-3)
+    assert network[3].weight.data.std() == pytest.approx(3, rel=0.1)
+    assert build("leaky_relu 0.3", "dropout 0.75")[0].slope == 0.3
+    assert build("dropout 0.75")[0].rate == 0.75
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_and_colour_need_no_other_text(channels):
+    shape = (8, 8, channels)
+    critic = build("image", "conv 4 4 stride=2 padding=1", "flatten", "linear 1", shape=shape)
+    assert run(critic, shape) == (1,)
+    generator = Net(("linear 32", "reshape 4x4x2", "conv_transpose c 4 stride=2 padding=1", "flatten"))
+    assert generator.build(5, 64 * channels, seed=0, shape=shape)[2].weight.shape == (4, 4, channels, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("conv2d 4 3", "got 'conv2d'; did you mean 'conv'"),
+        ("convolve-transpose 4 3", "did you mean 'conv_transpose'"),
+        ("zzz", "known are linear, conv,"),
+        ("", "got ''"),
+        ("linear 4", "samples of 8x8x1, wanted rows: put flatten before it"),
+        ("conv 4", "got 1 values, wanted 2"),
+        ("pad", "got 0 values, wanted 1 or 4"),
+        ("conv four 3", "got 'four' as number 1"),
+        ("conv 4 9", "kernel of 9x9 for an input of 8x8"),
+        ("conv 4 0", "got kernel 0"),
+        ("conv 0 3", "wanted at least 1"),
+        ("conv 4 3 stride=0", "got stride 0"),
+        ("conv 4 3 stride=x", "got stride=x, wanted a whole number"),
+        ("conv 4 3 stride=same", "got stride=same"),
+        ("conv 4 3 padding=-1", "got padding=-1, wanted a whole number, or same"),
+        ("conv 4 3 stride=2", "stride 2 leaves 1 unread"),
+        ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
+        ("conv 4 3 init=glorot", "got initialiser 'glorot'"),
+        ("conv 4 3 scale=big", "got scale=big"),
+        ("conv 4 3 bias=maybe", "got bias=maybe, wanted yes or no"),
+        ("conv_transpose 4 3 output_padding=1", "output_padding"),
+        ("conv_transpose 4 3 output_padding=x", "got output_padding=x"),
+        ("conv_transpose 4 4 padding=9", "transposed convolution"),
+        ("max_pool 3", "stride 3 leaves 2 unread"),
+        ("max_pool 9", "windows of 9x9"),
+        ("crop 9x9", "at least 9x9 pixels"),
+        ("crop 7", "wanted a size such as 7x7"),
+        ("reshape 7x7x2", "samples of 8x8x1, which 7x7x2 does not hold"),
+        ("reshape 8x-8", "wanted a size"),
+        ("leaky_relu two", "got 'two', wanted a number"),
+        ("dropout 1.5", "wanted 0 <= rate < 1"),
+        ("relu spectral", "wanted it at a layer with a weight"),
+    ],
+)
+def test_a_line_that_cannot_be_is_named(line, part):
+    with pytest.raises(UsageError) as error:
+        build("image", line)
+    text = str(error.value)
+    assert text.startswith(f"layer 2, {line!r}: ")
+    assert part in text
+    assert "\n" not in text
+
+
+def test_images_are_wanted_where_there_are_none():
+    with pytest.raises(UsageError, match=r"layer 1, 'conv 4 3': got samples of 64, wanted images"):
+        build("conv 4 3")
+    with pytest.raises(UsageError, match=r"layer 1, 'image': got data of 2, wanted images"):
+        build("image", shape=(2,))
+
+
+def test_a_recipe_takes_a_network_of_either_kind():
+    """A file's layers replace a dense network, and its widths replace layers."""
+    dense, layers = fg.recipes["digits"], fg.recipes["cgan-mnist"]
+    lines = ["linear 9", "relu", "linear o", "tanh"]
+    changed = from_dict({"generator": {"layers": lines, "init": "normal"}}, dense)
+    assert changed.generator == Net(tuple(lines), init="normal")
+    assert changed.critic == dense.critic
+    assert from_dict({"critic": {"hidden": [3, 4]}}, layers).critic == MLP((3, 4))
+    assert from_dict({"critic": {"hidden": []}}, layers).critic == MLP(())
+    assert from_dict({"critic": {"bias": False}}, layers).critic.layers == layers.critic.layers
+    for wrong in (
+        {"layers": [3]},
+        {"layers": "relu"},
+        {"hidden": ["relu"]},
+        {"layers": ["relu"], "slope": 1.0},
+    ):
+        with pytest.raises(UsageError):
+            from_dict({"critic": wrong}, dense)
+        with pytest.raises(UsageError):
+            from_dict({"critic": wrong}, layers)
+
+
+@pytest.mark.usefixtures("here")
+def test_layers_on_the_command_line_and_in_its_file(capsys):
+    lines = "linear 9;relu ;  linear  o; tanh;"
+    ok(
+        capsys,
+        "train",
+        "--generator-layers",
+        lines,
+        "--critic-hidden",
+        4,
+        "--steps",
+        2,
+        "--out",
+        "a",
+        "--batch",
+        8,
+    )
+    generator = fg.load("a", device="cpu").recipe.generator
+    assert generator.layers == ("linear 9", "relu", "linear o", "tanh")
+    ok(capsys, "train", "--config", "a/config.toml", "--out", "b")
+    one, other = (fg.load(name, device="cpu").sample(2).tobytes() for name in "ab")
+    assert one == other
+    assert "[cs231n-dcgan: linear 1024; relu;" in " ".join(
+        ok(capsys, "train", "cs231n-dcgan", "--help").split()
+    )
+    err = refused(capsys, 2, "train", "--generator-layers", "linear 9; rely", "--out", "c")
+    assert "layer 2, 'rely': got 'rely'; did you mean 'relu'?" in err

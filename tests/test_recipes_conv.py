@@ -1,0 +1,204 @@
+"""The recipes with convolutions: their networks as the articles count them, what they ask of data, and their schedules."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_train import arrays
+from tiny import samples, tiny
+
+import fastgan as fg
+from fastgan import data
+from fastgan.errors import DataError, UsageError
+from fastgan.losses import gradient_penalty
+from fastgan.nn import Net
+from fastgan.optim import Adam
+from fastgan.standin import standing_in
+from fastgan.tape import Tensor
+from fastgan.train.networks import build
+from fastgan.train.recipes import RECIPES
+from fastgan.train.replay import WARMUP, Replay
+from fastgan.train.step import WARMUP_UPDATES
+
+MNIST = (28, 28, 1)
+NETS = [name for name, recipe in RECIPES.items() if isinstance(recipe.generator, Net)]
+ARTICLES = (
+    *("cs231n-dcgan", "odog-dcgan", "odog-wgan", "hs-dcgan", "hs-wgan", "hs-wgan-gp", "shekkizh-wgan", "dcgan64"),
+    *("igul-mnist-dcgan", "igul-mnist-wgan", "igul-mnist-wgan-gp", "cgan-mnist"),
+    *(f"igul-toy-{points}-{mode}" for points in ("8", "25", "swiss") for mode in ("wgan", "wgan-gp")),
+)
+
+
+def parameters(recipe, shape):
+    """Numbers that are trained, of the generator and of the critic."""
+    return tuple(sum(p.size for p in network.parameters()) for network in build(recipe, shape, 0))
+
+
+def test_all_recipes_of_the_articles_are_there():
+    assert set(ARTICLES) <= set(RECIPES)
+    assert set(NETS) <= set(ARTICLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "counts"),
+    [
+        ("igul-mnist-wgan-gp", MNIST, (1_554_177, 1_030_145)),  # the scripts' own counts
+        ("igul-mnist-dcgan", MNIST, (1_554_177, 1_030_145)),
+        ("igul-toy-8-wgan-gp", (2,), (527_874, 527_361)),
+        ("igul-toy-swiss-wgan", (2,), (527_874, 527_361)),
+        ("odog-dcgan", MNIST, (855_809, 392_833)),  # trainable, in Keras's summary
+        # batch norm is two numbers a channel: 2 (4096 + 128 + 64), and 2 (128 + 256)
+        ("igul-mnist-wgan", MNIST, (1_554_177 + 8_576, 1_030_145 + 768)),
+        # 128 * 2048 + 2048, then k k i o + o of the layers, and batch norm
+        (
+            "hs-dcgan",
+            (32, 32, 1),
+            (
+                264_192 + 25 * (128 * 64 + 64 * 32 + 32 * 16) + 112 + 32 * 32 * 16 + 1 + 2 * (128 + 112),
+                16 * (16 + 16 * 32 + 32 * 64) + 112 + 2 * 96 + 1025,
+            ),
+        ),
+        (
+            "shekkizh-wgan",
+            (64, 64, 3),
+            (
+                100 * 16_384 + 16 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + 2 * 1920,
+                16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 2 * 896,
+            ),
+        ),
+        (
+            "dcgan64",
+            (64, 64, 3),
+            (
+                101 * 16_384 + 25 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + 899 + 2 * 1920,
+                25 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 960 + 2 * 896 + 8193,
+            ),
+        ),
+    ],
+)
+def test_parameters_as_the_articles_count_them(name, shape, counts):
+    assert parameters(RECIPES[name], shape) == counts
+
+
+def test_cs231n_counts_with_noise_of_4():
+    assert parameters(RECIPES["cs231n-dcgan"].replace(latent=4), MNIST) == (6_580_801, 1_102_721)
+
+
+def test_cs231n_begins_as_the_assignment_does():
+    """Glorot's uniform for linear and transposed layers, PyTorch's own for the convolutions."""
+    generator, critic = build(RECIPES["cs231n-dcgan"], MNIST, 0)
+    for layer, inputs, outputs in ((generator[0], 96, 1024), (generator[7], 16 * 64, 16 * 128), (critic[8], 1024, 1024)):
+        bound = (6 / (inputs + outputs)) ** 0.5
+        assert 0.99 * bound < abs(layer.weight.data).max() <= bound
+    assert 0.99 / 5 < abs(critic[1].weight.data).max() <= 1 / 5
+    assert 0 < abs(critic[1].bias.data).max() <= 1 / 5
+
+
+@pytest.mark.parametrize("name", ["odog-dcgan", "hs-wgan", "igul-mnist-wgan-gp", "cgan-mnist", "cs231n-dcgan"])
+def test_the_articles_own_widths_train(name):
+    """Two steps of tiny batches; the 64 x 64 recipes are seen at this width by their counts alone."""
+    recipe = RECIPES[name].replace(batch=2, log_every=2)
+    few = {"warmup_critic_steps": 2} if recipe.warmup_critic_steps else {}
+    trainer = fg.Trainer(recipe.replace(**few), noise_images(12, 28, labels=True), device="cpu").fit(2)
+    assert np.isfinite(list(trainer.metrics().values())).all()
+    assert trainer.sample(2).shape == (2, *trainer.form.shape)
+
+
+def noise_images(n, size, channels=1, *, labels=False):
+    """Random pictures, all classes in turn."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, size, size, channels), np.uint8)
+    found = data.from_array(pixels)
+    return replace(found, labels=np.arange(n) % 10) if labels else found
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["shekkizh-wgan", "dcgan64", "cs231n-dcgan"])
+def test_grey_and_colour_pictures_both_do(name, channels):
+    size = RECIPES[name].picture_size or 28
+    trainer = fg.Trainer(tiny(name), noise_images(10, size, channels), device="cpu").fit(1)
+    assert trainer.sample(1).shape == (1, size, size, channels)
+
+
+def test_a_norm_for_each_column_is_what_was_published():
+    """A critic whose gradient is w everywhere: one norm for a sample, or by mistake one for each of its columns."""
+    w = np.random.default_rng(0).standard_normal((32, 32)).astype(np.float32) / 8
+    x = Tensor(np.zeros((3, 32 * 32), np.float32))
+    args = lambda x: x @ Tensor(w.reshape(-1, 1)), x, x, Tensor(np.zeros((3, 1), np.float32))  # noqa: E731
+    whole, columns = float(gradient_penalty(*args).data), float(gradient_penalty(*args, rows=32).data)
+    assert whole == pytest.approx((np.linalg.norm(w) - 1) ** 2, rel=1e-5)
+    assert columns == pytest.approx(((np.linalg.norm(w, axis=0) - 1) ** 2).mean(), rel=1e-5)
+    recipe = RECIPES["hs-wgan-gp"]
+    assert fg.losses.OBJECTIVES[recipe.as_published().objective].penalty_rows == 32
+    batch_norm = recipe.replace(critic=recipe.published["critic"])
+    with pytest.raises(UsageError, match="BatchNorm under a gradient penalty"):
+        fg.Trainer(batch_norm, noise_images(120, 28), device="cpu")
+
+
+# what a recipe asks of data
+
+
+def test_a_border_of_the_datas_own_black(tmp_path):
+    images = np.random.default_rng(0).uniform(5, 9, (30, 28, 28, 1)).astype(np.float32)
+    images[0, 0, 0], images[0, 0, 1] = 5, 9
+    trainer = fg.Trainer(tiny("hs-dcgan"), images, device="cpu")
+    assert trainer.form.shape == (32, 32, 1)
+    drawn = trainer.batches.draw(0).reshape(-1, 32, 32)
+    middle = drawn[:, 2:-2, 2:-2]
+    assert (drawn == -1).sum() - (middle == -1).sum() == drawn.size - middle.size
+    assert abs(middle).max() <= 1
+    assert len(np.unique(middle)) > 1000
+
+
+def test_a_border_is_there_again_after_a_load(tmp_path):
+    np.save(tmp_path / "x.npy", noise_images(30, 28).samples)
+    whole = fg.Trainer(tiny("hs-wgan"), tmp_path / "x.npy", device="cpu").fit(4)
+    fg.Trainer(tiny("hs-wgan"), tmp_path / "x.npy", device="cpu").fit(2).save(tmp_path / "a.safetensors")
+    again = fg.load(tmp_path / "a.safetensors", device="cpu")
+    assert again.sample(2).shape == (2, 32, 32, 1)
+    assert equal(whole, again.fit(2))
+    other = fg.load(tmp_path / "a.safetensors", data=tmp_path / "x.npy", device="cpu")
+    assert equal(whole, other.fit(2))
+
+
+def pictures(folder, mode="RGB"):
+    """Twelve pictures of different sizes."""
+    image = pytest.importorskip("PIL.Image")
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        pixels = rng.integers(0, 256, (70 + k, 90, 3), np.uint8)
+        image.fromarray(pixels).convert(mode).save(folder / f"{k}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+def test_pictures_get_the_size_that_the_recipe_asks_for(tmp_path, mode, channels):
+    folder = pictures(tmp_path / "photos", mode)
+    whole = fg.Trainer(tiny("dcgan64"), folder, device="cpu").fit(3)
+    assert whole.form.shape == (64, 64, channels)
+    fg.Trainer(tiny("dcgan64"), folder, device="cpu").fit(1).save(tmp_path / "a.safetensors")
+    assert equal(whole, fg.load(tmp_path / "a.safetensors", device="cpu").fit(2))
+
+
+def test_a_size_of_your_own_comes_first_and_other_data_have_theirs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "digits")  # a built-in name goes before a folder
+    source = fg.train.source.Source(str(tmp_path / "digits"), image_size=28)
+    recipe = tiny("cs231n-dcgan").replace(picture_size=64)
+    assert fg.Trainer(recipe, source, device="cpu").form.shape == (28, 28, 3)
+    assert fg.Trainer(recipe, noise_images(10, 28), device="cpu").form.shape == MNIST
+    small = fg.recipes["digits"].replace(picture_size=64)
+    assert fg.Trainer(small, device="cpu").form.shape == (8, 8, 1)
+    assert fg.Trainer(small, "digits", device="cpu").form.shape == (8, 8, 1)
+
+
+def test_pictures_of_your_own_are_asked_for():
+    with pytest.raises(UsageError, match=r"dcgan64 learns pictures of your own: give data, such as --data photos/"):
+        fg.Trainer("dcgan64", device="cpu")
+
+
+def test_a_network_for_another_size_says_so():
+    with pytest.raises(UsageError, match=r"the generator gives shape \(784,\) per sample, wanted \(256,\)"):
+        fg.Trainer("cs231n-dcgan", noise_images(200, 16), device="cpu")
+    with pytest.raises(DataError, match="wanted images"):
+        fg.Trainer("cs231n-dcgan", data.load("ring"), device="cpu")

@@ -1,0 +1,51 @@
+"""Recipes made so narrow that a step takes milliseconds, and samples of the size that each learns."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+import fastgan as fg
+from fastgan import data
+from fastgan.data import Dataset
+from fastgan.nn import MLP, Net
+from fastgan.train import Recipe
+
+SIDES = ("generator", "critic")
+
+
+def tiny(name: str) -> Recipe:
+    """The recipe with narrow networks and small batches; 25 warm-up updates become 3."""
+    recipe = fg.recipes[name]
+    few = {"warmup_critic_steps": 3, "warmup_steps": 1} if recipe.warmup_critic_steps else {}
+    sides = {side: narrow(getattr(recipe, side)) for side in SIDES}
+    return recipe.replace(batch=8, latent=4, log_every=2, **sides, **few)
+
+
+def narrow(network: MLP | Net) -> MLP | Net:
+    """8 features per hidden layer, or a sixteenth of the channels."""
+    if isinstance(network, MLP):
+        return replace(network, hidden=(8,) * len(network.hidden))
+    return replace(network, layers=tuple(_narrow_line(line) for line in network.layers))
+
+
+def _narrow_line(line: str) -> str:
+    """A layer of the same form: sizes of 1, and those that stand for the data's, stay."""
+
+    def sixteenth(match: re.Match[str]) -> str:
+        return f"{match[1]}{max(2, int(match[2]) // 16)}"
+
+    return re.sub(r"^((?:linear|conv|conv_transpose) |reshape \d+x\d+x)(\d{2,})", sixteenth, line)
+
+
+def samples(recipe: Recipe) -> Dataset:
+    """200 points, or the bundled digits, enlarged to the pixels that a convolutional network wants."""
+    if recipe.points:
+        return data.load("ring").take(slice(0, 200))
+    digits = data.load("digits")
+    if isinstance(recipe.generator, MLP):
+        return digits
+    times, border = (8, 0) if recipe.picture_size else (3, 2)
+    images = digits.samples.repeat(times, axis=1).repeat(times, axis=2)
+    images = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0)))
+    return replace(digits, samples=images[:200], labels=digits.labels[:200])
