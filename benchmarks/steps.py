@@ -3,7 +3,8 @@
     python -m benchmarks.steps [RECIPE ...] [--seconds 10] [--json FILE]
 
 One step is the recipe's critic updates and one generator update, on random images of MNIST's size that lie in memory.
-Every contestant runs with its default threads. A row gives the median with its 20th and 80th percentile, and the
+Every contestant runs with its default threads; array code alone is left out where there are convolutions, whose steps
+take seconds. A row gives the median with its 20th and 80th percentile, and the
 ratio to each peer, taken round by round. Peers that are not installed are left out and named.
 """
 
@@ -42,12 +43,11 @@ def ours(recipe: str, data: np.ndarray[Any, Any], *, kernels: bool = True) -> ti
 
 def contestants(recipe: str, data: np.ndarray[Any, Any]) -> dict[str, timing.Contestant]:
     """Everything that can run the recipe here, by name."""
-    out: dict[str, timing.Contestant] = {
-        "fastgan": ours(recipe, data),
-        "NumPy only": ours(recipe, data, kernels=False),
-    }
+    out: dict[str, timing.Contestant] = {"fastgan": ours(recipe, data)}
+    if recipe not in peers.CONVOLUTIONAL:
+        out["NumPy only"] = ours(recipe, data, kernels=False)
     for name, (package, module) in PEERS.items():
-        if recipe in peers.SETTINGS and importlib.util.find_spec(package):
+        if importlib.util.find_spec(package) and peers.runs(module, recipe):
             peer = theirs(module, recipe, data)
             out[name] = (peer.step, peer.sync)
     return out
@@ -56,7 +56,13 @@ def contestants(recipe: str, data: np.ndarray[Any, Any]) -> dict[str, timing.Con
 def theirs(module: str, recipe: str, data: np.ndarray[Any, Any], **settings: Any) -> peers.Peer:
     """The recipe as a module of `benchmarks.peers` runs it, on the same images."""
     make: Callable[..., peers.Peer] = importlib.import_module(f"benchmarks.peers.{module}").make
-    return make(recipe, data.reshape(len(data), -1).astype(np.float32) / 127.5 - 1, **settings)
+    return make(recipe, floats(recipe, data), **settings)
+
+
+def floats(recipe: str, data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Images (n, ...) uint8 as the peers of a recipe want them: float32 (n, 784), black to white as it has them."""
+    low = peers.ALL[recipe].low
+    return data.reshape(len(data), -1) * np.float32((1 - low) / 255) + np.float32(low)
 
 
 def row(recipe: str, seconds: float) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipes", nargs="*", default=list(peers.SETTINGS))
+    parser.add_argument("recipes", nargs="*", default=list(peers.ALL))
     parser.add_argument("--seconds", type=float, default=5.0, help="measured time per contestant")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

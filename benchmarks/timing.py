@@ -20,7 +20,8 @@ from fastgan.errors import UsageError
 Contestant = tuple[Callable[[], Any], Callable[[], Any]]
 
 WARM_UP = 3  # calls before anything is measured: compilation, allocation
-SETTLE = 2  # unmeasured steps at the start of a block: the caches are full of the previous contestant
+# Unmeasured steps at the start of a block: the caches are full of the previous contestant. One long step is enough.
+SETTLE = 2
 BLOCK_SECONDS = 0.05
 BLOCK_STEPS = 3  # the least that has a median
 # Idle OpenBLAS threads spin for 2^26 clock ticks, about 25 ms, and would compete with the next contestant.
@@ -122,7 +123,7 @@ def _block(
     sleep: Callable[[float], None],
 ) -> list[float]:
     sleep(PAUSE_SECONDS)
-    _run(call, sync, SETTLE)
+    _run(call, sync, SETTLE if steps > BLOCK_STEPS else 1)
     return [_timed(call, sync, clock) for _ in range(steps)]
 
 

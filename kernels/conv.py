@@ -8,24 +8,13 @@ Shapes: as in fastgan/ops/conv.py, `n h w c` in, `o` channels out.
 
 import numpy as np
 
-from fastgan.kernels.compiling import compiled, inlined
-from fastgan.kernels.dense import leaky
+from fastgan.kernels.dense import bias_leaky
 from fastgan.kernels.splitting import edges, scratch, split
 from fastgan.kernels.windows import Block, Run, added, copied, plan_of
 
 CHUNK = 1 << 19  # floats of windows copied out at once: 2 MiB
 LEAST = 1 << 21  # multiplications that are worth a thread
 NARROW = 64  # columns of windows that are not worth a product for each row of taps
-
-_leaky = inlined(leaky)
-
-
-@compiled
-def _finish(rows, bias, slope):
-    """A bias and a LeakyReLU in place."""
-    for r in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            rows[r, c] = _leaky(rows[r, c] + bias[c], slope)
 
 
 def convolve(x, w, *b, stride, pad, slope=1.0):
@@ -159,4 +148,4 @@ def _least(plan, weights):
 def _bias_and_slope(y, b, slope):
     if b or slope != 1:
         bias = b[0] if b else np.zeros(y.shape[3], np.float32)
-        _finish(y.reshape(-1, y.shape[3]), bias, np.float32(slope))
+        bias_leaky(y.reshape(-1, y.shape[3]), bias, np.float32(slope))

@@ -14,6 +14,7 @@ from fastgan.kernels.compiling import compiled, inlined
 from fastgan.kernels.splitting import edges, split
 
 LEAST = 1 << 20  # multiplications that are worth a thread
+ELEMENTS = 1 << 17  # of a pass over memory that are
 ACTS = ("leaky", "tanh", "sigmoid")
 
 
@@ -32,7 +33,8 @@ _leaky_slope = inlined(leaky_slope)
 
 
 @compiled
-def _bias_leaky(y, b, slope):
+def bias_leaky(y, b, slope):
+    """A bias and a LeakyReLU over rows (n, o), in place."""
     for r in range(y.shape[0]):
         for c in range(y.shape[1]):
             y[r, c] = _leaky(y[r, c] + b[c], slope)
@@ -156,7 +158,7 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     if not fits or not is_activation(act, slope):
         return NotImplemented
     y = multiply(x, w)
-    _bias_leaky(y, b, np.float32(slope if act == "leaky" else 1))
+    bias_leaky(y, b, np.float32(slope if act == "leaky" else 1))
     if act != "leaky":
         activate(y, act, slope)
     return y
@@ -177,7 +179,12 @@ def leaky_relu_grad(g, y, *, slope):
     if g.shape != y.shape:
         return NotImplemented
     out = np.empty_like(g)
-    _leaky_grad(g.reshape(-1), y.reshape(-1), np.float32(slope), out.reshape(-1))
+    flat, signs, places = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+    split(
+        lambda a, b: _leaky_grad(flat[a:b], signs[a:b], np.float32(slope), places[a:b]),
+        g.size,
+        least=ELEMENTS,
+    )
     return out
 
 

@@ -16,7 +16,10 @@ from numba import float32
 
 from fastgan.kernels.compiling import compiled
 
-WASTE = 0.05  # share of multiplications by padding that is left as it is
+WASTE = (
+    0.05,
+    0.12,
+)  # shares of multiplications by padding, above and beside an image, that are left as they are
 MOST = 5  # stretches of outputs along one axis
 SHORT = 32  # floats in a row of taps that are copied tap by tap
 
@@ -74,16 +77,16 @@ def plan_of(size, kernel, stride, pad):
     if min(*out, *stride, *kernel, *size) < 1:
         return None
     before = pad[::2]
-    ys, xs = (_runs(out[a], size[a], kernel[a], stride[a], before[a]) for a in (0, 1))
+    ys, xs = (_runs(out[a], size[a], kernel[a], stride[a], before[a], WASTE[a]) for a in (0, 1))
     rows = tuple(_seen_by(k, out[0], size[0], stride[0], before[0]) for k in range(kernel[0]))
     return Plan(size, kernel, stride, before, out, tuple(Block(y, x) for y in ys for x in xs), rows)
 
 
-def _runs(out, size, k, step, before):
+def _runs(out, size, k, step, before, waste):
     """Stretches of outputs that see the same taps, or nearly; one of all where padding is next to nothing."""
     lows = [min(k, max(0, before - place * step)) for place in range(out)]
     highs = [max(low, min(k, size + before - place * step)) for place, low in enumerate(lows)]
-    if sum(highs) - sum(lows) >= (1 - WASTE) * out * k:
+    if sum(highs) - sum(lows) >= (1 - waste) * out * k:
         return [Run(0, out, 0, k)]
     cuts = [
         place for place in range(1, out) if (lows[place], highs[place]) != (lows[place - 1], highs[place - 1])

@@ -208,7 +208,7 @@ def test_memory_stays_as_it_is(name, cupy):
 def nodes_of_a_step(name):
     """Launches in the captured graph of one step of a recipe, at its own size."""
     recipe = fg.recipes[name].replace(log_every=10)
-    rows = np.random.default_rng(0).uniform(-1, 1, (256, 784)).astype(np.float32)
+    rows = np.random.default_rng(0).integers(0, 256, (256, 28, 28, 1), np.uint8)
     trainer = fg.Trainer(recipe, rows, device="cuda", seed=0).fit(8)
     steps, (recording, _) = min(trainer.replay.recordings.items(), key=lambda item: item[0])
     return recording.nodes() / steps
@@ -219,7 +219,13 @@ def nodes_of_a_step(name):
     ("name", "limit"),
     # the design's: PyTorch's eager step has about 145 launches, this one two critic updates; beside WGAN-GP's critic
     # updates stand noise, three layers of fakes, 13 of the generator's update, and the record of the losses
-    [("keras-mlp", 40), ("wgan-gp-mlp", 14 * fg.recipes["wgan-gp-mlp"].critic_steps + 18)],
+    # the convolutional ones are counted without a GPU as well (test_conv_steps.py)
+    [
+        ("keras-mlp", 40),
+        ("wgan-gp-mlp", 14 * fg.recipes["wgan-gp-mlp"].critic_steps + 18),
+        ("cs231n-dcgan", 265),
+        ("igul-mnist-wgan-gp", 720),
+    ],
 )
 def test_launches_of_a_step(name, limit, cupy):
     assert nodes_of_a_step(name) <= limit

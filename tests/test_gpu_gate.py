@@ -509,6 +509,8 @@ def test_images_are_given_to_recipes_that_have_none_of_their_own():
     assert columns.images_for("toy-mlp", 7).shape == (7, 28, 28, 1)
     assert columns.images_for("digits", 7) is None
     assert columns.images_for("ring-gan", 7) is None
+    assert columns.images_for("dcgan64", 12).shape == (2, 64, 64, 3)
+    assert columns.images_for("cgan-mnist", 12).labels.tolist() == [*range(10), 0, 1]
 
 
 # The peers that are there for the gate, on the CPU: their graphs and compilers are left out

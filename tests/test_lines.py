@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fastgan.errors import UsageError
+from fastgan.losses import OBJECTIVES
 from fastgan.nn import MLP, Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
@@ -78,6 +80,7 @@ def test_every_format_serves_every_objective(name, metrics):
 
 def test_an_epoch_is_of_the_samples_that_are_used():
     assert line("toy-mlp", 501, GAN, first=50_000).startswith("Epoch [2/240], Step [1/500], ")
+    assert line("toy-mlp", 1, GAN, batch=77).startswith("Epoch [1/155], Step [1/779], ")  # the last is begun
     assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [3/120000], Step [1/1], ")
 
 
@@ -169,13 +172,15 @@ def test_of_many_samples_a_thousand_are_used():
     )
 
 
-def test_the_penalty_is_in_it():
-    """Brightness has the same slope everywhere: 1/16 in each of 16 pixels, so a norm of weight / 4."""
-    recipe = TINY.replace(objective="wasserstein-gp", penalty=3.0, first=40, batch=4, steps=1)
-    trainer = Trainer(recipe, images(), device="cpu", critic=Brightness()).fit()
+@pytest.mark.parametrize(("rows", "share"), [(0, 4), (4, 8)])
+def test_the_penalty_is_in_it(rows, share):
+    """Brightness has a slope of 1/16 in each of 16 pixels everywhere: a norm of weight / 4, in each column / 8."""
+    recipe = TINY.replace(objective="wasserstein-gp", first=40, batch=4, steps=1)
+    rule = replace(OBJECTIVES["wasserstein-gp"], penalty=3.0, penalty_rows=rows)
+    trainer = Trainer(recipe, images(), device="cpu", critic=Brightness(), objective=rule).fit()
     weight = float(trainer.critic.weight.data[0])
     real = float((images()[40:60] * 2 - 1).mean())
-    wanted = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * (weight / 4 - 1) ** 2
+    wanted = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * (weight / share - 1) ** 2
     assert held_out_of(trainer) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -203,6 +208,21 @@ def test_a_step_has_its_own_fakes_and_a_seed_too():
     values = [held_out_of(load_weights(trainer, trainers[0])) for trainer in trainers]
     trainers[0].steps_done += 1
     assert len({*values, held_out_of(trainers[0])}) == 3
+
+
+def test_a_step_has_its_own_places_for_the_penalty():
+    """With the same fakes, only the places between them and the real samples differ by step and seed."""
+    values = []
+    for seed in (0, 1):
+        recipe = TINY.replace(objective="wasserstein-gp", steps=1)
+        trainer = Trainer(recipe, device="cpu", seed=seed)
+        trainer.latent = lambda n, *_, **__: np.ones((n, 8), np.float32)
+        if not values:
+            first = trainer
+        load_weights(trainer, first)
+        for trainer.steps_done in (1, 2):
+            values.append(held_out_of(trainer))
+    assert len(set(values)) == 4
 
 
 @pytest.mark.parametrize("first", [1797, 50_000])

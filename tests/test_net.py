@@ -66,6 +66,11 @@ def test_each_line_is_its_layer(line, kind, shape):
     assert run(network, (8, 8, 2)) == shape
 
 
+def test_pads_are_top_bottom_left_right():
+    assert build("image", "pad 0 1 2 4")[1].pads == (0, 1, 2, 4)
+    assert build("image", "pad 3")[1].pads == (3, 3, 3, 3)
+
+
 def test_every_name_is_in_use_or_tested():
     known = {"image", "linear"} | {
         mark[0].split()[0]

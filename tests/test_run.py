@@ -103,6 +103,21 @@ def test_real_images_are_the_data(finished):
     assert abs(grid[2 : 2 + 8 * zoom : zoom, 2 : 2 + 8 * zoom : zoom] - first).max() <= 0.51
 
 
+@pytest.mark.parametrize("changes", [{"border": 2}, {"classes": 10}], ids=["border", "labels"])
+def test_real_images_are_what_the_critic_sees(tmp_path, changes):
+    """With their black border, without label columns, and of the size of the samples beside them."""
+    RunDirectory(tmp_path / "run").fit(Trainer(DIGITS.replace(**changes), device="cpu"), 1)
+    border, side = changes.get("border", 0), 8 + 2 * changes.get("border", 0)
+    grid = opened(tmp_path / "run/samples/real.png")
+    assert grid.size == opened(tmp_path / "run/samples/000001.png").size
+    zoom = (700 - 2 * 11) // (10 * side)
+    digits, cell = data.load("digits").samples[..., 0], 2 + side * zoom
+    for i, row in ((0, 0), (99, 1796)):
+        top, left = (2 + place * cell for place in divmod(i, 10))
+        shown = np.asarray(grid)[top : top + side * zoom : zoom, left : left + side * zoom : zoom]
+        assert abs(shown - np.pad(digits[row] / 16 * 255, border)).max() <= 0.51
+
+
 def test_config_holds_the_recipe(finished):
     trainer, path = finished
     held = tomllib.loads((path / "config.toml").read_text())

@@ -5,11 +5,13 @@ a learning rate; each peer writes only how its engine runs the row. Peers run on
 thread settings, or on a GPU, in float32 without TF32. A peer's module imports its engine in `make`, so that looking at
 `RECIPES` costs nothing.
 
-Sources: `keras-mlp` is gan.py of eriklindernoren/Keras-GAN, `toy-mlp` the PyTorch MLP toy GAN, `cs231n-vanilla`
-assignment 3 of cs231n; `wgan-gp-mlp` joins the networks of the latter to the settings of Gulrajani et al. 2017.
+Sources: `keras-mlp` is gan.py of eriklindernoren/Keras-GAN, `toy-mlp` the PyTorch MLP toy GAN, `cs231n-vanilla` and
+`cs231n-dcgan` assignment 3 of cs231n; `wgan-gp-mlp` joins the networks of the first of these to the settings of
+Gulrajani et al. 2017, and `igul-mnist-wgan-gp` is gan_mnist.py of these authors.
 """
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,21 +29,24 @@ CRITIC_UPDATES = 5  # n_critic of the same
 class Setting:
     """One recipe: widths run from input to output, a slope of 0 means ReLU, `betas` and `eps` are Adam's.
 
+    A recipe with `convolutions` has its ends as widths; the layers between them are code, in `torch_conv`.
     `critic_update` is `joint` (one update on the sum of the real and the fake loss), `separate` (one update on each,
     fakes drawn with the running statistics of batch norm) or `penalty` (`CRITIC_UPDATES` Wasserstein updates).
     """
 
     generator: tuple[int, ...]
     critic: tuple[int, ...]
-    generator_slope: float
-    critic_slope: float
     noise: Literal["normal", "uniform"]
     batch: int
     lr: float
     betas: tuple[float, float]
+    generator_slope: float = 0.0
+    critic_slope: float = 0.0
     eps: float = 1e-8
     batch_norm: bool = False
     critic_update: Literal["joint", "separate", "penalty"] = "joint"
+    convolutions: str = ""  # whose networks
+    low: float = -1.0  # what black becomes; white is 1
 
 
 SETTINGS = {
@@ -90,6 +95,29 @@ SETTINGS = {
         critic_update="penalty",
     ),
 }
+CONVOLUTIONAL = {  # only PyTorch runs these
+    "cs231n-dcgan": Setting(
+        generator=(96, PIXELS),
+        critic=(PIXELS, 1),
+        noise="uniform",
+        batch=128,
+        lr=1e-3,
+        betas=(0.5, 0.999),
+        convolutions="cs231n-dcgan",
+    ),
+    "igul-mnist-wgan-gp": Setting(
+        generator=(128, PIXELS),
+        critic=(PIXELS, 1),
+        noise="normal",
+        batch=50,
+        lr=1e-4,
+        betas=(0.5, 0.9),
+        critic_update="penalty",
+        convolutions="igul-mnist-wgan-gp",
+        low=0.0,
+    ),
+}
+ALL = SETTINGS | CONVOLUTIONAL
 BATCH_NORM_EPS = 1e-3  # Keras's default
 BATCH_NORM_MOMENTUM = 0.8  # share of the old running statistic that is kept, in Keras's sense
 
@@ -106,12 +134,17 @@ class Peer:
     parameters: tuple[int, int]  # trainable numbers
 
 
-def setting(recipe: str, data: NDArray[np.float32]) -> Setting:
-    """The row of `recipe`; raises `UsageError` for an unknown name, `DataError` unless data is float32 (n, 784)."""
-    if recipe not in SETTINGS:
-        raise UsageError(f"no peer runs the recipe {recipe!r}; choose one of {', '.join(SETTINGS)}")
+def setting(recipe: str, data: NDArray[np.float32], rows: Mapping[str, Setting] = SETTINGS) -> Setting:
+    """The row of `recipe`; raises `UsageError` for one not in `rows`, `DataError` unless data is float32 (n, 784)."""
+    if recipe not in rows:
+        raise UsageError(f"this peer does not run the recipe {recipe!r}; choose one of {', '.join(rows)}")
     if data.dtype != np.float32 or data.ndim != 2 or data.shape[1] != PIXELS or not len(data):
         raise DataError(
             f"data is {data.dtype} of shape {data.shape}, wanted float32 (n, {PIXELS}); reshape and cast it first"
         )
-    return SETTINGS[recipe]
+    return rows[recipe]
+
+
+def runs(module: str, recipe: str) -> bool:
+    """Whether a module of this package has the recipe; imports no engine."""
+    return recipe in importlib.import_module(f"benchmarks.peers.{module}").RECIPES

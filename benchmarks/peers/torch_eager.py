@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers import (
+    ALL,
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     CRITIC_UPDATES,
     PENALTY,
-    SETTINGS,
     Peer,
     Setting,
     setting,
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-RECIPES: tuple[str, ...] = tuple(SETTINGS)
+RECIPES: tuple[str, ...] = tuple(ALL)
 
 
 def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
-    """`recipe` on `data`, float32 (n, 784) in [-1, 1]; raises `UsageError` for an unknown name."""
-    gan = Gan(setting(recipe, data), data, seed, device=device)
+    """`recipe` on `data`, float32 (n, 784) in [low, 1]; raises `UsageError` for an unknown name."""
+    gan = Gan(setting(recipe, data, ALL), data, seed, device=device)
     return peer(gan, "torch eager", gan.step)
 
 
@@ -88,13 +88,17 @@ class Gan:
         from torch import nn
 
         torch.set_float32_matmul_precision("highest")  # PyTorch's default, said aloud: no TF32
+        torch.backends.cudnn.allow_tf32 = False  # convolutions use it by default
+        torch.backends.cudnn.benchmark = (
+            True  # sizes never change, so the fastest algorithm is worth a search
+        )
         torch.manual_seed(seed)  # the initial parameters
         self.rng = None if capturable else torch.Generator(device).manual_seed(seed)
         self.torch = torch
         self.row = row
         self.device = device
         self.data = torch.tensor(data, device=device)
-        self.generator, self.critic = _generator(row).to(device), _critic(row).to(device)
+        self.generator, self.critic = _networks(row, device)
         self.generator_adam = _adam(self.generator, row, capturable=capturable)
         self.critic_adam = _adam(self.critic, row, capturable=capturable)
         self.bce = nn.BCEWithLogitsLoss()
@@ -162,6 +166,14 @@ def _descend(optimiser: torch.optim.Adam, loss: Tensor) -> Tensor:
     loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
     optimiser.step()
     return loss.detach()
+
+
+def _networks(row: Setting, device: str) -> tuple[nn.Sequential, nn.Sequential]:
+    if row.convolutions:
+        from benchmarks.peers.torch_conv import networks
+
+        return networks(row.convolutions, device)
+    return _generator(row).to(device), _critic(row).to(device)
 
 
 def _generator(row: Setting) -> nn.Sequential:

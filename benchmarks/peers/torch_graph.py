@@ -12,18 +12,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import SETTINGS, Peer, setting
+from benchmarks.peers import ALL, Peer, setting
 from benchmarks.peers.torch_eager import Gan, peer
 
-RECIPES: tuple[str, ...] = tuple(SETTINGS)
+RECIPES: tuple[str, ...] = tuple(ALL)
 WARM_UP = 3  # steps before the capture, as PyTorch's notes have: libraries choose and allocate in them
 
 Step = Callable[[], None]
 
 
 def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cuda") -> Peer:
-    """`recipe` on `data`, float32 (n, 784) in [-1, 1]; the fourth step captures. Raises `UsageError`."""
-    gan = Gan(setting(recipe, data), data, seed, device=device, capturable=device == "cuda")
+    """`recipe` on `data`, float32 (n, 784) in [low, 1]; the fourth step captures. Raises `UsageError`."""
+    gan = Gan(setting(recipe, data, ALL), data, seed, device=device, capturable=device == "cuda")
     return peer(gan, "torch CUDA graph", Replayed(gan.step))
 
 

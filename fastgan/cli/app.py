@@ -17,6 +17,7 @@ import click
 
 import fastgan
 from fastgan.cli.doctor import doctor
+from fastgan.cli.export import export
 from fastgan.cli.sample import sample
 from fastgan.cli.show import recipes, summary
 from fastgan.cli.train import resume, train
@@ -68,7 +69,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, resume, sample, recipes, summary, doctor):
+for command in (train, resume, sample, export, recipes, summary, doctor):
     cli.add_command(command)
     command.params.append(
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")

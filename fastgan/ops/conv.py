@@ -37,7 +37,7 @@ def conv2d(
     """
     _check_ranks("conv2d", x, w)
     steps, kernel = stride_pair(stride), (w.shape[0], w.shape[1])
-    pad = _same((x.shape[1], x.shape[2]), kernel, steps) if padding == "same" else pads(padding)
+    pad = same_pads((x.shape[1], x.shape[2]), kernel, steps) if padding == "same" else pads(padding)
     biases = () if b is None else (b,)
     return convolve(x, w, *biases, stride=steps, pad=pad, slope=slope)
 
@@ -61,7 +61,7 @@ def conv_transpose2d(
     steps, kernel, size = stride_pair(stride), (w.shape[0], w.shape[1]), x.shape[1:3]
     if padding == "same":
         out = (size[0] * steps[0], size[1] * steps[1])
-        pad = _same(out, kernel, steps)
+        pad = same_pads(out, kernel, steps)
     else:
         pad, extra = pads(padding), pair(output_padding, "output_padding", 0)
         if extra[0] >= steps[0] or extra[1] >= steps[1]:
@@ -249,7 +249,7 @@ def pair(value: int | Pair, name: str, least: int) -> Pair:
     return both
 
 
-def _same(size: Pair, kernel: Pair, stride: Pair) -> Pad:
+def same_pads(size: Pair, kernel: Pair, stride: Pair) -> Pad:
     """TensorFlow's SAME: ceil(size / stride) windows, the odd zero at the bottom and on the right."""
     out: list[int] = []
     for length, k, step in zip(size, kernel, stride, strict=True):

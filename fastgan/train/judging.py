@@ -58,7 +58,8 @@ def _loss(trainer: Trainer, real: Array, z: Array, epsilon: Array) -> Array:
     x, fake = Tensor(real), trainer.generator(Tensor(z))
     loss = objective.real(critic(x)) + objective.fake(critic(fake))
     if objective.penalty:
-        loss = loss + objective.penalty * gradient_penalty(critic, x, fake, Tensor(epsilon))
+        penalty = gradient_penalty(critic, x, fake, Tensor(epsilon), rows=objective.penalty_rows)
+        loss = loss + objective.penalty * penalty
     return loss.data
 
 

@@ -26,6 +26,7 @@ CS231N = Recipe(
     steps=3900,
     sampling="sequential",
     optimiser=OptimiserSettings(lr=1e-3, beta1=0.5),
+    log_every=50,
     sample_every=250,
 )
 RING = Recipe(

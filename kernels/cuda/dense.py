@@ -55,10 +55,10 @@ def _counts(*sizes):
 
 
 def _blas(a, b, out, ta=False, tb=False):
-    """out = op(a) @ op(b) by cuBLAS; returns `out`."""
+    """out = op(a) @ op(b) by cuBLAS."""
     from fastgan.kernels.cuda import blas
 
-    return blas.gemm(a, b, out, ta, tb)
+    blas.gemm(a, b, out, ta, tb)
 
 
 def _linear(name, x, w, b, a, y, after, act, slope):
@@ -255,8 +255,10 @@ def turned_product(a, v, out):
     """out (i, o) = a^T v for (n, i), (n, o), of any number of rows; returns `out`."""
     name = schedule("TN", len(a), a.shape[1], v.shape[1])
     if name == "blas":
-        return _blas(a, v, out, ta=True)
-    return tall.turned_product(name, a, v, out)
+        _blas(a, v, out, ta=True)
+    else:
+        tall.turned_product(name, a, v, out)
+    return out
 
 
 def _is_plain(x):

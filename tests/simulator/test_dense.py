@@ -5,7 +5,7 @@ import pytest
 from simulator.sim_helpers import assert_as_good, draw, flat_views, off_by_four, precise
 
 from fastgan.backend import use_kernels
-from fastgan.kernels.cuda import dense, epilogues, narrow, products
+from fastgan.kernels.cuda import dense, epilogues, narrow, products, tall
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 from fastgan.ops import passes
 
@@ -357,7 +357,15 @@ def test_measured_schedules_come_first(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("o", "name"), [(64, "64x64"), (33, "64x64"), (32, "32x32"), (17, "32x32"), (16, "32x8")]
+)
+def test_a_narrow_result_has_a_narrow_tile(o, name):
+    """Of many rows, as an image's pixels: most of a wide tile would be computed for nothing."""
+    assert dense.built_in("forward", 25_088, 576, o) == name
+
+
 def test_kernels_have_names_of_their_own():
     assert len({kernel.name for kernel in dense.KERNELS}) == len(dense.KERNELS)
-    assert set(products.KERNELS) | set(narrow.KERNELS) == set(dense.KERNELS)
+    assert {*products.KERNELS, *narrow.KERNELS, *tall.KERNELS} == set(dense.KERNELS)
     assert set(epilogues.ACTS) == {act for act, _ in ACTS}

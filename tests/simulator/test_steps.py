@@ -143,3 +143,27 @@ def test_a_captured_step_draws_anew_at_each_replay():
     assert (done, there.steps_done, there.critic_optimiser.steps) == (2, 2, 2)
     for key, array in wanted.items():
         assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
+
+
+def test_replays_around_warm_up_steps_are_the_array_codes():
+    """Samples and latents of both kinds of step, and Adam's number after critic updates that no recording counted."""
+    few = {"warmup_critic_steps": 2, "warmup_steps": 0, "warmup_every": 2}
+    small = {"generator": MLP((2,), output="tanh"), "critic": MLP((3,)), "latent": 2, "batch": 2, "first": 6}
+    recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimiser=ADAM, **few, **small)
+    with standing_in():
+        there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
+        replay = Replay(there)
+        replay.made = WARMUP
+        with replay.session():
+            for _ in range(4):
+                replay.advance(1)
+        got = arrays(there)
+    with fg.use_kernels(False):
+        here = fg.Trainer(recipe, DATA, device="cpu", seed=2)
+        for _ in range(4):
+            here.step()
+        wanted = arrays(here)
+    assert replay.possible
+    assert (there.critic_optimiser.steps, there.generator_optimiser.steps) == (6, 8)
+    for key, array in wanted.items():
+        assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key

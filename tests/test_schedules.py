@@ -1,0 +1,233 @@
+"""Steps of more than one kind: several generator updates, and warm-up steps with critic updates of their own.
+
+The numbers that replays compute are checked in the simulator; here, that they are asked for at the right steps.
+"""
+
+import numpy as np
+import pytest
+from cli_helpers import same
+from test_train import arrays
+from tiny import samples, tiny
+
+import fastgan as fg
+from fastgan import random
+from fastgan.backend import Count
+from fastgan.errors import UsageError
+from fastgan.nn import MLP
+from fastgan.standin import standing_in
+from fastgan.train.batches import UNROLL, Batches
+from fastgan.train.replay import WARMUP, Replay, due
+
+PLAIN = tiny("wgan-gp-mlp").replace(critic_steps=2, log_every=20, sample_every=1000)
+WARM = PLAIN.replace(warmup_critic_steps=5, warmup_steps=2, warmup_every=10)
+
+
+def trainer_of(recipe, device="cpu", **settings):
+    return fg.Trainer(recipe, samples(recipe), device=device, seed=2, **settings)
+
+
+def seen_batches(monkeypatch):
+    """The numbers of the critic updates that samples are drawn for, as they come."""
+    numbers, fill = [], Batches.fill
+    monkeypatch.setattr(
+        Batches,
+        "fill",
+        lambda self, x, update, **to: numbers.append(int(update)) or fill(self, x, update, **to),
+    )
+    return numbers
+
+
+def test_which_steps_warm_up():
+    recipe = fg.recipes["hs-wgan"]
+    assert (recipe.warmup_critic_steps, recipe.critic_steps) == (25, 5)
+    warm = [step for step in range(1600) if recipe.warms_up(step)]
+    assert warm == [*range(25), 500, 1000, 1500]
+    assert not any(recipe.replace(warmup_critic_steps=0).warms_up(step) for step in range(600))
+
+
+def test_updates_of_warm_up_steps():
+    trainer = trainer_of(WARM)
+    done = []
+    for _ in range(13):
+        trainer.step()
+        done.append(trainer.critic_optimiser.steps)
+    assert np.diff([0, *done]).tolist() == [5, 5, *[2] * 8, 5, 2, 2]
+    assert trainer.generator_optimiser.steps == 13
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epochs", "sequential"])
+def test_warm_up_steps_have_batches_of_their_own(monkeypatch, sampling):
+    """No number twice, and those of other steps are what they were without warm-up."""
+    numbers = seen_batches(monkeypatch)
+    trainer_of(WARM.replace(sampling=sampling)).fit(12)
+    own = {2 * step + k for step in range(12) if not WARM.warms_up(step) for k in range(2)}
+    assert len(set(numbers)) == len(numbers) == 3 * 5 + 9 * 2
+    assert {number for number in numbers if number < 24} == own
+    assert min(set(numbers) - own) >= 1 << 40
+
+
+def test_critic_updates_of_a_warm_up_step_see_other_samples_and_latents(monkeypatch):
+    drawn = []
+    trainer = trainer_of(WARM.replace(sampling="epochs"))
+    made, critic = trainer.updates.generate, trainer.updates.critic
+    trainer.updates.critic = lambda x, *rest: drawn.append(x.copy()) or critic(x, *rest)
+    trainer.updates.generate = lambda z, **to: drawn.append(z.copy()) or made(z, **to)
+    trainer.fit(1)
+    assert len(drawn[0]) == 5 * 8
+    assert len(np.unique(drawn[0], axis=0)) == 5 * 8
+    real = np.concatenate([x[:8] for x in drawn[1:]])
+    assert len(real) == 5 * 8
+    assert len(np.unique(real, axis=0)) == 5 * 8
+
+
+@pytest.mark.parametrize("sampling", ["epochs", "sequential"])
+def test_small_data_sets_begin_epochs_within_a_step(monkeypatch, sampling):
+    """Three batches an epoch, five in a warm-up step: each has the samples that its number says."""
+    recipe = WARM.replace(sampling=sampling, warmup_steps=3, warmup_every=3)
+    few = samples(recipe).take(slice(0, 25))
+    alone = Batches(few, recipe, seed=2, device="cpu")
+    numbers, drawn = seen_batches(monkeypatch), []
+    trainer = fg.Trainer(recipe, few, device="cpu", seed=2)
+    critic = trainer.updates.critic
+    trainer.updates.critic = lambda x, *rest: drawn.append(x[:8].copy()) or critic(x, *rest)
+    trainer.fit(10)
+    assert len(drawn) == len(numbers) == 6 * 5 + 4 * 2
+    for number, x in zip(tuple(numbers), drawn, strict=True):
+        assert (alone.draw(number) == x).all(), number
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+@pytest.mark.parametrize("stop", [1, 3, 10, 11])
+def test_a_run_resumed_around_warm_up_steps_has_the_same_bits(tmp_path, stop, sampling):
+    recipe = WARM.replace(sampling=sampling, generator_steps=2, ema=0.9)
+    whole = trainer_of(recipe).fit(13)
+    trainer_of(recipe).fit(stop).save(tmp_path / "a.safetensors")
+    again = fg.load(tmp_path / "a.safetensors", data=samples(recipe), device="cpu").fit(13 - stop)
+    assert same(arrays(whole), arrays(again))
+
+
+def test_generator_updates_of_a_step_share_their_latents():
+    trainer = trainer_of(tiny("hs-dcgan"))
+    drawn, losses, generator = [], [], trainer.updates.generator
+    trainer.updates.generator = lambda z, g: (
+        drawn.append(z.copy()) or losses.append(generator(z, g)) or losses[-1]
+    )
+    trainer.fit(3)
+    assert len(drawn) == 6
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[1] != drawn[2]).all()
+    assert trainer.generator_optimiser.steps == 6
+    assert trainer.critic_optimiser.steps == 3
+    assert losses[4] != losses[5]
+    assert trainer.losses[2 % trainer.recipe.log_every, 1] == losses[5]
+
+
+def test_dropout_draws_other_masks_in_each_update(monkeypatch):
+    """Those of a step with many critic updates are not those of the next."""
+    recipe = WARM.replace(objective="hinge", critic=MLP((8,), dropout=0.5), penalty=None)
+    told, uniform = [], random.uniform
+    trainer = trainer_of(recipe)
+    monkeypatch.setattr(random, "uniform", lambda *shape, **to: told.append(to) or uniform(*shape, **to))
+    trainer.fit(12)
+    masks = [(to["stream"], to["step"]) for to in told if to["stream"] & 15 == random.Stream.DROPOUT]
+    assert len(masks) > 24
+    assert len(set(masks)) == len(masks)
+
+
+def test_several_updates_are_no_simultaneous_ones():
+    for change in ({"generator_steps": 2}, {"warmup_critic_steps": 3}):
+        with pytest.raises(UsageError, match="simultaneous"):
+            trainer_of(tiny("ring-gan").replace(**change))
+    for change in (
+        {"generator_steps": 0},
+        {"warmup_critic_steps": -1},
+        {"warmup_every": 0},
+        {"warmup_steps": -1},
+    ):
+        with pytest.raises(UsageError, match=next(iter(change))):
+            fg.recipes["digits"].replace(**change)
+
+
+# on a GPU
+
+
+def test_due_ends_at_a_warm_up_step():
+    step = trainer_of(WARM)
+    step.begin_at(13)
+    assert due(step, 1000) == 7
+    step.begin_at(20)
+    assert due(step, 1000) == 10
+    assert due(trainer_of(PLAIN), 1000) == 20
+
+
+class Watched(Replay):
+    """Which steps are made one by one and which are replayed, and whether Adam's number is right in those."""
+
+    log, counts = (), ()
+
+    def advance(self, most):
+        before, recorded = self.step.steps_done, len(self.log)
+        super().advance(most)
+        if len(self.log) == recorded:
+            self.log.append(("eager", before, self.step.steps_done))
+
+    def _record(self, steps):
+        self.noted = []
+        found = super()._record(steps)
+        self.counts[steps] = self.noted
+        return found
+
+    def _replay(self, steps):
+        trainer = self.step
+        for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
+            count = next(count for who, count in self.counts[steps] if who is optimiser)
+            assert count.times * trainer.steps_done + count.plus == optimiser.steps + 1
+        before = trainer.steps_done
+        super()._replay(steps)
+        self.log.append(("replayed", before, trainer.steps_done))
+
+
+def watched(recipe, steps):
+    """A trainer on the stand-in after some steps, and how they were made."""
+    trainer = trainer_of(recipe, "cuda")
+    replay = trainer.replay = Watched(trainer)
+    replay.log, replay.counts, replay.noted = [], {}, []
+    for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
+
+        def step(optimiser=optimiser, made=optimiser.step):
+            assert isinstance(optimiser.count, Count)
+            assert optimiser.count.times * trainer.steps_done + optimiser.count.plus == optimiser.steps + 1
+            replay.noted.append((optimiser, optimiser.count))
+            made()
+
+        optimiser.step = step
+    trainer.fit(steps)
+    return trainer, replay.log
+
+
+def test_a_warm_up_step_is_never_captured_nor_crossed_by_a_replay():
+    recipe = WARM.replace(generator_steps=2, log_every=1000, warmup_every=15)
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer, log = watched(recipe, 50)
+    eager = [begin for how, begin, end in log if how == "eager"]
+    assert eager == [0, 1, 2, 3, 4, 15, 30, 45]  # two warm-up steps, then as many as any run begins with
+    assert len(eager) == 2 + WARMUP + 3
+    assert all(end - begin in (1, UNROLL) for _, begin, end in log)
+    assert any(end - begin == UNROLL for _, begin, end in log)
+    assert not [
+        step
+        for how, begin, end in log
+        if how == "replayed"
+        for step in range(begin, end)
+        if recipe.warms_up(step)
+    ]
+    assert trainer.steps_done == 50
+    assert trainer.critic_optimiser.steps == 5 * 5 + 45 * 2
+    assert trainer.generator_optimiser.steps == 100
+
+
+def test_a_run_that_begins_with_many_warm_up_steps_is_captured_all_the_same():
+    recipe = WARM.replace(warmup_steps=WARMUP + 2, warmup_every=1000)
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        _, log = watched(recipe, 30)
+    assert [begin for how, begin, _ in log if how == "eager"] == list(range(2 * WARMUP + 2))
