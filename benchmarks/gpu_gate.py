@@ -69,8 +69,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     options.out = options.out or options.folder or CHECKOUT / "benchmarks" / "results"
-    others = [name for name in fg.recipes if name not in peers.SETTINGS]
-    options.recipes = options.recipes or (["toy-mlp"] if options.tiny else [*peers.SETTINGS, *others])
+    others = [name for name in fg.recipes if name not in peers.ALL]
+    options.recipes = options.recipes or (["toy-mlp"] if options.tiny else [*peers.ALL, *others])
     options.columns = options.columns or list(columns.COLUMNS)
     return options
 
@@ -165,7 +165,7 @@ class Gate:
         package = module.partition("_")[0]
         if not module:
             return "needs a GPU" if columns.COLUMNS[name].capture and self.options.tiny else ""
-        if recipe not in peers.SETTINGS:
+        if not peers.runs(module, recipe):
             return "no peer runs it"
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"

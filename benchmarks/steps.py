@@ -4,8 +4,8 @@
 
 One step is the recipe's critic updates and one generator update, on random images of MNIST's size that lie in memory.
 Every contestant runs with its default threads; array code alone is left out where there are convolutions, whose steps
-take seconds. A row gives the median with its 20th and 80th percentile, and the
-ratio to each peer, taken round by round. Peers that are not installed are left out and named.
+take seconds. A row gives the median with its 20th and 80th percentile, and the ratio to each peer, taken round by
+round. Peers that are not installed are left out and named.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import importlib.util
 import json
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def ours(recipe: str, data: np.ndarray[Any, Any], *, kernels: bool = True) -> ti
     trainer = fg.Trainer(recipe, data, device="cpu")
 
     def step() -> None:
-        with fg.use_kernels(kernels):
+        with fg.use_kernels(kernels), trainer.threads() if recipe in peers.CONVOLUTIONAL else nullcontext():
             trainer.step()
 
     return step, lambda: None

@@ -70,11 +70,13 @@ class Plan(NamedTuple):
 @lru_cache(512)
 def plan_of(size, kernel, stride, pad):
     """The plan of a convolution, or None where not one window fits."""
+    if min(*stride, *kernel, *size) < 1:
+        return None
     out = tuple(
         (length + before + after - k) // step + 1
         for length, before, after, k, step in zip(size, pad[::2], pad[1::2], kernel, stride, strict=True)
     )
-    if min(*out, *stride, *kernel, *size) < 1:
+    if min(out) < 1:
         return None
     before = pad[::2]
     ys, xs = (_runs(out[a], size[a], kernel[a], stride[a], before[a], WASTE[a]) for a in (0, 1))

@@ -38,7 +38,20 @@ def run(folder, *words, given=""):
     """The script's exit code, output and errors, run in its folder."""
     packages = str(Path(np.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-W", "error", "-c", ALONE, packages, "sample.py", *words],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-W",
+            "error",
+            "-W",
+            "ignore::ResourceWarning",
+            "-c",
+            ALONE,
+            packages,
+            "sample.py",
+            *words,
+        ],
         cwd=folder,
         input=given,
         capture_output=True,
@@ -60,6 +73,7 @@ def assert_same_picture(trainer, folder, *words, **wanted):
     assert got.shape == own.shape
     assert own.std() > 5
     assert abs(got - own).max() <= 1
+    assert (got != own).mean() < 0.002  # rounding: less than one pixel in a thousand falls to the other side
 
 
 def trained(name, /, **changes):
@@ -126,12 +140,12 @@ def test_latents_are_those_of_fastgan(seed, noise, latent):
 
 
 def test_the_average_is_what_is_exported_and_the_run_goes_on_as_before(tmp_path):
-    trainer = trained("digits", ema=0.9)
+    trainer = trained("keras-mlp", ema=0.9)
     before = {name: x.copy() for name, x in trainer.generator.values().items()}
     _, kept = script_of(trainer)
     assert all((trainer.generator.values()[name] == x).all() for name, x in before.items())
-    assert trainer.generator.training
-    assert any((kept[name] != x).any() for name, x in before.items())
+    assert all(module.training for module in trainer.generator.modules())
+    assert (kept["0.weight"] != before["0.weight"]).any()
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "1", seed=1)
 
@@ -156,15 +170,15 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
         nn.LayerNorm(18),
         nn.SpectralNorm(nn.Linear(18, 18)),
         nn.Reshape(3, 3, 2),
-        nn.Pad2d((0, 1, 2, 0), 0.5),
+        nn.Pad2d((0, 0, 2, 0), 0.5),
         nn.Upsample2d((2, 3)),
         nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding="same"),
         nn.LeakyReLU(0.3),
         nn.BatchNorm(3),
-        nn.Sequential(nn.AvgPool2d((1, 2), (1, 1)), nn.InstanceNorm(3), nn.MaxPool2d((1, 2))),
+        nn.Sequential(nn.AvgPool2d((1, 2), (1, 1)), nn.InstanceNorm(3), nn.ReLU(), nn.MaxPool2d((1, 2))),
         nn.SpectralNorm(nn.ConvTranspose2d(3, 4, (3, 4), stride=(2, 1), padding=1, output_padding=(1, 0))),
         nn.Sigmoid(),
-        nn.Conv2d(4, 2, 2, stride=1, padding=(1, 2, 0, 1), bias=False),
+        nn.Conv2d(4, 2, 2, stride=1, padding=(1, 3, 0, 2), bias=False),
         nn.ReLU(),
         nn.Crop2d(9, 8),
         nn.ConvTranspose2d(2, 1, 3, padding=(2, 0, 1, 1), bias=False),
@@ -175,6 +189,7 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
     trainer = of(*layers, noise="uniform")
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
+    assert max(map(len, (tmp_path / "out" / "sample.py").read_text().splitlines())) <= 110
     inside = {type(m) for m in trainer.generator.modules()}
     rest = {nn.Mean, *(kind for kind in LAYERS if kind.__name__ == "SeoOutput")}
     assert set(LAYERS) == (inside & set(LAYERS)) | rest  # these two have tests of their own
@@ -203,13 +218,6 @@ def test_colours_and_pixels_that_one_sees_through(channels, tmp_path):
     trainer = Trainer(recipe, pixels, device="cpu").fit(2)
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "8", seed=8)
-
-
-def test_two_channels_are_no_picture(tmp_path):
-    trainer = Trainer(tiny("digits"), np.zeros((40, 6, 6, 2), np.uint8), device="cpu")
-    with pytest.raises(UsageError, match="images of 2 channels"):
-        export(trainer, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("join", ["concat", "multiply"])
@@ -313,7 +321,7 @@ def test_a_name_from_a_checkpoint_stays_text(tmp_path):
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine").write_text("kept")
     for taken in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(OutputError, match="choose another --out"):
+        with pytest.raises(OutputError, match=r"choose another --out$"):
             export(trained("digits"), taken)
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     assert (tmp_path / "mine").read_text() == "kept"

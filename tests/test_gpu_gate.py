@@ -115,7 +115,7 @@ def test_recipes_with_peers_come_first_and_none_is_missing():
     import fastgan as fg
 
     chosen = gpu_gate.parsed([]).recipes
-    assert chosen[:4] == list(peers.SETTINGS)
+    assert chosen[:6] == list(peers.ALL)
     assert sorted(chosen) == sorted(fg.recipes)
 
 

@@ -8,6 +8,7 @@ gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel b
 import copy
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,8 +52,6 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
     recipe, shape = trainer.recipe, trainer.form.shape
     images = len(shape) == 3 and not recipe.points
-    if images and shape[2] not in (1, 3, 4):
-        raise UsageError(f"export: got images of {shape[2]} channels, wanted 1, 3 or 4")
     script = _network(trainer)
     parts = [_opening(trainer, images), standalone.NORMAL if recipe.noise == "normal" else standalone.UNIFORM]
     parts += [text for name, text in standalone.FUNCTIONS.items() if name in script.calls]
@@ -279,11 +278,13 @@ def _opening(trainer: Trainer, images: bool) -> str:
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
     """Files of a new folder, all or none."""
-    with suppress(OSError):  # what is no folder, or cannot be read, the next line says
-        if any(folder.iterdir()):
-            raise OutputError(f"{str(folder)!r} exists already: choose another --out")
-    new = not folder.exists()
-    files.make_directory(folder)
+    new = not os.path.lexists(folder)
+    try:
+        files.make_directory(folder)
+    except OutputError as error:
+        if os.path.isdir(folder) and error.errno is None:  # not what make_directory says of a run
+            raise OutputError(f"{str(folder)!r} exists already: choose another --out") from error
+        raise
     try:
         for name, content in contents.items():
             files.write_atomic(folder / name, content)

@@ -97,7 +97,8 @@ def _contours(axes: Axes, critic: Critic, middle: Array, reach: float) -> None:
     )
     if not np.isfinite(scores).all() or np.ptp(scores) == 0:
         return
-    levels = np.linspace(scores.min(), scores.max(), _LEVELS + 1)
+    shares = np.linspace(0, 1, _LEVELS + 1)  # equal areas: no far corner takes all levels
+    levels = np.unique(np.quantile(scores, shares))
     axes.contourf(x, y, scores, levels, cmap="Blues", alpha=0.45)
     axes.contour(x, y, scores, levels, colors=_CRITIC, linewidths=0.5, linestyles="solid", alpha=0.6)
     axes.plot([], [], "s", color=_CRITIC, ms=9, mew=0, alpha=0.45, label="critic")

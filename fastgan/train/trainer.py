@@ -128,7 +128,7 @@ class Trainer(Step):
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        with self._threads(), self._session():
+        with self.threads(), self._session():
             _each(callbacks, lambda c: c.on_start(self))
             self._loop(goal, callbacks)
             _each(callbacks, lambda c: c.on_end(self))
@@ -158,8 +158,10 @@ class Trainer(Step):
         self.replay = self.replay or Replay(self)
         return self.replay.session()
 
-    def _threads(self) -> AbstractContextManager[None]:
-        """Who has the CPU's threads: kernels where there are convolutions, else BLAS.
+    def threads(self) -> AbstractContextManager[None]:
+        """A block in which the CPU's threads are those of kernels, where there are convolutions, or else of BLAS.
+
+        `fit` makes its steps in one; whoever calls `step` may do so as well.
 
         Small networks have one BLAS thread: below 2^24 multiplications a second one does not pay (measured).
         """

@@ -86,7 +86,7 @@ def _layer(rows, matrix, b, slope):
     if b:
         return dense.forward(rows, matrix, *b, slope=slope)
     y = dense.matmul(rows, matrix)
-    return y if slope == 1 else dense.leaky_relu(y, slope=slope)
+    return y if slope == 1 else dense.leaky_relu(y, slope)
 
 
 def convolve_transposed(v, w, *b, stride, pad, size, slope=1.0):

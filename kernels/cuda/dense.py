@@ -112,7 +112,7 @@ def leaky_relu_grad(g, y, *, slope):
     return out
 
 
-def leaky_relu(y, *, slope):
+def leaky_relu(y, slope):
     """leaky_relu(y), written over y, of fewer than 2**31 elements."""
     _mask(y, y, y, "leaky", slope)
     return y
