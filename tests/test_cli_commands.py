@@ -68,7 +68,9 @@ def test_samples_of_points(capsys):
 def test_recipes_lists_all(capsys):
     out = ok(capsys, "recipes")
     for recipe in RECIPES.values():
-        assert re.search(rf"^{recipe.name}\b.*{recipe.data or 'your own'}.*{re.escape(recipe.source)}$", out, re.M)
+        assert re.search(
+            rf"^{recipe.name}\b.*{recipe.data or 'your own'}.*{re.escape(recipe.source)}$", out, re.M
+        )
         assert " ".join(recipe.published_note.split()[:6]) in out
 
 

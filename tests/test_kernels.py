@@ -316,7 +316,8 @@ ON_TAPE = [  # what `train` runs
 def test_a_wgan_gp_step_on_the_tape_runs_its_kernels_and_no_array_code(spies: Spies) -> None:
     train()
     assert {f for f, n in spies.kernel.items() if n} == set(ON_TAPE)
-    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward}
+    # NumPy multiplies a broadcast gradient as it is, and adds up a few thousand numbers as fast
+    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward, product}
 
 
 def test_without_kernels_the_same_step_runs_array_code_alone(spies: Spies) -> None:
