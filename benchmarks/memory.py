@@ -61,7 +61,8 @@ def fresh(engine: str, recipe: str, count: int, threads: int) -> tuple[int, int]
             cwd=Path(__file__).parents[1],
         )
         if done.returncode:
-            raise RuntimeError(f"{engine} does not run {recipe}: {done.stderr.strip().splitlines()[-1]}")
+            why = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
+            raise RuntimeError(f"{engine} does not run {recipe}: {why[-1]}")
     before, added = json.loads(done.stdout)
     return before, added
 

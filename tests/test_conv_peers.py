@@ -4,6 +4,7 @@ fastgan's images are NHWC and its convolutions (kh, kw, i, o); PyTorch's NCHW an
 are (kh, kw, o, i) and (i, o, kh, kw). Numbers of a flat image come in the other order beside a linear layer.
 """
 
+import subprocess
 from copy import deepcopy
 from mmap import mmap
 
@@ -237,6 +238,39 @@ def touch(size):
     with mmap(-1, size * memory.MIB) as pages:
         for start in range(0, len(pages), 4096):
             pages[start] = 1
+
+
+def test_what_is_measured_is_every_step_and_nothing_before(monkeypatch):
+    if memory._status("VmRSS") == 0:
+        pytest.skip("no /proc here")
+    made = []
+    monkeypatch.setattr(memory, "prepared", lambda *_: touch(64) or (lambda: lambda: made.append(touch(32))))
+    _, added = memory.measured("fastgan", "toy-mlp", 3)
+    assert len(made) == 3
+    assert 30 * memory.MIB < added < 48 * memory.MIB
+
+
+@pytest.mark.parametrize(("engine", "counts"), zip(memory.ENGINES, (("1", "7"), ("7",)), strict=True))
+def test_processes_have_the_threads_and_steps_asked_for(engine, counts, monkeypatch):
+    """fastgan has one more process before, which compiles kernels."""
+    asked = []
+
+    def run(command, *, env, **_):
+        asked.append(
+            (command[-1].rsplit(", ", 1)[1].rstrip(")"), {env[f"{p}_NUM_THREADS"] for p in memory.POOLS})
+        )
+        return subprocess.CompletedProcess(command, 0, stdout="[5, 6]")
+
+    monkeypatch.setattr(memory.subprocess, "run", run)
+    assert memory.fresh(engine, "toy-mlp", 7, 3) == (5, 6)
+    assert asked == [(count, {"3"}) for count in counts]
+
+
+def test_an_engine_that_is_killed_says_so(monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, stdout="", stderr="")
+    monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: killed)
+    with pytest.raises(RuntimeError, match="fastgan does not run toy-mlp: its process ended with status -9"):
+        memory.fresh("fastgan", "toy-mlp", 1, 1)
 
 
 def test_an_engine_that_fails_says_why():

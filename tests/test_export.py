@@ -1,4 +1,4 @@
-"""The exported script draws what fastgan draws, with NumPy alone, and says in one line what it cannot do."""
+"""The exported script draws what fastgan draws, with NumPy alone."""
 
 import json
 import shutil
@@ -8,85 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import ok, refused
-from PIL import Image
+from export_helpers import HERE, assert_same_picture, of, run, trained
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import nn
-from fastgan.errors import OutputError, UsageError
-from fastgan.train import Trainer, files
+from fastgan.train import Trainer
 from fastgan.train.export import LAYERS, export, script_of
-from fastgan.train.run import POINTS, picture
-
-HERE = Path(__file__).resolve().parents[1]
-# As `python -I -S sample.py`, where of all that is not the standard library only NumPy can be imported.
-ALONE = """
-import sys, runpy
-packages, sys.argv = sys.argv[1], sys.argv[2:]
-class OnlyNumPy:
-    def find_spec(self, name, *rest):
-        if name.partition(".")[0] not in sys.stdlib_module_names | {"numpy"}:
-            raise ImportError(name + " was imported")
-sys.meta_path.insert(0, OnlyNumPy())
-sys.path.append(packages)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def run(folder, *words, given=""):
-    """The script's exit code, output and errors, run in its folder."""
-    packages = str(Path(np.__file__).parents[1])
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-S",
-            "-W",
-            "error",
-            "-W",
-            "ignore::ResourceWarning",
-            "-c",
-            ALONE,
-            packages,
-            "sample.py",
-            *words,
-        ],
-        cwd=folder,
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def assert_same_picture(trainer, folder, *words, **wanted):
-    """The same pixels, but for one grey level that rounding may make."""
-    code, out, err = run(folder, *words)
-    assert (code, err) == (0, "")
-    with Image.open(folder / out.strip()) as image:
-        image.load()  # checks the sums of all parts
-        assert image.format == "PNG"
-        got = np.asarray(image).astype(int)
-    own = np.asarray(picture(trainer.sample(25, **wanted), columns=5)).astype(int)
-    assert got.shape == own.shape
-    assert own.std() > 5
-    assert abs(got - own).max() <= 1
-    assert (got != own).mean() < 0.002  # rounding: less than one pixel in a thousand falls to the other side
-
-
-def trained(name, /, **changes):
-    recipe = tiny(name).replace(**changes)
-    return Trainer(recipe, samples(recipe), device="cpu", seed=3).fit(3)
-
-
-def of(*layers, seed=4, **changes):
-    """A trainer with a generator of 6 numbers for the bundled digits, trained for some steps."""
-    recipe = fg.recipes["digits"].replace(latent=6, batch=8, **changes)
-    generator = nn.Sequential(*layers, seed=seed)
-    return Trainer(recipe, device="cpu", seed=5, generator=generator).fit(3)
-
+from fastgan.train.run import POINTS
 
 IMAGES = [name for name, recipe in fg.recipes.items() if not recipe.points]
 
@@ -254,122 +183,9 @@ def test_the_number_is_asked_for_where_none_is_given(tmp_path):
     assert (code, err.count("\n")) == (1, 1)
 
 
-@pytest.mark.parametrize("words", [["x"], ["-1"], ["1.5"], [str(2**64)], ["9" * 5000], ["1", "2"], [""]])
-def test_a_wrong_seed_is_one_line(words, tmp_path):
-    export(trained("digits"), tmp_path / "out")
-    code, out, err = run(tmp_path / "out", *words)
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("usage: python sample.py SEED, ")
-    assert not list(tmp_path.glob("out/*.png"))
-
-
-def test_missing_and_broken_weights_are_one_line(tmp_path):
-    export(trained("digits"), tmp_path / "out")
-    weights = tmp_path / "out" / "generator.npz"
-    whole = weights.read_bytes()
-    broken = whole[:500] + b"?" * 9 + whole[509:]
-    for content in (None, b"PK\x03\x04 no archive", b"", whole[:2000], broken):
-        weights.unlink(missing_ok=True)
-        if content is not None:
-            weights.write_bytes(content)
-        code, out, err = run(tmp_path / "out", "1")
-        assert (code, out, err.count("\n")) == (1, "", 1), content and len(content)
-        assert "with generator.npz beside sample.py" in err
-
-
-class Strange(nn.Module):
-    def __call__(self, x):
-        return x * 2
-
-
-@pytest.mark.parametrize("place", [nn.Sequential, lambda layer: layer])
-def test_a_layer_that_has_no_line_is_refused_before_anything_is_written(place, tmp_path):
-    with pytest.raises(UsageError, match=r"got layer 1(\.0)?, Strange, for which there is no line"):
-        export(of(nn.Linear(6, 64), place(Strange())), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_layer_of_ones_own_that_is_nearly_a_known_one_is_refused(tmp_path):
-    class Doubled(nn.Tanh):
-        def __call__(self, x):
-            return super().__call__(x) * 2
-
-    with pytest.raises(UsageError, match="Doubled"):
-        export(of(nn.Linear(6, 64), Doubled()), tmp_path / "out")
-
-
-def test_a_generator_that_is_no_sequence_is_refused(tmp_path):
-    class Own(nn.Module):
-        def __init__(self):
-            self.linear = nn.Linear(6, 64)
-
-        def __call__(self, x):
-            return self.linear(x)
-
-    recipe = tiny("digits").replace(latent=6)
-    with pytest.raises(UsageError, match=r"got a generator of Own, wanted an nn\.Sequential"):
-        export(Trainer(recipe, device="cpu", generator=Own()), tmp_path / "out")
-
-
-def test_a_name_from_a_checkpoint_stays_text(tmp_path):
-    evil = trained("digits", name='x"""\nopen("canary", "w")\n"""\\')
-    export(evil, tmp_path / "out")
-    assert run(tmp_path / "out", "1")[0] == 0
-    assert not (tmp_path / "out" / "canary").exists()
-
-
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
-    (tmp_path / "mine").write_text("kept")
-    for taken in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(OutputError, match=r"choose another --out$"):
-            export(trained("digits"), taken)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
-    assert (tmp_path / "mine").read_text() == "kept"
-
-
-@pytest.mark.parametrize("there", [False, True])
-@pytest.mark.parametrize("failing", ["generator.npz", "sample.py"])
-def test_nothing_is_left_where_writing_fails(there, failing, tmp_path, monkeypatch):
-    real = files.write_atomic
-
-    def full(path, content):
-        if path.name == failing:
-            raise OutputError("the disk is full")
-        real(path, content)
-
-    monkeypatch.setattr(files, "write_atomic", full)
-    if there:
-        (tmp_path / "out").mkdir()
-    with pytest.raises(OutputError, match="full"):
-        export(trained("digits"), tmp_path / "out")
-    assert [p.name for p in tmp_path.rglob("*")] == ["out"] * there
-
-
-@pytest.fixture
-def run_made(request):
-    """conftest's small finished run; `run` is the function above."""
-    return request.getfixturevalue("run")
-
-
-def test_the_command(run_made, capsys):
-    said = ok(capsys, "export", "run", "--out", "demo")
-    assert said.count("\n") == 1
-    assert "python demo/sample.py 42" in said
-    ok(capsys, "sample", "run", "--seed", 42)
-    assert run(Path("demo"), "42") == (0, "sample-seed42.png\n", "")
-    got, own = (np.asarray(Image.open(f"{x}/sample-seed42.png")).astype(int) for x in ("demo", "run"))
-    assert abs(got - own).max() <= 1
-    ok(capsys, "export", "run")
-    ok(capsys, "export", "run/checkpoints/step-00000002.safetensors")
-    for made in ("run-export", "run/checkpoints/step-00000002-export"):
-        assert (Path(made) / "sample.py").exists()
-    assert "choose another --out" in refused(capsys, 4, "export", "run")
-    refused(capsys, 2, "export", "nothing")
-    refused(capsys, 2, "export", "demo")
-    refused(capsys, 2, "export", "demo/generator.npz")
-
-
-def test_the_command_in_the_run_itself(run_made, capsys, monkeypatch):
-    monkeypatch.chdir("run")
-    ok(capsys, "export", ".")
-    assert Path("../run-export/sample.py").exists()
+def test_running_statistics_stay_as_they_are(tmp_path):
+    trainer = trained("keras-mlp")
+    before = {name: x.copy() for name, x in trainer.generator.named_state()}
+    export(trainer, tmp_path / "out")
+    assert before
+    assert all(np.array_equal(x, before[name]) for name, x in trainer.generator.named_state())
