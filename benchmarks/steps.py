@@ -1,6 +1,6 @@
 """Whole training steps, fastgan against what a user would pick instead, interleaved in one process.
 
-    python -m benchmarks.steps [RECIPE ...] [--seconds 10] [--json FILE]
+    python -m benchmarks.steps [RECIPE ...] [--seconds 5] [--json FILE]
 
 One step is the recipe's critic updates and one generator update, on random images of MNIST's size that lie in memory.
 Every contestant runs with its default threads; array code alone is left out where there are convolutions, whose steps
@@ -107,6 +107,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="measured time per contestant")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if unknown := set(options.recipes) - set(peers.ALL):
+        parser.error(f"no peer runs {', '.join(sorted(unknown))}; choose from {', '.join(peers.ALL)}")
     missing = [name for name, (package, _) in PEERS.items() if not importlib.util.find_spec(package)]
     print(*(f"{k} {v}" for k, v in versions().items()), sep=", ")
     print(

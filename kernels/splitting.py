@@ -6,32 +6,33 @@ samples while they are in its own cache, which for convolutions is faster than a
 on one. Bits depend on the number of threads, never on timing: each piece is fixed, and has its own result.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from itertools import pairwise
 
 import numpy as np
 
-_threads = 1
-_pool: ThreadPoolExecutor | None = None
+_pool: ContextVar[tuple[int, ThreadPoolExecutor] | None] = ContextVar(
+    "pool", default=None
+)  # None: one thread
 _own = threading.local()  # each thread's buffers
 
 
 @contextmanager
 def over(threads: int) -> Iterator[None]:
-    """A block in which `split` uses that many threads, this one included; one block at a time in a program."""
-    global _threads, _pool
-    before, pool_before = _threads, _pool
-    _threads, _pool = threads, ThreadPoolExecutor(threads - 1, "fastgan") if threads > 1 else None
+    """A block in which `split` uses that many threads, this one included; each thread has blocks of its own."""
+    pool = (threads, ThreadPoolExecutor(threads - 1, "fastgan")) if threads > 1 else None
+    token = _pool.set(pool)
     try:
         yield
     finally:
-        if _pool is not None:
-            _pool.shutdown()
-        _threads, _pool = before, pool_before
+        _pool.reset(token)
+        if pool is not None:
+            pool[1].shutdown()
 
 
 def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
@@ -39,12 +40,12 @@ def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
 
     Returns when all pieces are done; an error in one of them is raised here.
     """
-    bounds = edges(n, least=least)
-    if len(bounds) == 2 or _pool is None:
+    bounds, pool = edges(n, least=least), _pool.get()
+    if len(bounds) == 2 or pool is None:
         work(0, n)
         return
     others = [  # NumPy's error state is a context variable
-        _pool.submit(copy_context().run, work, first, last) for first, last in pairwise(bounds[1:])
+        pool[1].submit(copy_context().run, work, first, last) for first, last in pairwise(bounds[1:])
     ]
     try:
         work(bounds[0], bounds[1])
@@ -55,7 +56,8 @@ def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
 
 def edges(n: int, *, least: int = 1) -> list[int]:
     """Where the pieces that `split` makes of range(n) begin, and n: for work that keeps a sum for each."""
-    pieces = max(1, min(_threads, n // max(least, 1)))
+    pool = _pool.get()
+    pieces = max(1, min(pool[0] if pool else 1, n // max(least, 1)))
     return [n * k // pieces for k in range(pieces + 1)]
 
 
@@ -65,3 +67,7 @@ def scratch(name, size):
     if name not in buffers or buffers[name].size < size:
         buffers[name] = np.empty(size, np.float32)
     return buffers[name][:size]
+
+
+if hasattr(os, "register_at_fork"):  # a child process has no threads but its own
+    os.register_at_fork(after_in_child=lambda: _pool.set(None))

@@ -283,7 +283,9 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
 
 def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
     monkeypatch.setattr(MLP, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
-    with pytest.raises(UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use critic_labels"):
+    with pytest.raises(
+        UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use --critic-labels concat"
+    ):
         build(TINY, (3, 2, 1), 0)
 
 

@@ -3,16 +3,20 @@
 A kernel's tolerance is the array code's own error, both measured against it in float64.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny import samples, tiny
 
-from fastgan import ops
+import fastgan as fg
+from fastgan import backend, ops
 from fastgan.kernels import conv, splitting, windows
 from fastgan.ops.conv import out_size, same_pads
+from fastgan.train import state
 
 Case = tuple[Any, tuple[NDArray[Any], ...], dict[str, Any]]
 
@@ -180,4 +184,21 @@ def test_numpy_s_error_state_holds_in_every_piece() -> None:
 def test_off_again_after_the_block() -> None:
     with splitting.over(3):
         assert len(splitting.edges(100)) == 4
+    assert splitting.edges(100) == [0, 100]
+
+
+def test_two_runs_in_two_threads_are_each_what_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a pool of its own, and none is left when both are done."""
+    monkeypatch.setattr(conv, "LEAST", 0)
+    monkeypatch.setattr(backend, "cores", lambda: 3)
+    recipe = tiny("igul-mnist-dcgan")
+    data = samples(recipe)
+
+    def run(seed: int) -> bytes:
+        trainer = fg.Trainer(recipe, data, device="cpu", seed=seed).fit(3)
+        return state.arrays(trainer)["generator.0.weight"].tobytes()
+
+    alone = [run(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, (1, 2))) == alone
     assert splitting.edges(100) == [0, 100]

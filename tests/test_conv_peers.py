@@ -250,7 +250,7 @@ def test_what_is_measured_is_every_step_and_nothing_before(monkeypatch):
     assert 30 * memory.MIB < added < 48 * memory.MIB
 
 
-@pytest.mark.parametrize(("engine", "counts"), zip(memory.ENGINES, (("1", "7"), ("7",)), strict=True))
+@pytest.mark.parametrize(("engine", "counts"), [("fastgan", ["1", "7"]), ("PyTorch eager", ["7"])])
 def test_processes_have_the_threads_and_steps_asked_for(engine, counts, monkeypatch):
     """fastgan has one more process before, which compiles kernels."""
     asked = []

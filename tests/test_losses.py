@@ -33,6 +33,7 @@ FORMULAS: dict[str, tuple[Formula, Formula, Formula]] = {
     ),
     "wasserstein": (lambda r: -np.mean(r), np.mean, lambda f: -np.mean(f)),
     "wasserstein-gp": (lambda r: -np.mean(r), np.mean, lambda f: -np.mean(f)),
+    "hs-published": (lambda r: -np.mean(r), np.mean, lambda f: -np.mean(f)),
     "hinge": (
         lambda r: np.mean(np.maximum(0, 1 - r)),
         lambda f: np.mean(np.maximum(0, 1 + f)),
@@ -104,7 +105,8 @@ def test_each_side_pulls_the_right_way(name: str) -> None:
 
 def test_constraints_are_the_papers() -> None:
     assert {name: o.clip for name, o in OBJECTIVES.items() if o.clip} == {"wasserstein": 0.01}
-    assert {name: o.penalty for name, o in OBJECTIVES.items() if o.penalty} == {"wasserstein-gp": 10.0}
+    penalties = {name: (o.penalty, o.penalty_rows) for name, o in OBJECTIVES.items() if o.penalty}
+    assert penalties == {"wasserstein-gp": (10.0, 0), "hs-published": (10.0, 32)}
     assert {o.boundary for o in OBJECTIVES.values()} == {0.0, 0.5, None}
     assert {name for name, o in OBJECTIVES.items() if o.logits} == {
         "minimax",

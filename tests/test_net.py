@@ -152,6 +152,8 @@ def test_grey_and_colour_need_no_other_text(channels):
         ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
         ("conv 4 3 init=glorot", "got initialiser 'glorot'"),
         ("conv 4 3 scale=big", "got scale=big"),
+        ("conv 4 3 scale=nan", "got init scale nan"),
+        ("conv 4 3 padding=same padding=1", "got an option twice"),
         ("conv 4 3 bias=maybe", "got bias=maybe, wanted yes or no"),
         ("conv_transpose 4 3 output_padding=1", "output_padding"),
         ("conv_transpose 4 3 output_padding=x", "got output_padding=x"),
@@ -171,7 +173,7 @@ def test_a_line_that_cannot_be_is_named(line, part):
     with pytest.raises(UsageError) as error:
         build("image", line)
     text = str(error.value)
-    assert text.startswith(f"layer 2, {line!r}: ")
+    assert text.startswith(f"generator, layer 2, {line!r}: ")
     assert part in text
     assert "\n" not in text
 

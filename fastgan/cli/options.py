@@ -44,7 +44,7 @@ HELP = {
     "latent": "numbers that the generator starts from",
     "noise": "how latents are distributed",
     "batch": "samples per update",
-    "steps": "steps of the whole run; a step is one generator update with its critic updates",
+    "steps": "steps of the whole run; a step is one generator update (--generator-steps) with its critic updates",
     "critic_steps": "critic updates per step",
     "warmup_critic_steps": "critic updates in a warm-up step; 0: there are no such steps",
     "warmup_steps": "the first so many steps are warm-up steps",

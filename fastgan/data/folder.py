@@ -147,7 +147,7 @@ def _report(folder: Path, bad: list[str], total: int, skip_bad: bool) -> None:
         more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise DataError(
             f"{len(bad)} of {total} pictures in {folder} cannot be read ({'; '.join(bad[:SHOWN])}{more}): "
-            "repair or remove them, or leave them out with skip_bad"
+            "repair or remove them, or leave them out with skip_bad (--skip-bad)"
         )
     for line in bad:
         warnings.warn(f"left out {line}", stacklevel=5)  # points at the caller of load()

@@ -8,7 +8,7 @@ Keras take for its inputs as well.
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -93,4 +93,6 @@ def initialise(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0, str
         near = get_close_matches(name, INITIALISERS, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(INITIALISERS)}"
         raise UsageError(f"got initialiser {name!r}; {hint}")
+    if not isfinite(scale):
+        raise UsageError(f"got init scale {scale}, wanted a finite number")
     return INITIALISERS[name](shape, draws, strides) * np.float32(scale)

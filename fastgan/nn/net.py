@@ -81,7 +81,7 @@ class Net:
     """Layers as text, see NAMES; `build` makes the network.
 
     `init`, `init_scale` and `bias` hold for layers that say nothing else (conv 64 5 init=normal scale=0.02 bias=no).
-    `batch_norm` is the share by which running statistics move per batch.
+    `batch_norm` is the share by which running statistics move per batch, `norm_eps` the epsilon of every kind of norm.
     """
 
     layers: tuple[str, ...]
@@ -103,7 +103,8 @@ class Net:
                 module = self._layer(text, given, shape or (i,), o)
                 given = _shape_after(module, given)
             except (ShapeError, UsageError) as error:
-                raise UsageError(f"layer {place}, {text!r}: {error}") from error
+                name = "critic" if number else "generator"
+                raise UsageError(f"{name}, layer {place}, {text!r}: {error}") from error
             modules.append(module)
         network = Sequential(*modules)
         network.initialise(Draws(seed, Stream.INIT, step=number << 32))
@@ -116,7 +117,10 @@ class Net:
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
             raise UsageError(f"got {name!r}; {hint}")
         make, least, most, known = NAMES[name]
-        options = dict(word.split("=", 1) for word in words if "=" in word)
+        pairs = [word.split("=", 1) for word in words if "=" in word]
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise UsageError("got an option twice, wanted each once")
         values = [word for word in words if "=" not in word and word != "spectral"]
         for option in options.keys() - set(known):
             raise UsageError(f"got option {option!r}, wanted {' or '.join(known) if known else 'none'}")
@@ -286,7 +290,7 @@ NAMES: dict[str, Maker] = {  # how it is made, fewest and most values, options
         0,
         (),
     ),
-    "layer_norm": (lambda net, line: LayerNorm(line.given[-1]), 0, 0, ()),
-    "instance_norm": (lambda net, line: InstanceNorm(line.given[-1]), 0, 0, ()),
+    "layer_norm": (lambda net, line: LayerNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
+    "instance_norm": (lambda net, line: InstanceNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
     "minibatch_stddev": (_plain(MinibatchStdDev), 0, 0, ()),
 }

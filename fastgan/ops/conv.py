@@ -206,6 +206,8 @@ def _(
 
 def out_size(size: Pair, kernel: Pair, stride: Pair, pad: Pad) -> Pair:
     """Rows and columns of windows of an input of `size`; ShapeError where not one fits."""
+    if min(stride) < 1 or min(pad) < 0:
+        raise ShapeError(f"convolution: got stride {stride} and padding {pad}, wanted at least 1 and 0")
     h, w = size[0] + pad[0] + pad[1], size[1] + pad[2] + pad[3]
     if kernel[0] > h or kernel[1] > w:
         raise ShapeError(

@@ -46,7 +46,7 @@ def _projecting(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     if not isinstance(last, Linear):
         raise UsageError(
             f"recipe {recipe.name}: got a critic that ends in {type(head).__name__}, wanted a linear layer to join "
-            "labels by projection: use critic_labels concat"
+            "labels by projection: use --critic-labels concat"
         )
     width, k = last.weight.shape[0], recipe.classes
     critic = ProjectionCritic(

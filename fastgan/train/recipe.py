@@ -63,8 +63,9 @@ SAMPLING = ("replacement", "epochs", "sequential")
 class Recipe:
     """Everything a training run needs but the data, the seed and the device.
 
-    One step is `critic_steps` critic updates and one generator update. `clip` and `penalty` replace the objective's own
-    values where they are given. `published` holds the fields that the source has otherwise, where it is wrong.
+    One step is `critic_steps` critic updates and `generator_steps` generator updates. `clip` and `penalty` replace the
+    objective's own values where they are given. `published` holds the fields that the source has otherwise, where it is
+    wrong.
     """
 
     name: str

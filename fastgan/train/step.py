@@ -1,7 +1,8 @@
 """One training step: the networks, their optimisers, and the updates of an objective.
 
-A step is `critic_steps` critic updates and one generator update. Everything random in it is a function of the seed and
-the step's number, and nothing in it reads from the device: losses stay in a small ring there until somebody asks.
+A step is `critic_steps` critic updates (more in a warm-up step) and `generator_steps` generator updates. Everything
+random in it is a function of the seed and the step's number, and nothing in it reads from the device: losses stay in a
+small ring there until somebody asks.
 """
 
 from dataclasses import replace
@@ -262,7 +263,8 @@ class Step:
             fake = self.generator.eval()(Tensor(self.latent(2, 0)))
             if fake.shape != (2, features):
                 raise UsageError(
-                    f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},) as the data have"
+                    f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},) as the data have: "
+                    "choose other data, --image-size or --border, or other --generator-layers"
                 )
             scores = self.critic.eval()(fake)
             if scores.shape != (2, 1):
