@@ -9,7 +9,7 @@ on one. Bits depend on the number of threads, never on timing: each piece is fix
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from itertools import pairwise
@@ -50,8 +50,9 @@ def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
     try:
         work(bounds[0], bounds[1])
     finally:
-        for other in others:
-            other.result()
+        wait(others)
+    for other in others:
+        other.result()
 
 
 def edges(n: int, *, least: int = 1) -> list[int]:

@@ -122,6 +122,17 @@ def test_generator_updates_of_a_step_share_their_latents():
     assert trainer.losses[2 % trainer.recipe.log_every, 1] == losses[5]
 
 
+@pytest.mark.parametrize("steps", [1, 3])  # a warm-up step, and one that is none
+def test_the_generator_learns_from_latents_that_the_critic_has_not_seen(steps):
+    trainer, seen, own = trainer_of(WARM), [], []
+    made, generator = trainer.updates.generate, trainer.updates.generator
+    trainer.updates.generate = lambda z, **to: seen.append(z.copy()) or made(z, **to)
+    trainer.updates.generator = lambda z, g: own.append(z.copy()) or generator(z, g)
+    trainer.fit(steps)
+    assert [len(z) for z in own] == [8] * steps
+    assert len(np.unique(np.concatenate([*seen, *own]), axis=0)) == sum(map(len, seen)) + 8 * steps
+
+
 def test_dropout_draws_other_masks_in_each_update(monkeypatch):
     """Those of a step with many critic updates are not those of the next."""
     recipe = WARM.replace(objective="hinge", critic=MLP((8,), dropout=0.5), penalty=None)
@@ -158,6 +169,7 @@ def test_due_ends_at_a_warm_up_step():
     step.begin_at(20)
     assert due(step, 1000) == 10
     assert due(trainer_of(PLAIN), 1000) == 20
+    assert due(trainer_of(PLAIN.replace(warmup_every=7)), 1000) == 20  # there are none
 
 
 class Watched(Replay):

@@ -1,0 +1,144 @@
+"""What every op computes, in plain NumPy, written another way than the op: the two are not to share a mistake."""
+
+from typing import Any
+
+import numpy as np
+
+Values = Any  # a NumPy array
+
+
+def leaky(x: Values, *, slope: float = 0.2) -> Values:
+    return np.where(x > 0, x, slope * x)
+
+
+def linear(x: Values, w: Values, b: Values) -> Values:
+    return np.einsum("ni,io->no", x, w) + b
+
+
+def logistic(x: Values) -> Values:
+    return 1 / (1 + np.exp(-x))
+
+
+def sum_to(x: Values, *, shape: tuple[int, ...]) -> Values:
+    out = np.zeros(shape, x.dtype)
+    aligned = (1,) * (x.ndim - len(shape)) + shape
+    for place in np.ndindex(x.shape):
+        at = tuple(i if n > 1 else 0 for i, n in zip(place, aligned, strict=True))
+        out[at[x.ndim - len(shape) :]] += x[place]
+    return out
+
+
+def scatter(g: Values, *, key: Any, shape: tuple[int, ...]) -> Values:
+    out = np.zeros(shape, g.dtype)
+    np.add.at(out, key, g)
+    return out
+
+
+def normalised(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> Values:
+    flat = x.reshape(-1, x.shape[-1])
+    return (((flat - flat.mean(0)) / np.sqrt(flat.var(0) + eps)) * gamma + beta).reshape(x.shape)
+
+
+def normalised_back(g: Values, x: Values, gamma: Values, *, eps: float) -> Values:
+    """The chain rule step by step, as in Ioffe and Szegedy 2015, section 3."""
+    g2, x2 = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    m, centred, variance = len(x2), x2 - x2.mean(0), x2.var(0) + eps
+    d_hat = g2 * gamma
+    d_variance = (d_hat * centred).sum(0) * -0.5 * variance**-1.5
+    d_mean = -d_hat.sum(0) / np.sqrt(variance) - 2 * d_variance * centred.mean(0)
+    return (d_hat / np.sqrt(variance) + d_variance * 2 * centred / m + d_mean / m).reshape(x.shape)
+
+
+def normalised_gamma(g: Values, x: Values, *, eps: float) -> Values:
+    zeros, ones = np.zeros(x.shape[-1], x.dtype), np.ones(x.shape[-1], x.dtype)
+    return np.einsum(
+        "nf,nf->f", *(a.reshape(-1, a.shape[-1]) for a in (g, normalised(x, ones, zeros, eps=eps)))
+    )
+
+
+def window_sum(
+    x: Values, w: Values, b: Values | float = 0.0, *, stride: Any, pad: Any, slope: float = 1.0
+) -> Values:
+    """A convolution, output by output."""
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    kh, kw, _, o = w.shape
+    down, right = (x.shape[1] - kh) // stride[0] + 1, (x.shape[2] - kw) // stride[1] + 1
+    y = np.zeros((len(x), down, right, o))
+    for i, j in np.ndindex(down, right):
+        part = x[:, i * stride[0] : i * stride[0] + kh, j * stride[1] : j * stride[1] + kw]
+        y[:, i, j] = np.einsum("nyxc,yxco->no", part, w)
+    return leaky(y + b, slope=slope)
+
+
+def window_spread(
+    v: Values, w: Values, b: Values | float = 0.0, *, stride: Any, pad: Any, size: Any, slope: float = 1.0
+) -> Values:
+    """Its transpose: each input spread over a window."""
+    kh, kw, c, _ = w.shape
+    y = np.zeros((len(v), size[0] + sum(pad[:2]), size[1] + sum(pad[2:]), c))
+    for i, j in np.ndindex(*v.shape[1:3]):
+        part = np.einsum("no,yxco->nyxc", v[:, i, j], w)
+        y[:, i * stride[0] : i * stride[0] + kh, j * stride[1] : j * stride[1] + kw] += part
+    return leaky(y[:, pad[0] : pad[0] + size[0], pad[2] : pad[2] + size[1]] + b, slope=slope)
+
+
+def window_products(x: Values, v: Values, *, stride: Any, pad: Any, kernel: Any) -> Values:
+    """The weight's gradient, tap by tap."""
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    out = np.zeros((*kernel, x.shape[3], v.shape[3]))
+    for i, j in np.ndindex(*kernel):
+        rows = slice(i, i + stride[0] * (v.shape[1] - 1) + 1, stride[0])
+        columns = slice(j, j + stride[1] * (v.shape[2] - 1) + 1, stride[1])
+        out[i, j] = np.einsum("nyxc,nyxo->co", x[:, rows, columns], v)
+    return out
+
+
+def windows(x: Values, *, kernel: Any, stride: Any, pad: Any) -> Values:
+    x = np.pad(x, ((0, 0), pad[:2], pad[2:], (0, 0)))
+    every = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    return np.einsum("nijcyx->nijyxc", every).reshape(-1, kernel[0] * kernel[1] * x.shape[3])
+
+
+def windows_back(cols: Values, *, shape: Any, kernel: Any, stride: Any, pad: Any) -> Values:
+    """Through the matrix of `windows`, column by column."""
+    units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+    matrix = np.stack([windows(u, kernel=kernel, stride=stride, pad=pad) for u in units])
+    return np.einsum("irk,rk->i", matrix, cols).reshape(shape)
+
+
+def window_starts(x: Values, size: Any, stride: Any) -> list[tuple[Any, ...]]:
+    """Sample, row and column of every window, and the corner where it begins."""
+    down, right = (x.shape[1] - size[0]) // stride[0] + 1, (x.shape[2] - size[1]) // stride[1] + 1
+    places = np.ndindex(len(x), down, right)
+    return [(n, i, j, i * stride[0], j * stride[1]) for n, i, j in places]
+
+
+def pooled(x: Values, *, size: Any, stride: Any, take: Any = np.max) -> Values:
+    every = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    return take(every, axis=(4, 5))
+
+
+def pooled_back(g: Values, x: Values, *, size: Any, stride: Any) -> Values:
+    out = np.zeros(x.shape)
+    for n, i, j, top, left in window_starts(x, size, stride):
+        for c in range(x.shape[3]):
+            part = x[n, top : top + size[0], left : left + size[1], c]
+            row, column = np.unravel_index(part.argmax(), part.shape)
+            out[n, top + row, left + column, c] += g[n, i, j, c]
+    return out
+
+
+def picked(gg: Values, x: Values, *, size: Any, stride: Any) -> Values:
+    """Through the matrix of `pooled_back`, column by column."""
+    shape = pooled(x, size=size, stride=stride).shape
+    units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+    return np.stack([(pooled_back(u, x, size=size, stride=stride) * gg).sum() for u in units]).reshape(shape)
+
+
+def bordered(x: Values, *, pads: Any, value: float = 0.0) -> Values:
+    return np.pad(x, ((0, 0), pads[:2], pads[2:], (0, 0)), constant_values=value)
+
+
+def entropy(s: Values, t: Values) -> Values:
+    p = logistic(s)
+    return np.asarray(-(t * np.log(p) + (1 - t) * np.log(1 - p)).mean())
