@@ -136,8 +136,11 @@ CONVOLUTIONAL = {*CONV_KERNELS, *TAPE_KERNELS} - {ops.max_pool2d_pick.forward}
 
 def test_a_step_with_convolutions_runs_its_kernels(spies: Spies) -> None:
     recipe = fg.recipes["cs231n-dcgan"].replace(batch=8, log_every=2)
-    fg.Trainer(recipe, samples_of(recipe), device="cpu").fit(1)
+    trainer = fg.Trainer(recipe, samples_of(recipe), device="cpu")
+    spies.plain.update(dict.fromkeys(spies.plain, 0))
+    trainer.fit(1)
     assert {f for f, n in spies.kernel.items() if n} >= CONVOLUTIONAL
+    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward}  # of few numbers
 
 
 def test_a_step_with_kernels_equals_one_without() -> None:

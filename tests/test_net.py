@@ -5,7 +5,7 @@ import pytest
 from cli_helpers import ok, refused
 
 import fastgan as fg
-from fastgan import nn
+from fastgan import nn, ops
 from fastgan.errors import UsageError
 from fastgan.nn import MLP, Net
 from fastgan.nn.net import NAMES
@@ -102,6 +102,14 @@ def test_first_values_are_the_seeds_alone():
     assert (second[4].weight.data != one[4].weight.data).any()
 
 
+def test_sizes_are_worked_out_without_kernels(monkeypatch):
+    """Which would be compiled for shapes that no step has."""
+    monkeypatch.setitem(
+        ops.convolve.forward.kernels, np.ndarray, lambda *x, **settings: pytest.fail("called")
+    )
+    build("image", "conv 4 3")
+
+
 def test_settings_of_the_network_and_of_a_line():
     network = build(
         *("linear 2000", "linear 30 init=zeros bias=yes", "batch_norm", "linear o scale=3"),
@@ -117,8 +125,11 @@ def test_settings_of_the_network_and_of_a_line():
     assert not network[1].weight.data.any()
     assert (network[2].momentum, network[2].eps) == (0.25, 1e-3)
     assert network[3].weight.data.std() == pytest.approx(3, rel=0.1)
+    norms = build("image", "layer_norm", "instance_norm", norm_eps=1e-3)
+    assert [norms[k].eps for k in (1, 2)] == [1e-3] * 2
     assert build("leaky_relu 0.3", "dropout 0.75")[0].slope == 0.3
     assert build("dropout 0.75")[0].rate == 0.75
+    assert (build("leaky_relu")[0].slope, build("dropout")[0].rate) == (0.01, 0.5)  # as PyTorch's
 
 
 @pytest.mark.parametrize("channels", [1, 3])
