@@ -36,6 +36,9 @@ FORMS = [  # n, (h, w), c, o, kernel, stride, pad
     (7, (9, 9), 7, 5, (3, 4), (2, 2), "same"),
     (6, (6, 6), 16, 5, (4, 4), (1, 1), (0, 0, 0, 0)),  # and of narrow and wide: 64
     (1, (5, 5), 2, 3, (5, 5), (1, 1), (0, 0, 0, 0)),
+    (2, (8, 8), 32, 2, (4, 4), (1, 1), (5, 5, 5, 5)),  # windows beside the image, in a stretch with others
+    (2, (8, 8), 3, 2, (4, 4), (1, 1), (5, 5, 5, 5)),
+    (2, (1, 1), 32, 2, (3, 3), (2, 2), (0, 2, 0, 2)),  # taps that no window has in the image
 ]
 
 
@@ -54,8 +57,11 @@ def cases_of(form: Any) -> list[Case]:
     forward, back, weight = KERNELS
     return [
         (forward, (x, w), lie),
+        (forward, (x, w), lie | fused),
         (forward, (x, w, normal(o, seed=3)), lie | fused),
         (back, (v, w), lie | {"size": size}),
+        (back, (v, w), lie | {"size": size, "slope": 0.0}),
+        (back, (v, w, normal(c, seed=4)), lie | {"size": size}),
         (back, (v, w, normal(c, seed=4)), lie | {"size": size} | fused),
         (weight, (x, v), lie | {"kernel": kernel}),
     ]
@@ -84,7 +90,9 @@ def assert_right(case: Case, got: NDArray[Any]) -> None:
 def test_as_the_array_code(case: Case, threads: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conv, "LEAST", 0)
     monkeypatch.setattr(conv, "CHUNK", chunk)
-    with splitting.over(threads):
+    monkeypatch.setattr(splitting, "_own", type(splitting._own)())
+    with splitting.over(threads), monkeypatch.context() as patch:
+        patch.setattr(np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))  # all of it is written
         got = [RUN[case[0]](*case[1], **case[2]) for _ in range(2)]
     assert_right(case, got[0])
     assert got[0].tobytes() == got[1].tobytes()
@@ -96,6 +104,7 @@ def test_blocks_are_all_outputs_once_and_see_all_taps_that_lie_in_the_image() ->
         if size + before + after < k:
             assert plan is None
             continue
+        assert len(plan.blocks) <= windows.MOST**2
         seen = np.zeros((*plan.out, k, k), int)
         for block in plan.blocks:
             (y0, y1, a, b), (x0, x1, c, d) = block
@@ -139,7 +148,7 @@ def test_calls_do_not_leak_into_each_other(monkeypatch: pytest.MonkeyPatch) -> N
     """Buffers are used again: a larger convolution in between changes nothing, and they stop growing."""
     monkeypatch.setattr(conv, "LEAST", 0)
     monkeypatch.setattr(splitting, "_own", type(splitting._own)())
-    small, large = CASES[5:10], CASES[:5]
+    small, large = (cases_of(form) for form in (FORMS[1], FORMS[0]))
     with splitting.over(2):
         before = [RUN[f](*xs, **s).tobytes() for f, xs, s in small]
         sizes = []
@@ -151,6 +160,26 @@ def test_calls_do_not_leak_into_each_other(monkeypatch: pytest.MonkeyPatch) -> N
             sizes.append(sum(buffer.size for buffer in vars(splitting._own).values()))
         assert after == before
     assert len(set(sizes)) == 1
+
+
+def test_windows_of_a_large_batch_are_copied_a_few_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "CHUNK", 5000)
+    for f, xs, s in cases_of((60, (9, 9), 8, 5, (3, 4), (2, 2), "same")):
+        monkeypatch.setattr(splitting, "_own", type(splitting._own)())
+        RUN[f](*xs, **s)
+        # at once they would be 60 * 25 * 96
+        assert sum(buffer.size for buffer in vars(splitting._own).values()) < 2 * 5000
+
+
+def test_threads_get_no_less_than_is_worth_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(conv, "split", lambda work, n, *, least: asked.append(least) or work(0, n))
+    monkeypatch.setattr(conv, "LEAST", 10_000)
+    for form, wanted in (((7, (4, 4), 2, 3, (1, 1), (1, 1), (0,) * 4), 105), ((2, *FORMS[0][1:]), 1)):
+        asked.clear()
+        for f, xs, s in cases_of(form):
+            RUN[f](*xs, **s)
+        assert set(asked) == {wanted}  # 4 * 4 places by 6 weights, and 7 * 7 by 800
 
 
 def test_pieces_are_consecutive_and_an_error_in_one_is_raised() -> None:

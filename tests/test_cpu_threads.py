@@ -5,12 +5,13 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import backend
-from fastgan.kernels import splitting
+from fastgan.kernels import dense, splitting
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -151,12 +152,31 @@ def test_scratch_memory_grows_to_the_largest_and_is_used_again(monkeypatch):
     assert sum(buffer.size for buffer in vars(splitting._own).values()) == 11
 
 
+@pytest.mark.parametrize("shape", [(7, 3, 2), (2, 3, 7), (5, 4, 5), (1, 6, 1), (1, 2, 9)])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_products_are_shared_by_rows_or_by_columns(monkeypatch, shape, threads):
+    """Of whole numbers, so that no order of sums shows; of transposed views too, and into a given place."""
+    monkeypatch.setattr(dense, "LEAST", 0)
+    n, i, o = shape
+    rng, done = np.random.default_rng(0), []
+    matmul = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda x, w, out=None: done.append(1) or matmul(x, w, out=out))
+    x, w = (rng.integers(-9, 9, s).astype(np.float32) for s in ((n, i), (i, o)))
+    place = np.full((n, o), np.nan, np.float32)
+    with splitting.over(threads):
+        for a, b in ((x, w), (np.asfortranarray(x), w), (x, np.asfortranarray(w))):
+            assert np.array_equal(dense.matmul(a, b), x @ w)
+        assert dense.matmul(x, w, out=place) is place
+    assert np.array_equal(place, x @ w)
+    assert len(done) == 4 * min(threads, max(n, o))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_has_no_threads_but_its_own():
     """A pool's threads stay behind: work that is given to one would never be done."""
     code = """
 import os
-from fastgan.kernels import splitting
+from fastgan.kernels import dense, splitting
 with splitting.over(2):
     splitting.split(lambda first, last: None, 2)
     child = os.fork()
