@@ -6,4 +6,4 @@
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$checkout${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-exec python3 -m benchmarks.gpu_gate "$@"
+exec python3 -m fastgan.benchmarks.gpu_gate "$@"

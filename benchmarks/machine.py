@@ -1,29 +1,149 @@
-"""Which machine, which versions, which arithmetic: what a result of the GPU gate must say to mean anything."""
+"""Which machine, versions, threads and arithmetic: what a result file must say first for its numbers to mean anything.
 
+One idea: facts are asked of the system when a run begins, never assumed; what it does not say is null, "unknown" or
+"not installed". No other library is imported to ask it how many threads it would use.
+"""
+
+import os
+import platform
 import re
 import subprocess
+import sys
 import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import steps
+import fastgan
+from fastgan.backend import cores, cuda_problem
 
-PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "cuda-core", "nvmath-python")
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    *("numpy", "numba", "cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "cuda-core", "nvmath-python"),
+    *("torch", "jax", "autograd"),
+)
+# the first four set numbers of threads, the others let products round to TF32
+SETTINGS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    *("CUPY_TF32", "NVIDIA_TF32_OVERRIDE"),
+)
+ARITHMETIC = "float32 throughout, TF32 off everywhere (PyTorch and JAX set to highest)"
+DATA = "in the device's memory before the first step: bytes for fastgan, float32 for the peers"
+PARTS = (("GPU", "gpu"), ("CPU", "cpu"), ("cores", "cores"))  # what makes a machine another one
+BUSY = 0.125  # of the cores, and at least half of one: the load from which others disturb
 
 
-def facts(device: str, commit: str | None, checkout: Path) -> dict[str, Any]:
-    """The head of a result file for "cuda" or "cpu"."""
-    name, driver = gpu() if device == "cuda" else ("dry run on the CPU", "none")
+def facts(command: str, commit: str | None = None) -> dict[str, Any]:
+    """The head of a result file. `command` is what was typed, `commit` what is measured where git cannot say."""
+    graphics, driver = gpu() if cuda_problem() is None else (None, "none")
+    cpu, allowed = processor(), affinity()
     return {
-        "device": name,
-        "driver": driver,
-        "versions": steps.versions(*PACKAGES),
-        "commit": commit or commit_of(checkout),
+        "device": graphics or f"{cpu}, {allowed} core{'s' * (allowed != 1)}",
+        "machine": {
+            "cpu": cpu,
+            "cores": allowed,
+            "memory_bytes": memory(),
+            "gpu": graphics,
+            "driver": driver,
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "versions": versions(),
+        "threads": threads(),
+        "arithmetic": ARITHMETIC + "; but CUPY_TF32=1 is set" * (os.environ.get("CUPY_TF32") == "1"),
+        "data": DATA,
+        "commit": commit or commit_of(CHECKOUT),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "arithmetic": "float32 throughout, TF32 off everywhere (PyTorch and JAX set to highest)",
-        "data": "on the device before the first step: bytes for fastgan, float32 for the peers",
-        "units": "seconds per step; asking is the part in which the host was busy",
+        "command": command,
     }
+
+
+def processor() -> str:
+    """The CPU's name, as it calls itself."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    if found := re.search(r"^model name[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE):
+        return found[1].strip()
+    if sys.platform == "darwin" and (name := output("sysctl", "-n", "machdep.cpu.brand_string")):
+        return name
+    return platform.processor() or platform.machine() or "unknown CPU"
+
+
+def affinity() -> int:
+    """Cores that the system lets this process use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int | None:
+    """Bytes of memory of the machine; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Of Python, fastgan, and all that is or could be measured."""
+    found = {"python": platform.python_version(), "fastgan": fastgan.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    blas = libraries()
+    words = "{internal_api} {version} ({architecture})"
+    return found | {"BLAS": words.format_map(Unknown(blas[0])) if blas else "unknown"}
+
+
+def threads() -> dict[str, Any]:
+    """What fastgan's kernels, BLAS and PyTorch would use, and the variables that were set to change it."""
+    torch, blas = sys.modules.get("torch"), libraries()
+    return {
+        "cores": cores(),
+        "BLAS": blas[0]["num_threads"] if blas else "unknown",
+        "torch": torch.get_num_threads() if torch is not None else "its default",
+        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
+    }
+
+
+def libraries() -> list[dict[str, Any]]:
+    """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:  # optional: see backend.blas_threads
+        return []
+    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
+    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
+
+
+class Unknown(dict[str, Any]):
+    """A dictionary whose missing words are unknown."""
+
+    def __missing__(self, key: str) -> str:
+        return "unknown"
+
+
+def same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """In what the machines of two result files differ, or "". With another driver or system it is the same one."""
+    pairs = [(name, a["machine"].get(key), b["machine"].get(key)) for name, key in PARTS]
+    return ", ".join(f"{name} {_said(x)} and {_said(y)}" for name, x, y in pairs if x != y)
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def is_busy() -> str:
+    """A line where the load says that other programs use the cores, else "". It is the mean of the last minute."""
+    try:
+        load, count = os.getloadavg()[0], os.cpu_count() or 1
+    except (AttributeError, OSError):  # Windows
+        return ""
+    if load < max(0.5, BUSY * count):
+        return ""
+    return f"load {load:.1f} on {count} core{'s' * (count != 1)}: numbers will be noisy"
 
 
 def gpu() -> tuple[str, str]:
@@ -39,7 +159,10 @@ def gpu() -> tuple[str, str]:
 
 
 def commit_of(checkout: Path) -> str:
-    """The commit, with + behind it where files were changed since; "unknown" without git."""
+    """The commit, with + behind it where files were changed since; "unknown" without git, or in another's checkout."""
+    top = output("git", "-C", str(checkout), "rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != checkout.resolve():  # installed below some other project
+        return "unknown"
     commit = output("git", "-C", str(checkout), "rev-parse", "HEAD")
     changed = output("git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no")
     return commit + "+" * bool(commit and changed) or "unknown"

@@ -1,98 +1,113 @@
-"""Peak memory of training, fastgan against PyTorch eager: a fresh process each, on the same images and threads.
+"""Memory that training adds at its peak, in a process of its own: resident bytes on the host, used bytes of a GPU.
 
-    python -m benchmarks.memory [RECIPE ...] [--steps 10] [--threads N]
+One idea: what counts is the most that is used until the last of some steps, less what was used when the engine had made
+a small network of the same kind, so that libraries, compiled kernels and contexts do not count. The images count once,
+in the form in which an engine keeps them: bytes for fastgan, float32 for the peers. A kernel that was never compiled on
+this machine must be run before in another process, for a compiler leaves memory that training would use again.
 
-What counts is what training adds: the most memory that was resident until the last step, less what was resident when
-libraries were imported and the images made. Kernels are compiled before, by a process whose memory nobody looks at, as
-a user has them from the second run on. Where the kernel does not give away a process's own peak (/proc on Linux),
-getrusage does, which also counts peaks of the imports.
+Where the system does not give away a process's own peak (/proc on Linux), getrusage does, which also counts peaks of
+the imports. A GPU's used bytes are those of the whole device, pools and captured graphs included: other programs that
+use it meanwhile make them wrong.
 """
 
-import argparse
-import json
-import os
+import gc
 import resource
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import fastgan as fg
-from benchmarks import peers, steps
+from fastgan.benchmarks import peers, training, variants
+from fastgan.benchmarks.columns import Column
+from fastgan.benchmarks.turns import LostError, Worker
 
-ENGINES = ("fastgan", "PyTorch eager")
-IMAGES = 1000  # few, because each engine keeps a copy of its own kind
-POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 MIB = 2**20
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+SMALL = {"batch": 2, "width": 8}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print a line per recipe."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(peers.ALL)}")
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    options = parser.parse_args(arguments)
-    recipes = options.recipes or list(peers.ALL)
-    if unknown := set(recipes) - set(peers.ALL):
-        parser.error(f"no peer runs {', '.join(sorted(unknown))}; choose of {', '.join(peers.ALL)}")
-    print(f"MiB that {options.steps} steps add, with {options.threads} threads (before them)")
-    print(f"{'':20}" + "".join(f"{name:>20}" for name in ENGINES) + "   fastgan / PyTorch")
-    for recipe in recipes:
-        found = [fresh(engine, recipe, options.steps, options.threads) for engine in ENGINES]
-        cells = "".join(f"{added / MIB:11.1f} ({before / MIB:6.1f})" for before, added in found)
-        print(f"{recipe:20}{cells}{found[0][1] / found[1][1]:20.2f}", flush=True)
+def added(columns: Sequence[Column], sizes: dict[str, int], seconds: float) -> dict[str, int | LostError]:
+    """Bytes that the `variants.recipe_of` these sizes adds in each column, on its device, or why they are not known.
 
-
-def fresh(engine: str, recipe: str, count: int, threads: int) -> tuple[int, int]:
-    """What `measured` says in a process of its own, (before, added) in bytes; RuntimeError where that fails."""
-    environment = os.environ | {f"{pool}_NUM_THREADS": str(threads) for pool in POOLS}
-    for number in (1, count) if engine == "fastgan" else (count,):
-        code = f"import json, benchmarks.memory as m; print(json.dumps(m.measured({engine!r}, {recipe!r}, {number})))"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            cwd=Path(__file__).parents[1],
-        )
-        if done.returncode:
-            why = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-            raise RuntimeError(f"{engine} does not run {recipe}: {why[-1]}")
-    before, added = json.loads(done.stdout)
-    return before, added
-
-
-def measured(engine: str, recipe: str, count: int) -> tuple[int, int]:
-    """Bytes resident before the networks are made, and how many more at the peak of `count` steps."""
-    make = prepared(engine, recipe)
-    before = baseline()
-    step = make()
-    for _ in range(count):
-        step()
-    return before, peak() - before
-
-
-def prepared(engine: str, recipe: str) -> Callable[[], Callable[[], None]]:
-    """Import all of the engine and make the images; what makes the networks, and gives their step.
-
-    Both import much of themselves when something is first used: Numba for a kernel, torch._dynamo for an optimiser.
+    Processes of CPU columns run at once, for each is counted by itself; of a GPU the whole is.
     """
-    images = steps.images(IMAGES)
-    if engine == "fastgan":
-        fg.Trainer(fg.recipes["ring-gan"].replace(batch=2), device="cpu").step()
-        return lambda: steps.ours(recipe, images)[0]
-    import torch
+    workers = {column.name: Worker(Probe, column) for column in columns}
+    at_once = all(column.where() == "cpu" for column in columns)
+    found: dict[str, int | LostError] = {}
+    try:
+        for worker in workers.values() if at_once else ():
+            worker.ask("added", sizes)
+        for name, worker in workers.items():
+            try:
+                if not at_once:
+                    worker.ask("added", sizes)
+                found[name] = int(worker.answer(seconds))
+            except LostError as reason:
+                found[name] = reason
+    finally:
+        for worker in workers.values():
+            worker.end()
+    return found
 
-    from benchmarks.peers import torch_eager
 
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    floats = steps.floats(recipe, images)
-    return lambda: torch_eager.make(recipe, floats).step
+class Probe:
+    """What the process holds: a column."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+
+    def added(self, sizes: dict[str, int]) -> int:
+        """See `added`."""
+        self.train(sizes | SMALL | {"data": 100})
+        gc.collect()
+        return self.train(sizes)
+
+    def train(self, sizes: dict[str, int]) -> int:
+        """Bytes that making a variant and its first steps add."""
+        images = sizes.get("data", training.IMAGES)
+        recipe = variants.recipe_of(**{name: value for name, value in sizes.items() if name != "data"})
+        work: training.Fit | training.Stepped
+        if self.column.own:
+            before = self.used()
+            work = training.Fit(recipe, training.random_images(images), self.column)
+        else:
+            setting = variants.setting_of(recipe)
+            data = training.floats(training.random_images(images), setting.low)
+            before = self.used()
+            work = training.Stepped(peer(setting, data, self.column), self.column)  # which copies them
+        work.first()
+        return self.most() - before
+
+    def used(self) -> int:
+        """Bytes in use now."""
+        return used_of_gpu(self.column) if self.column.where() == "cuda" else baseline()
+
+    def most(self) -> int:
+        """The most since then: a GPU's pools never give back."""
+        return used_of_gpu(self.column) if self.column.where() == "cuda" else peak()
+
+
+def peer(setting: peers.Setting, data: Any, column: Column) -> peers.Peer:
+    """A peer on float32 images, made without a second copy of them."""
+    from importlib import import_module
+
+    module = import_module(f"fastgan.benchmarks.peers.{column.module}")
+    made: peers.Peer = module.make(setting, data, device=column.where())
+    return made
+
+
+def used_of_gpu(column: Column) -> int:
+    """Bytes of the GPU that are not free, when all work is done."""
+    column.clock().wait()
+    if column.package == "torch":
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+    else:
+        import cupy
+
+        free, total = cupy.cuda.runtime.memGetInfo()
+    return int(total) - int(free)
 
 
 def baseline() -> int:
@@ -120,7 +135,3 @@ def _status(name: str) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
-
-
-if __name__ == "__main__":
-    main()

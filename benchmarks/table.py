@@ -2,45 +2,69 @@
 
 from typing import Any
 
-from benchmarks.columns import OWN
+from fastgan.benchmarks.columns import OWN
+from fastgan.benchmarks.results import case_rows
 
-WIDTH = 100
+WIDTH, NAME, CELL = 100, 26, 9
+SHORT = {
+    "cuda-kernels": "kernels",
+    "cuda-graph": "graph",
+    "torch-compiled": "t.compile",
+    "torch-graph": "t.graph",
+}
 
 
 def text(results: dict[str, Any]) -> str:
     """Everything worth reading first; the rest is in the JSON file."""
-    names = list(results["columns"])
+    there = {row["column"] for row in results["rows"] if timed(row)}
+    columns = [name for name in results["columns"] if name in there]
     commit, changed = results["commit"][:12], "+" * results["commit"].endswith("+")
+    heads = "".join(f"{SHORT.get(name, name)[: CELL - 1]:>{CELL}}" for name in columns)
     lines = [
-        f"{results['device']}, driver {results['driver']}, commit {commit}{changed}",
-        f"{results['arithmetic']}; ms per step",
-        " " * 15 + "".join(f"{name:>10}" for name in names) + "  peer/ours",
-        *(line(recipe, row, names) for recipe, row in results["recipes"].items()),
-        *(f"{name} {value}" for name, value in kernels(results)),
+        f"{results['device']}, commit {commit}{changed}, self-test {_verdict(results['selftest'])}",
+        f"{results['arithmetic']}; ms",
+        f"{'':{NAME}}{heads} peer/ours",
+        *(
+            line(list(rows.values()), columns)
+            for _, rows in case_rows(results)
+            if any(map(timed, rows.values()))
+        ),
         f"tests: {results['tests']['summary']}" if "tests" in results else "tests: none were run",
-        *(f"{kind.rstrip('s')}: {line}" for kind in ("notes", "problems") for line in results[kind]),
+        *(f"{kind.rstrip('s')}: {said}" for kind in ("notes", "problems") for said in results[kind]),
     ]
     return "\n".join(part[:WIDTH] for part in lines)
 
 
-def line(recipe: str, row: dict[str, Any], names: list[str]) -> str:
-    """A recipe's medians in milliseconds, and how many times longer the best peer takes than the best of ours."""
-    cells = [
-        f"{row[name]['median'] * 1e3:10.4f}" if "median" in row[name] else f"{'-':>10}" for name in names
-    ]
-    medians = {name: row[name]["median"] for name in names if "median" in row[name]}
-    own = [t for name, t in medians.items() if name in OWN]
-    theirs = [t for name, t in medians.items() if name not in OWN]
-    return f"{recipe:15}" + "".join(cells) + (f"{min(theirs) / min(own):11.2f}" if own and theirs else "")
+def line(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    """A case's medians in milliseconds, and how many times longer the best peer takes than the best of ours."""
+    medians = {row["column"]: row["seconds"]["median"] for row in rows if row["seconds"]}
+    cells = [f"{medians[name] * 1e3:{CELL}.4f}" if name in medians else f"{'-':>{CELL}}" for name in columns]
+    own = [seconds for name, seconds in medians.items() if name in OWN]
+    theirs = [seconds for name, seconds in medians.items() if name not in OWN]
+    ratio = f"{min(theirs) / min(own):10.2f}" if own and theirs else ""
+    return f"{title(rows[0])[: NAME - 1]:{NAME}}" + "".join(cells) + ratio
 
 
-def kernels(results: dict[str, Any]) -> list[tuple[str, str]]:
-    """Lines about launches and Adam, where they were measured."""
-    launches, adam, found = results.get("launches", {}), results.get("adam", {}), []
-    if "ours" in launches:
-        parts = ", ".join(f"{name} {row['asking'] * 1e6:.1f}" for name, row in launches.items())
-        found.append(("microseconds of the host per launch:", parts))
-    if adam and "error" not in adam:
-        parts = ", ".join(f"{row['gigabytes_per_second']:.0f} at {name}" for name, row in adam.items())
-        found.append(("Adam, GB/s:", parts))
-    return found
+def title(row: dict[str, Any]) -> str:
+    """What a case is called in a line."""
+    return row["case"] if row["case"].startswith(row["group"]) else f"{row['group']} {row['case']}"
+
+
+def short(row: dict[str, Any]) -> str:
+    """One row in one line, while the run goes on."""
+    if row.get("error"):
+        found = row["error"]
+    elif row["seconds"]:
+        found = f"{row['seconds']['median'] * 1e3:.4f} ms"
+    else:
+        found = f"{row['launches']} launches" if row["launches"] else "counted"
+    return f"{title(row)}, {row['column']}: {found}"[:WIDTH]
+
+
+def timed(row: dict[str, Any]) -> bool:
+    """Whether a row has a time."""
+    return row["seconds"] is not None
+
+
+def _verdict(selftest: dict[str, Any]) -> str:
+    return "passed" if selftest.get("passed") else "failed" if selftest else "not run"

@@ -2,11 +2,13 @@
 
 One idea: a `Worker` is a process that holds one object and calls its methods when it is asked. `in_turn` asks several
 for a turn of steps, one after the other and several times round, so that whatever disturbs the machine disturbs them
-alike. A turn is made of chunks: steps that are asked for without waiting, then one wait, so that launching ahead of the
+alike; on a shared machine the state of the machine changes more than the code does, so ratios are taken of turns of one
+round. A turn is made of chunks: steps that are asked for without waiting, then one wait, so that launching ahead of the
 device pays as it does in training. Times are in seconds per step.
 """
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -14,10 +16,16 @@ from typing import Any
 
 import numpy as np
 
-TURN_LIMIT = 30.0  # seconds after which a turn is taken to hang
+from fastgan.benchmarks.columns import Clock
+from fastgan.errors import UsageError
+
+# Idle OpenBLAS threads spin for 2^26 clock ticks, about 25 ms, and would compete with the next contestant.
+PAUSE = 0.05
+TURN_LIMIT = 60.0  # seconds after which a turn is taken to hang
 START = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
 
-Chunk = tuple[float, float]  # seconds per step: until all were asked for, until all had finished
+# seconds per step: until all were asked for, until all had finished, and of the device (NaN without its clock)
+Chunk = tuple[float, float, float]
 
 
 class LostError(Exception):
@@ -82,6 +90,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, factory: Callable[..., Any], made_with: Sequence[Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks, which ends this one
     held = None
     while True:
         try:
@@ -96,28 +105,21 @@ def _serve(pipe: Connection, factory: Callable[..., Any], made_with: Sequence[An
         pipe.send(answer)
 
 
-def turn(
-    step: Callable[[], None],
-    sync: Callable[[], None],
-    *,
-    steps: int,
-    seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[Chunk]:
+def turn(step: Callable[[], Any], clock: Clock, *, steps: int, seconds: float) -> list[Chunk]:
     """Chunks of `steps` steps for about `seconds`, at least one, after a fifth of a chunk that is not measured."""
     for _ in range(steps // 5 + 1):
         step()
-    sync()
+    clock.wait()
     chunks: list[Chunk] = []
     spent = 0.0
     while not chunks or spent < seconds:
-        start = clock()
+        start, first = clock.now(), clock.mark()
         for _ in range(steps):
             step()
-        asked = clock()
-        sync()
-        end = clock()
-        chunks.append(((asked - start) / steps, (end - start) / steps))
+        last, asked = clock.mark(), clock.now()
+        clock.wait()
+        end = clock.now()
+        chunks.append(((asked - start) / steps, (end - start) / steps, clock.between(first, last) / steps))
         spent += end - start
     return chunks
 
@@ -125,39 +127,58 @@ def turn(
 def in_turn(
     workers: dict[str, Worker],
     *,
-    steps: int,
+    counts: dict[str, int],
     seconds: float,
     rounds: int,
     until: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[dict[str, list[Chunk]], dict[str, str]]:
-    """The chunks of each worker's `turn(steps, seconds)`, and why some were lost.
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[dict[str, list[list[Chunk]]], dict[str, str]]:
+    """The chunks of each worker's `turn(count, seconds)`, a list per round, and why some were lost.
 
     `rounds` times round, fewer when the clock passes `until`; who begins moves on by one each time.
     """
-    chunks: dict[str, list[Chunk]] = {name: [] for name in workers}
+    blocks: dict[str, list[list[Chunk]]] = {name: [] for name in workers}
     lost: dict[str, str] = {}
     for number in range(rounds):
         names = [name for name in workers if name not in lost]
         first = number % max(len(names), 1)
         for name in names[first:] + names[:first]:
+            sleep(PAUSE)
             try:
-                chunks[name] += workers[name].call(TURN_LIMIT, "turn", steps, seconds)
+                blocks[name].append(workers[name].call(TURN_LIMIT, "turn", counts[name], seconds))
             except LostError as reason:
                 lost[name] = str(reason)
         if clock() > until:
             break
-    return {name: own for name, own in chunks.items() if own and name not in lost}, lost
+    return {name: own for name, own in blocks.items() if own and name not in lost}, lost
 
 
-def summary(chunks: list[Chunk]) -> dict[str, float]:
-    """Median seconds per step with the 20th and 80th percentile, how much of it the host was busy, and of how many."""
-    asked, total = np.array(chunks).T
+def summary(blocks: list[list[Chunk]]) -> dict[str, Any]:
+    """Seconds per step: median, 20th and 80th percentile and least; `asking` is the host's part, `device` the device's.
+
+    `blocks` are the medians round by round, which ratios are taken of; `device` is None where there is no clock of it.
+    """
+    asked, total, device = np.array([chunk for block in blocks for chunk in block]).T
     low, median, high = (float(x) for x in np.percentile(total, (20, 50, 80)))
     return {
         "median": median,
         "low": low,
         "high": high,
+        "fastest": float(total.min()),
+        "chunks": len(total),
         "asking": float(np.median(asked)),
-        "chunks": len(chunks),
+        "device": None if np.isnan(device).any() else float(np.median(device)),
+        "blocks": [float(np.median([chunk[1] for chunk in block])) for block in blocks],
     }
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    """Time of `a` over time of `b`, round by round: 20th percentile, median, 80th; of `blocks` of one `in_turn`.
+
+    UsageError unless both have as many rounds.
+    """
+    if not a or len(a) != len(b):
+        raise UsageError(f"timings have {len(a)} and {len(b)} rounds; compare what was measured in turn")
+    low, median, high = np.percentile(np.divide(a, b), (20, 50, 80))
+    return float(low), float(median), float(high)

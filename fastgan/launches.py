@@ -115,6 +115,8 @@ class Sizes:
     hidden: int  # numbers per sample between layers, at the least
     running: int  # running statistics
     mixes: bool  # whether a sample's output depends on the others of its batch, or on the call
+    flops: int  # of the products of a pass over one sample
+    first_flops: int  # the first layer's part
 
     @property
     def inner(self) -> int:
@@ -136,7 +138,17 @@ def sizes(network: Module, i: int) -> Sizes:
     hidden = sum(map(min, given[:-1], taken[1:])) // ROWS
     parameters = network.count(trained_only=True)
     running = network.count() - parameters
-    return Sizes(weights[0], weights[-1], sum(weights), parameters, hidden, running, mixes(network))
+    work = [_flops(node) for node in layers]
+    passing = mixes(network)
+    return Sizes(
+        weights[0], weights[-1], sum(weights), parameters, hidden, running, passing, sum(work), work[0]
+    )
+
+
+def _flops(node: Node) -> int:
+    """Multiplications and additions of a layer for one sample: each weight is used once at each place it slides to."""
+    places = node.inputs[0] if node.op.name == "convolve_transposed" else node.output
+    return int(2 * node.inputs[1].size * math.prod(places.shape[1:-1]))
 
 
 def _tape(y: Tensor) -> list[Node]:
@@ -168,6 +180,24 @@ def floor(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
         k * n * f * (1 if len(shape) == 3 else 4)
     )  # bytes: a batch as the data set has it, images in uint8
     return 4 * numbers + gathered
+
+
+def flops(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
+    """The floating-point operations of the products of a step, at the least; the other work is small beside them."""
+    shape = within_border(recipe, shape or data_shape(recipe))
+    n, k = recipe.batch, recipe.critic_steps
+    networks = build(recipe, shape, 0)
+    generator = sizes(networks[0], recipe.latent + recipe.classes)
+    critic = sizes(networks[1], math.prod(shape) + recipe.classes)
+    fakes = 0 if recipe.simultaneous else k * n * generator.flops
+    update = (
+        2 * n * (3 * critic.flops - critic.first_flops)
+    )  # forward, weights, and back down to the first layer
+    if objective_of(recipe).penalty:
+        update += 4 * n * critic.flops  # forward, down to the samples, up again, and the weights
+    through = 1 if recipe.simultaneous else 2  # the critic forward, if not the critic update's own, and back
+    last = n * (3 * generator.flops - generator.first_flops + through * critic.flops)
+    return fakes + k * update + recipe.generator_steps * last
 
 
 def _fakes(recipe: Recipe, generator: Sizes, f: int) -> int:

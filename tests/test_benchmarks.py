@@ -1,7 +1,6 @@
-"""The benchmark tools: timing logic on a fake clock, and peers that do the work that their recipe asks for.
+"""Peers do the work that their recipe asks for.
 
-Nothing here is timed. A contestant of the timing tests moves a fake clock on by its cost, so every expected number is
-exact; the peers are held to facts of their recipes and to the penalty of critics whose gradient is known.
+Nothing here is timed: they are held to facts of their recipes and to the penalty of critics whose gradient is known.
 """
 
 import math
@@ -14,152 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import timing
-from benchmarks.peers import ALL, CONVOLUTIONAL, SETTINGS, jax_jit, torch_eager
-from benchmarks.timing import Timing, compare, measure, ratio
+from fastgan.benchmarks.peers import ALL, CONVOLUTIONAL, SETTINGS, jax_jit, torch_eager
 from fastgan.errors import DataError, UsageError
 
-
-class Machine:
-    """A clock, a sleep and contestants whose every step takes `cost` seconds times the present `slowness`."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.slowness = 1.0
-        self.log = []  # names of contestants and "pause", in the order of events
-
-    def clock(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-        self.log.append("pause")
-
-    def contestant(self, name, cost, disturbed=1.0):
-        """Call and sync; the first two calls after a pause take `disturbed` times as long."""
-
-        def call():
-            calm = self.log[-2:] == [name, name]
-            self.log.append(name)
-            self.now += cost * self.slowness * (1.0 if calm else disturbed)
-
-        return call, lambda: None
-
-    def compare(self, contestants, seconds):
-        return compare(contestants, seconds=seconds, clock=self.clock, sleep=self.sleep)
-
-
-@pytest.fixture
-def machine():
-    return Machine()
-
-
-def test_measure_warms_up_and_reports_the_middle(machine):
-    costs = iter([9.0] * timing.WARM_UP + [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1])
-
-    def call():
-        machine.now += next(costs)
-
-    result = measure(call, lambda: None, seconds=6.0, clock=machine.clock)
-    # 6.6 seconds after 11 calls, 5.5 after 10
-    assert (result.count, len(result.blocks)) == (11, 1)
-    assert [result.low, result.median, result.high] == pytest.approx([0.3, 0.6, 0.9])
-    assert result.fastest == pytest.approx(0.1)
-
-
-def test_measure_takes_ten_times_at_least(machine):
-    call, sync = machine.contestant("slow", 5.0)
-    assert measure(call, sync, seconds=1.0, clock=machine.clock).count == 10
-
-
-def test_work_that_finishes_in_sync_is_counted(machine):
-    def sync():
-        machine.now += 0.003
-
-    call, _ = machine.contestant("asynchronous", 0.001)
-    assert measure(call, sync, clock=machine.clock).median == pytest.approx(0.004)
-    assert machine.compare({"a": (call, sync)}, 0.1)["a"].median == pytest.approx(0.004)
-
-
-def test_four_milliseconds_are_twice_two(machine):
-    costs = {"two": 0.002, "four": 0.004}
-    timings = machine.compare({name: machine.contestant(name, costs[name]) for name in costs}, seconds=1.0)
-    result = ratio(timings["four"], timings["two"])
-    assert [result.low, result.median, result.high] == pytest.approx([2, 2, 2])
-    assert ratio(timings["two"], timings["four"]).median == pytest.approx(0.5)
-    for name, row in timings.items():
-        assert row.median == pytest.approx(costs[name])
-        assert row.count / result.rounds * costs[name] >= timing.BLOCK_SECONDS
-
-
-def test_a_contestant_pays_nothing_for_the_one_before(machine):
-    """Cold caches after each change make the first two steps ten times as slow."""
-    fair = {name: machine.contestant(name, 0.01, disturbed=10.0) for name in ("a", "b")}
-    timings = machine.compare(fair, seconds=0.5)
-    for row in timings.values():
-        assert [row.low, row.median, row.high] == pytest.approx([0.01] * 3)
-
-
-def test_a_machine_that_slows_down_does_not_move_the_ratio(machine):
-    """Throttling doubles every time halfway: the timings see it, the ratio of each round does not."""
-
-    def throttled(pair):
-        call, sync = pair
-
-        def late():
-            machine.slowness = 2.0 if machine.now > 4.0 else 1.0
-            call()
-
-        return late, sync
-
-    a, b = (throttled(machine.contestant(name, cost)) for name, cost in (("a", 0.01), ("b", 0.015)))
-    timings = machine.compare({"a": a, "b": b}, seconds=3.0)
-    assert timings["a"].high == pytest.approx(2 * timings["a"].low)
-    result = ratio(timings["b"], timings["a"])
-    assert [result.low, result.median, result.high] == pytest.approx([1.5] * 3)
-
-
-def test_contestants_alternate_and_take_turns_to_begin(machine):
-    costs = {"a": 0.02, "b": 0.02, "c": 0.4}
-    timings = machine.compare({name: machine.contestant(name, costs[name]) for name in costs}, seconds=0.5)
-    rounds = len(timings["a"].blocks)
-    assert rounds % 3 == 0
-    assert rounds >= timing.ROUNDS
-    assert all(row.count * costs[name] >= 0.5 for name, row in timings.items())  # not only the slowest
-    turns = [name for before, name in zip(machine.log, machine.log[1:], strict=False) if before == "pause"]
-    # the first three turns find out how long a block must be
-    assert "".join(turns[3:]) == ("abc" + "bca" + "cab") * (rounds // 3)
-
-
-def test_steps_too_short_for_the_clock_do_not_divide_by_zero(machine):
-    result = machine.compare({"instant": (lambda: None, lambda: None)}, seconds=0.0)["instant"]
-    assert (result.median, len(result.blocks)) == (0.0, timing.ROUNDS)
-
-
-def test_long_steps_settle_once(machine):
-    """A step of a second needs no second one to fill the caches; short ones have two."""
-    costs = {"long": 1.0, "short": 0.001}
-    machine.compare({name: machine.contestant(name, costs[name]) for name in costs}, seconds=0.0)
-    blocks = " ".join(machine.log).split("pause")
-    long, short = ([b.split() for b in blocks if name in b][-1] for name in costs)
-    assert len(long) == timing.BLOCK_STEPS + 1
-    assert len(short) == pytest.approx(timing.BLOCK_SECONDS / costs["short"] + timing.SETTLE, abs=1)
-
-
-def test_ratio_reports_the_spread_over_rounds():
-    a, b = (Timing(0, 0, 0, 5, 0, blocks) for blocks in ((2, 4, 6, 8, 40), (2, 2, 2, 2, 8)))
-    result = ratio(a, b)  # of 1 2 3 4 5
-    assert [result.low, result.median, result.high, result.rounds] == pytest.approx([1.8, 3, 4.2, 5])
-
-
-def test_mistakes_of_the_caller_are_named(machine):
-    with pytest.raises(UsageError, match="no contestants"):
-        machine.compare({}, seconds=1.0)
-    with pytest.raises(UsageError, match="one call of compare"):
-        ratio(*(Timing(1, 1, 1, count, 1, (1,) * count) for count in (1, 2)))
-
-
-# Peers from here on.
 DATA = np.random.default_rng(5).uniform(0, 1, (200, 784)).astype(np.float32)
 LOG2 = math.log(2)  # cross-entropy of networks whose logits are still near 0
 # Trainable parameters and updates per step, both (generator, critic); first losses, (critic, generator). The penalty
@@ -190,7 +46,7 @@ def array(engine, values):
 
 def test_looking_at_the_peers_imports_no_engine():
     code = (
-        "import sys; from benchmarks.peers import jax_jit, torch_eager; "
+        "import sys; from fastgan.benchmarks.peers import jax_jit, torch_eager; "
         "assert set(jax_jit.RECIPES) < set(torch_eager.RECIPES); assert not {'torch', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -4,9 +4,8 @@ fastgan's images are NHWC and its convolutions (kh, kw, i, o); PyTorch's NCHW an
 are (kh, kw, o, i) and (i, o, kh, kw). Numbers of a flat image come in the other order beside a linear layer.
 """
 
-import subprocess
 from copy import deepcopy
-from mmap import mmap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: its peers
 from torch import nn  # noqa: E402
 
 import fastgan as fg  # noqa: E402
-from benchmarks import memory, peers, steps  # noqa: E402
-from benchmarks.peers import jax_jit, torch_compiled, torch_eager, torch_graph  # noqa: E402
+from fastgan.benchmarks import peers, training  # noqa: E402
+from fastgan.benchmarks.peers import jax_jit, torch_compiled, torch_eager, torch_graph  # noqa: E402
 from fastgan.losses import gradient_penalty, objective  # noqa: E402
 from fastgan.nn import BatchNorm, Conv2d, ConvTranspose2d, Linear  # noqa: E402
 from fastgan.tape import Tensor, grad  # noqa: E402
@@ -125,7 +124,7 @@ def test_a_critic_update_has_the_loss_and_the_gradients_of_ours(pair, recipe, mo
         loss = loss + mixed * parts.penalty
     gradients = grad(loss, critic.parameters())
 
-    monkeypatch.setattr(torch_eager, "CRITIC_UPDATES", 1)
+    monkeypatch.setattr(gan, "row", replace(gan.row, critic_updates=1))
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.tensor(pair.mix).reshape(shape))
     gan.ones, gan.zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
     monkeypatch.setattr(gan, "_batch", lambda: torch.tensor(REAL))
@@ -186,93 +185,6 @@ def test_critic_weights_get_no_gradient_in_the_generators_update(recipe):
 
 def test_images_reach_the_peers_in_the_range_of_the_recipe(recipe):
     grey = np.array([0, 255] * 392, np.uint8).reshape(1, 28, 28, 1)
-    data = steps.floats(recipe, grey)
+    data = training.floats(grey, peers.ALL[recipe].low)
     assert (data.dtype, data.shape) == (np.float32, (1, 784))
     np.testing.assert_allclose(data[0, :2], (fg.recipes[recipe].low, fg.recipes[recipe].high), atol=1e-6)
-
-
-# The programs
-def test_steps_compares_fastgan_with_pytorch(recipe):
-    found = steps.contestants(recipe, steps.images(200))
-    assert list(found) == ["fastgan", "PyTorch eager"]
-    for call, sync in found.values():
-        call(), sync()
-
-
-def test_memory_prints_what_each_engine_adds(monkeypatch, capsys):
-    asked = []
-
-    def fresh(engine, recipe, count, threads):
-        asked.append((engine, recipe, count, threads))
-        return 100 * memory.MIB, (30 if engine == "fastgan" else 60) * memory.MIB
-
-    monkeypatch.setattr(memory, "fresh", fresh)
-    memory.main(["igul-mnist-wgan-gp", "--steps", "4", "--threads", "1"])
-    assert asked == [(engine, "igul-mnist-wgan-gp", 4, 1) for engine in memory.ENGINES]
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line.split() == ["igul-mnist-wgan-gp", "30.0", "(", "100.0)", "60.0", "(", "100.0)", "0.50"]
-    with pytest.raises(SystemExit):
-        memory.main(["dcgan"])
-    assert "no peer runs dcgan" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("engine", memory.ENGINES)
-def test_a_fresh_process_measures_one_step(engine):
-    before, added = memory.fresh(engine, "toy-mlp", 1, 1)
-    assert 20 * memory.MIB < before < 2000 * memory.MIB
-    assert 0 < added < 1000 * memory.MIB
-
-
-def test_a_peak_is_of_what_comes_after_the_baseline():
-    if memory._status("VmRSS") == 0:
-        pytest.skip("no /proc here")
-    touch(64)
-    before = memory.baseline()
-    assert memory.peak() - before < 8 * memory.MIB
-    touch(32)
-    assert 30 * memory.MIB < memory.peak() - before < 48 * memory.MIB
-
-
-def touch(size):
-    """Use `size` MiB and give them back; pages of their own, because NumPy's may lie in memory that was kept."""
-    with mmap(-1, size * memory.MIB) as pages:
-        for start in range(0, len(pages), 4096):
-            pages[start] = 1
-
-
-def test_what_is_measured_is_every_step_and_nothing_before(monkeypatch):
-    if memory._status("VmRSS") == 0:
-        pytest.skip("no /proc here")
-    made = []
-    monkeypatch.setattr(memory, "prepared", lambda *_: touch(64) or (lambda: lambda: made.append(touch(32))))
-    _, added = memory.measured("fastgan", "toy-mlp", 3)
-    assert len(made) == 3
-    assert 30 * memory.MIB < added < 48 * memory.MIB
-
-
-@pytest.mark.parametrize(("engine", "counts"), [("fastgan", ["1", "7"]), ("PyTorch eager", ["7"])])
-def test_processes_have_the_threads_and_steps_asked_for(engine, counts, monkeypatch):
-    """fastgan has one more process before, which compiles kernels."""
-    asked = []
-
-    def run(command, *, env, **_):
-        asked.append(
-            (command[-1].rsplit(", ", 1)[1].rstrip(")"), {env[f"{p}_NUM_THREADS"] for p in memory.POOLS})
-        )
-        return subprocess.CompletedProcess(command, 0, stdout="[5, 6]")
-
-    monkeypatch.setattr(memory.subprocess, "run", run)
-    assert memory.fresh(engine, "toy-mlp", 7, 3) == (5, 6)
-    assert asked == [(count, {"3"}) for count in counts]
-
-
-def test_an_engine_that_is_killed_says_so(monkeypatch):
-    killed = subprocess.CompletedProcess([], -9, stdout="", stderr="")
-    monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: killed)
-    with pytest.raises(RuntimeError, match="fastgan does not run toy-mlp: its process ended with status -9"):
-        memory.fresh("fastgan", "toy-mlp", 1, 1)
-
-
-def test_an_engine_that_fails_says_why():
-    with pytest.raises(RuntimeError, match=r"PyTorch eager does not run nothing: .*nothing"):
-        memory.fresh("PyTorch eager", "nothing", 1, 1)

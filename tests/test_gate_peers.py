@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import peers
+from fastgan.benchmarks import peers
 
 DATA = np.random.default_rng(5).uniform(0, 1, (200, 784)).astype(np.float32)
 
@@ -12,7 +12,7 @@ DATA = np.random.default_rng(5).uniform(0, 1, (200, 784)).astype(np.float32)
 def test_compiled_torch_trains_as_eager_torch_does(recipe, monkeypatch):
     """Same initial weights and other random numbers: the losses stay close."""
     pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
-    from benchmarks.peers import torch_compiled, torch_eager
+    from fastgan.benchmarks.peers import torch_compiled, torch_eager
 
     monkeypatch.setattr(torch_compiled, "compiled", lambda function, mode: function)
     ours = torch_compiled.make(recipe, DATA, seed=3, device="cpu")
@@ -30,7 +30,7 @@ def test_compiled_torch_trains_as_eager_torch_does(recipe, monkeypatch):
 def test_torch_peers_put_everything_on_their_device(kind, recipe, monkeypatch):
     """On PyTorch's device without memory: a tensor left on the CPU does not mix with it."""
     torch = pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
-    from benchmarks.peers import torch_compiled, torch_eager
+    from fastgan.benchmarks.peers import torch_compiled, torch_eager
 
     adam = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda p, *, fused, capturable, **rest: adam(p, **rest))
@@ -49,7 +49,7 @@ def test_torch_peers_put_everything_on_their_device(kind, recipe, monkeypatch):
 def test_running_statistics_of_compiled_torch(monkeypatch):
     """After one step a fifth of the way from (0, 1) to the batch's: near eager PyTorch's, whose noise differs."""
     pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
-    from benchmarks.peers import torch_compiled, torch_eager
+    from fastgan.benchmarks.peers import torch_compiled, torch_eager
 
     monkeypatch.setattr(torch_compiled, "compiled", lambda function, mode: function)
     row = peers.SETTINGS["keras-mlp"]
@@ -65,7 +65,7 @@ def test_running_statistics_of_compiled_torch(monkeypatch):
 @pytest.mark.parametrize("norm", [0.5, 3.0])
 def test_penalty_of_compiled_torch(norm):
     torch = pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
-    from benchmarks.peers import torch_compiled
+    from fastgan.benchmarks.peers import torch_compiled
 
     real, fake, mix = torch.randn(5, 1), torch.randn(5, 1), torch.rand(5, 1)
     penalty = torch_compiled.gradient_penalty(lambda x: x * norm, real, fake, mix)
@@ -79,7 +79,7 @@ def test_penalty_of_compiled_torch(norm):
 def test_a_captured_step_is_one_step_a_call(monkeypatch):
     """Three run aside, the fourth is captured, which runs nothing, and replayed."""
     pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
-    from benchmarks.peers import torch_graph
+    from fastgan.benchmarks.peers import torch_graph
 
     log = []
     monkeypatch.setattr(torch_graph, "aside", lambda step: (log.append("aside"), step()))

@@ -9,7 +9,7 @@ from cli_helpers import ok, refused
 
 import fastgan as fg
 from fastgan import nn
-from fastgan.launches import by_name, count, data_shape, floor, sizes, step_launches, within_border
+from fastgan.launches import by_name, count, data_shape, floor, flops, sizes, step_launches, within_border
 from fastgan.nn import MLP
 from fastgan.train.networks import build
 
@@ -109,6 +109,33 @@ def test_the_floor_of_keras_mlp():
     generator_rows = n * (1_792 + 784) + 2 * n * 768 + n * (100 + 1_792 + 784)
     numbers = 2 * n * 100 + fakes + critic + critic_rows + generator + generator_rows
     assert floor(fg.recipes["keras-mlp"]) == 4 * numbers + n * 784
+
+
+def test_the_products_of_a_step():
+    """Twice the weights a sample and a pass: forward, for the weights, and back to all layers but the first."""
+    g, c, n = 64 * 256 + 256 * 256 + 256 * 784, 784 * 256 + 256 * 256 + 256, 100
+    critic = 2 * n * (3 * c - 784 * 256)
+    generator = n * (3 * g - 64 * 256 + 2 * c)
+    toy = fg.recipes["toy-mlp"]
+    assert flops(toy) == 2 * (n * g + critic + generator)
+    penalised = toy.replace(objective="wasserstein-gp", penalty=10.0, critic_steps=5)
+    assert flops(penalised) == 2 * (5 * (n * g + critic + 4 * n * c) + generator)
+    together = fg.recipes["ring-gan"]
+    assert flops(together) < flops(together.replace(simultaneous=False))
+
+
+def test_the_products_of_convolutions():
+    """A weight is used at each place of the output; of a transposed one, of the input."""
+    network = nn.Sequential(
+        nn.Reshape(6, 6, 2),
+        nn.Conv2d(2, 5, 3),  # gives 4 x 4
+        nn.ConvTranspose2d(5, 3, 2, stride=2),  # gives 8 x 8
+        nn.Flatten(),
+        nn.Linear(192, 1),
+    )
+    own = sizes(network, 72)
+    assert own.first_flops == 2 * 90 * 16
+    assert own.flops == 2 * (90 * 16 + 60 * 16 + 192)
 
 
 def test_the_floor_of_a_penalty():

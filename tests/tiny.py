@@ -1,14 +1,14 @@
 """Recipes made so narrow that a step takes milliseconds, and samples of the size that each learns."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
 
 import fastgan as fg
 from fastgan import data
+from fastgan.benchmarks.training import narrow
 from fastgan.data import Dataset
-from fastgan.nn import MLP, Net
+from fastgan.nn import MLP
 from fastgan.train import Recipe
 
 SIDES = ("generator", "critic")
@@ -20,22 +20,6 @@ def tiny(name: str) -> Recipe:
     few = {"warmup_critic_steps": 3, "warmup_steps": 1} if recipe.warmup_critic_steps else {}
     sides = {side: narrow(getattr(recipe, side)) for side in SIDES}
     return recipe.replace(batch=8, latent=4, log_every=2, **sides, **few)
-
-
-def narrow(network: MLP | Net) -> MLP | Net:
-    """8 features per hidden layer, or a sixteenth of the channels."""
-    if isinstance(network, MLP):
-        return replace(network, hidden=(8,) * len(network.hidden))
-    return replace(network, layers=tuple(_narrow_line(line) for line in network.layers))
-
-
-def _narrow_line(line: str) -> str:
-    """A layer of the same form: sizes of 1, and those that stand for the data's, stay."""
-
-    def sixteenth(match: re.Match[str]) -> str:
-        return f"{match[1]}{max(2, int(match[2]) // 16)}"
-
-    return re.sub(r"^((?:linear|conv|conv_transpose) |reshape \d+x\d+x)(\d{2,})", sixteenth, line)
 
 
 def samples(recipe: Recipe) -> Dataset:

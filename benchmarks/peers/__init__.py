@@ -18,7 +18,40 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgan.benchmarks.peers.agreement import (
+    Arrays,
+    Images,
+    check_start,
+    disagreement,
+    peer_facts,
+    same_networks,
+    start_like,
+    trainer_facts,
+)
 from fastgan.errors import DataError, UsageError
+
+__all__ = [
+    "ALL",
+    "BATCH_NORM_EPS",
+    "BATCH_NORM_MOMENTUM",
+    "CONVOLUTIONAL",
+    "CRITIC_UPDATES",
+    "PENALTY",
+    "PIXELS",
+    "SETTINGS",
+    "Arrays",
+    "Images",
+    "Peer",
+    "Setting",
+    "check_start",
+    "disagreement",
+    "peer_facts",
+    "runs",
+    "same_networks",
+    "setting",
+    "start_like",
+    "trainer_facts",
+]
 
 PIXELS = 784
 PENALTY = 10.0  # lambda of Gulrajani et al. 2017
@@ -31,7 +64,7 @@ class Setting:
 
     A recipe with `convolutions` has its ends as widths; the layers between them are code, in `torch_conv`.
     `critic_update` is `joint` (one update on the sum of the real and the fake loss), `separate` (one update on each,
-    fakes drawn with the running statistics of batch norm) or `penalty` (`CRITIC_UPDATES` Wasserstein updates).
+    fakes drawn with the running statistics of batch norm) or `penalty` (`critic_updates` Wasserstein updates).
     """
 
     generator: tuple[int, ...]
@@ -45,6 +78,7 @@ class Setting:
     eps: float = 1e-8
     batch_norm: bool = False
     critic_update: Literal["joint", "separate", "penalty"] = "joint"
+    critic_updates: int = CRITIC_UPDATES
     convolutions: str = ""  # whose networks
     low: float = -1.0  # what black becomes; white is 1
 
@@ -132,19 +166,29 @@ class Peer:
     losses: Callable[[], tuple[float, float]]  # (critic, generator) of the latest step; waits for it
     updates: Callable[[], tuple[int, int]]  # optimiser updates so far, from Adam's own counter
     parameters: tuple[int, int]  # trainable numbers
+    latent: int  # numbers in a row of noise
+    start: Callable[[Arrays, Arrays], None]  # takes over fastgan's parameters, as `start_like` gives them
+    play: Callable[[Images, Images], tuple[Images, Images]]  # images of z, scores of x: see `agreement.play`
+    values: Callable[
+        [], tuple[Arrays, Arrays]
+    ]  # copies of the parameters, in order, as the engine lays them out
 
 
-def setting(recipe: str, data: NDArray[np.float32], rows: Mapping[str, Setting] = SETTINGS) -> Setting:
-    """The row of `recipe`; raises `UsageError` for one not in `rows`, `DataError` unless data is float32 (n, 784)."""
-    if recipe not in rows:
+def setting(
+    recipe: str | Setting, data: NDArray[np.float32], rows: Mapping[str, Setting] = SETTINGS
+) -> Setting:
+    """The row of `recipe`, or a row itself; raises `UsageError` for one not in `rows`, `DataError` unless data is
+    float32 (n, 784).
+    """
+    if isinstance(recipe, str) and recipe not in rows:
         raise UsageError(f"this peer does not run the recipe {recipe!r}; choose one of {', '.join(rows)}")
     if data.dtype != np.float32 or data.ndim != 2 or data.shape[1] != PIXELS or not len(data):
         raise DataError(
             f"data is {data.dtype} of shape {data.shape}, wanted float32 (n, {PIXELS}); reshape and cast it first"
         )
-    return rows[recipe]
+    return rows[recipe] if isinstance(recipe, str) else recipe
 
 
 def runs(module: str, recipe: str) -> bool:
     """Whether a module of this package has the recipe; imports no engine."""
-    return recipe in importlib.import_module(f"benchmarks.peers.{module}").RECIPES
+    return recipe in importlib.import_module(f"fastgan.benchmarks.peers.{module}").RECIPES

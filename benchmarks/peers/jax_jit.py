@@ -1,58 +1,39 @@
 """JAX: the whole training step of every recipe as one jitted function of a donated state, on the CPU or a GPU.
 
 One idea: the state of a run is one pytree (`State`) that goes in and comes out of the compiled step, which draws its
-batch and noise from keys split inside; nothing but the dispatch of that one call is left to Python. A network is a
-list of layers, dicts with `w` (i, o) and `b` (o,), and `gamma`, `beta` (o,) where batch norm follows. Adam is written
-out because optax would be a dependency for ten lines.
+batch and noise from keys split inside; nothing but the dispatch of that one call is left to Python. Adam is
+written out because optax would be a dependency for ten lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import (
+from fastgan.benchmarks.peers import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
-    CRITIC_UPDATES,
     PENALTY,
     SETTINGS,
+    Arrays,
+    Images,
     Peer,
     Setting,
     setting,
 )
+from fastgan.benchmarks.peers.jax_state import Layers, Learner, State, initial, size, started, values
 
 if TYPE_CHECKING:
     from jax import Array
 
 RECIPES: tuple[str, ...] = tuple(SETTINGS)
-Layers = list[dict[str, Any]]
 
 
-class Learner(NamedTuple):
-    """A network's parameters with Adam's two moments (trees of one shape) and the number of its updates."""
-
-    parameters: Layers
-    mean: Layers
-    square: Layers
-    updates: Array
-
-
-class State(NamedTuple):
-    """Everything that a step changes; `statistics` holds the running mean and variance of each batch norm."""
-
-    key: Array
-    generator: Learner
-    critic: Learner
-    statistics: list[tuple[Array, Array]]
-
-
-def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
+def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [-1, 1]; the first step compiles. Raises `UsageError`."""
     row = setting(recipe, data)
     import jax
@@ -60,7 +41,8 @@ def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str =
     if device == "cuda":
         jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as everybody here
     # Placed, because JAX would otherwise choose an accelerator and be compared with peers on the CPU.
-    images, state = jax.device_put((data, _initial(row, seed)), jax.devices(device)[0])
+    place = jax.devices(device)[0]
+    images, state = jax.device_put((data, initial(row, seed)), place)
     compiled = jax.jit(partial(_step, row), donate_argnums=0)
     losses: Any = (float("nan"), float("nan"))
 
@@ -71,13 +53,25 @@ def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str =
     def sync() -> None:
         jax.block_until_ready((state, losses))  # type: ignore[no-untyped-call, unused-ignore]
 
+    def start(generator: Arrays, critic: Arrays) -> None:
+        nonlocal state
+        state = jax.device_put(started(state, generator, critic), place)
+
+    def play(z: Images, x: Images) -> tuple[Images, Images]:
+        images, scores = jax.jit(partial(_play, row))(state, z, x)
+        return np.array(images), np.array(scores)
+
     return Peer(
         name="jax jit",
         step=step,
         sync=sync,
         losses=lambda: (float(losses[0]), float(losses[1])),
         updates=lambda: (int(state.generator.updates), int(state.critic.updates)),
-        parameters=(_size(state.generator.parameters), _size(state.critic.parameters)),
+        parameters=(size(state.generator.parameters), size(state.critic.parameters)),
+        latent=row.generator[0],
+        start=start,
+        play=play,
+        values=lambda: (values(state.generator), values(state.critic)),
     )
 
 
@@ -128,7 +122,7 @@ def _critic_penalty(row: Setting, state: State, images: Array, key: Array) -> tu
     import jax
 
     critic = state.critic
-    for update_key in jax.random.split(key, CRITIC_UPDATES):
+    for update_key in jax.random.split(key, row.critic_updates):
         # Unrolled while tracing: lax.scan gave no shorter a step.
         critic, loss = _critic_wasserstein(row, state, critic, images, update_key)
     return critic, loss
@@ -251,39 +245,7 @@ def _noise(row: Setting, key: Array) -> Array:
     return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
 
-def _initial(row: Setting, seed: int) -> State:
-    """A state before the first step; drawn by NumPy, for JAX would compile each shape on its own."""
-    import jax
-    import jax.numpy as jnp
-
-    rng = np.random.default_rng(seed)
-    generator, critic = _layers(row.generator, rng), _layers(row.critic, rng)
-    hidden = row.generator[1:-1] if row.batch_norm else ()
-    for layer, o in zip(generator, hidden, strict=False):
-        layer.update(gamma=np.ones(o, np.float32), beta=np.zeros(o, np.float32))
-    statistics = [(np.zeros(o, np.float32), np.ones(o, np.float32)) for o in hidden]
-    # jnp.array copies: a donated state may neither share memory with NumPy nor hold one buffer twice.
-    copies = jax.tree.map(jnp.array, (_learner(generator), _learner(critic), statistics))
-    return State(jax.random.key(seed), *copies)
-
-
-def _layers(widths: tuple[int, ...], rng: np.random.Generator) -> Layers:
-    """Weights and biases from U(-1/sqrt(i), 1/sqrt(i)), PyTorch's default, so that peers start alike."""
-    layers: Layers = []
-    for i, o in pairwise(widths):
-        w, b = (rng.uniform(-(i**-0.5), i**-0.5, shape).astype(np.float32) for shape in ((i, o), (o,)))
-        layers.append({"w": w, "b": b})
-    return layers
-
-
-def _learner(layers: Layers) -> Learner:
-    import jax
-
-    zeros = jax.tree.map(np.zeros_like, layers)
-    return Learner(layers, zeros, zeros, np.int32(0))  # type: ignore[arg-type, unused-ignore]
-
-
-def _size(layers: Layers) -> int:
-    import jax
-
-    return sum(leaf.size for leaf in jax.tree.leaves(layers))
+def _play(row: Setting, state: State, z: Array, x: Array) -> tuple[Array, Array]:
+    """See `Peer`."""
+    images, _ = _generate(row, state.generator.parameters, state.statistics, z, training=True)
+    return images, _score(row, state.critic.parameters, x)

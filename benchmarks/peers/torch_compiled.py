@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import (
+from fastgan.benchmarks.peers import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
-    CRITIC_UPDATES,
     PENALTY,
     SETTINGS,
+    Arrays,
+    Images,
     Peer,
     Setting,
+    check_start,
     setting,
 )
-from benchmarks.peers.torch_eager import syncing
-from benchmarks.peers.torch_graph import Replayed
+from fastgan.benchmarks.peers.torch_eager import syncing
+from fastgan.benchmarks.peers.torch_graph import Replayed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +38,7 @@ Tensors = list[Any]
 
 
 def make(
-    recipe: str,
+    recipe: str | Setting,
     data: NDArray[np.float32],
     *,
     seed: int = 0,
@@ -56,6 +58,10 @@ def make(
         losses=lambda: (gan.losses[0].item(), gan.losses[1].item()),
         updates=lambda: (int(gan.generator.updates), int(gan.critic.updates)),
         parameters=(gan.generator.size(), gan.critic.size()),
+        latent=gan.row.generator[0],
+        start=gan.start,
+        play=gan.play,
+        values=lambda: (gan.generator.values(), gan.critic.values()),
     )
 
 
@@ -85,6 +91,10 @@ class _Learner:
 
     def size(self) -> int:
         return sum(p.numel() for p in self.parameters)
+
+    def values(self) -> Arrays:
+        """Copies of the parameters, on the host."""
+        return [np.array(p.cpu().numpy()) for p in self.parameters]
 
     def descend(self, row: Setting, loss: Callable[[Tensors], Any]) -> Any:
         """One Adam step (Kingma & Ba 2015, algorithm 1) on a loss that gives (value, anything); gives both back."""
@@ -124,9 +134,28 @@ class _Gan:
             "separate": self._critic_separate,
             "penalty": self._critic_penalty,
         }[row.critic_update]
-        self.critic_updates = CRITIC_UPDATES if row.critic_update == "penalty" else 1
+        self.critic_updates = row.critic_updates if row.critic_update == "penalty" else 1
         self.update_critic = compiled(update, mode)
         self.update_generator = compiled(self._train_generator, mode)
+
+    def start(self, generator: Arrays, critic: Arrays) -> None:
+        """In place, as a graph may know where the parameters are."""
+        import torch
+
+        learners = self.generator, self.critic
+        check_start((generator, critic), [[tuple(p.shape)[::-1] for p in x.parameters] for x in learners])
+        for learner, arrays in zip(learners, (generator, critic), strict=True):
+            for p, value in zip(learner.parameters, arrays, strict=True):
+                p.copy_(torch.tensor(value.T))
+
+    def play(self, z: Images, x: Images) -> tuple[Images, Images]:
+        """See `Peer`."""
+        import torch
+
+        latents, samples = (torch.tensor(a, device=self.device) for a in (z, x))
+        images = self._generate(self.generator.parameters, latents, training=True)[0]
+        scores = self._score(self.critic.parameters, samples)
+        return images.cpu().numpy(), scores.cpu().numpy()
 
     def step(self) -> None:
         for _ in range(self.critic_updates):

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import (
+from fastgan.benchmarks.peers import (
     ALL,
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
-    CRITIC_UPDATES,
     PENALTY,
+    Arrays,
+    Images,
     Peer,
     Setting,
+    check_start,
     setting,
 )
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 RECIPES: tuple[str, ...] = tuple(ALL)
 
 
-def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
+def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, device: str = "cpu") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [low, 1]; raises `UsageError` for an unknown name."""
     gan = Gan(setting(recipe, data, ALL), data, seed, device=device)
     return peer(gan, "torch eager", gan.step)
@@ -48,6 +50,10 @@ def peer(gan: Gan, name: str, step: Callable[[], None]) -> Peer:
         losses=lambda: (gan.critic_loss.item(), gan.generator_loss.item()),
         updates=lambda: (_updates(gan.generator_adam), _updates(gan.critic_adam)),
         parameters=(_size(gan.generator), _size(gan.critic)),
+        latent=gan.row.generator[0],
+        start=gan.start,
+        play=gan.play,
+        values=lambda: (_values(gan.generator), _values(gan.critic)),
     )
 
 
@@ -111,6 +117,24 @@ class Gan:
             "penalty": self._critic_penalty,
         }[row.critic_update]
 
+    def start(self, generator: Arrays, critic: Arrays) -> None:
+        """In place, as a graph may know where the parameters are."""
+        from fastgan.benchmarks.peers.torch_layout import load, shape_of_ours
+
+        networks = self.generator, self.critic
+        check_start((generator, critic), [[shape_of_ours(p) for p in x.parameters()] for x in networks])
+        load(self.generator, generator)
+        load(self.critic, critic)
+
+    def play(self, z: Images, x: Images) -> tuple[Images, Images]:
+        """See `Peer`; batch norm moves copies of its running statistics."""
+        latents, samples = (self.torch.tensor(a, device=self.device) for a in (z, x))
+        kept = {name: buffer.clone() for name, buffer in self.generator.named_buffers()}
+        with self.torch.no_grad():
+            images = self.torch.func.functional_call(self.generator, kept, (latents,))
+            scores = self.critic(samples)
+        return images.cpu().numpy(), scores.cpu().numpy()
+
     def step(self) -> None:
         self.critic.requires_grad_(True)
         self.critic_loss = self.train_critic()
@@ -131,7 +155,7 @@ class Gan:
         return (real + fake) / 2  # what the article prints; each update used its whole loss
 
     def _critic_penalty(self) -> Tensor:
-        for _ in range(CRITIC_UPDATES):
+        for _ in range(self.row.critic_updates):
             real, fake = self._batch(), self._fakes()
             mix = self.torch.rand(len(real), 1, generator=self.rng, device=self.device)
             penalty = gradient_penalty(self.critic, real, fake, mix)
@@ -170,7 +194,7 @@ def _descend(optimiser: torch.optim.Adam, loss: Tensor) -> Tensor:
 
 def _networks(row: Setting, device: str) -> tuple[nn.Sequential, nn.Sequential]:
     if row.convolutions:
-        from benchmarks.peers.torch_conv import networks
+        from fastgan.benchmarks.peers.torch_conv import networks
 
         return networks(row.convolutions, device)
     return _generator(row).to(device), _critic(row).to(device)
@@ -216,6 +240,11 @@ def _adam(network: nn.Module, row: Setting, *, capturable: bool) -> torch.optim.
 def _updates(optimiser: torch.optim.Adam) -> int:
     counters: list[Any] = [state["step"] for state in optimiser.state.values()]
     return int(counters[0]) if counters else 0
+
+
+def _values(network: nn.Module) -> Arrays:
+    """Copies of the parameters, on the host."""
+    return [np.array(p.detach().cpu().numpy()) for p in network.parameters()]
 
 
 def _size(network: nn.Module) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import ALL, Peer, setting
-from benchmarks.peers.torch_eager import Gan, peer
+from fastgan.benchmarks.peers import ALL, Peer, Setting, setting
+from fastgan.benchmarks.peers.torch_eager import Gan, peer
 
 RECIPES: tuple[str, ...] = tuple(ALL)
 WARM_UP = 3  # steps before the capture, as PyTorch's notes have: libraries choose and allocate in them
@@ -21,7 +21,7 @@ WARM_UP = 3  # steps before the capture, as PyTorch's notes have: libraries choo
 Step = Callable[[], None]
 
 
-def make(recipe: str, data: NDArray[np.float32], *, seed: int = 0, device: str = "cuda") -> Peer:
+def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, device: str = "cuda") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [low, 1]; the fourth step captures. Raises `UsageError`."""
     gan = Gan(setting(recipe, data, ALL), data, seed, device=device, capturable=device == "cuda")
     return peer(gan, "torch CUDA graph", Replayed(gan.step))

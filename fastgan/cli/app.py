@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import fastgan
+from fastgan.cli.bench import bench
 from fastgan.cli.doctor import doctor
 from fastgan.cli.export import export
 from fastgan.cli.sample import sample
@@ -31,6 +32,7 @@ fastgan train keras-mlp --data mnist --seed 7     a published recipe
 fastgan train wgan-gp-mlp --data photos/ --image-size 32     your own pictures
 fastgan resume runs/digits                        go on after Ctrl-C
 fastgan sample runs/digits --seed 42 --grid 5x5   a picture of new samples
+fastgan bench --quick                             how fast this machine is with it, against what else is installed
 """
 
 
@@ -69,7 +71,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (train, resume, sample, export, recipes, summary, doctor):
+for command in (train, resume, sample, export, recipes, summary, doctor, bench):
     cli.add_command(command)
     command.params.append(
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")

@@ -1,0 +1,309 @@
+"""One run of the suites: a worker process per column, results compared, times taken in turn, a row per case and column.
+
+One idea: a run may end at any moment, by Ctrl-C, by a crash of one engine or because its time is up, and keeps what it
+has. So every column lives in a process of its own (see `turns`), everything has a deadline, and the result file is
+written again, whole, every second or so and at the end. What the rows hold says benchmarks/README.md.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastgan.backend import cores
+from fastgan.benchmarks import ceilings, machine, results, selftest, turns
+from fastgan.benchmarks.cases import Case, Station
+from fastgan.benchmarks.columns import COLUMNS, Column
+from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME
+from fastgan.benchmarks.suites import module_of
+from fastgan.errors import OutputError, UsageError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a size takes: seconds of a turn, turns per column, for all, and for making a case.
+
+    `ceilings` are the seconds for each device's, None for what is best.
+    """
+
+    turn: float
+    rounds: int
+    limit: float
+    making: float
+    ceilings: float | None = None
+
+
+PACES = {
+    "full": Pace(turn=0.1, rounds=9, limit=870.0, making=100.0),
+    "quick": Pace(turn=0.04, rounds=5, limit=112.0, making=20.0),
+    "tiny": Pace(turn=0.0, rounds=2, limit=600.0, making=100.0, ceilings=0.3),
+}
+GPU_LIMIT = 525.0  # seconds of a full run where there is a GPU, which is lent by the minute
+MANY_CORES = 8
+WRITE_EVERY = 1.0  # seconds: writing the file takes 30 ms
+WEIGHTS = {"kernels": 4, "steps": 5, "quality-time": 5, "scaling": 2}  # of the time; 1 for the others
+
+
+class Bench:
+    """One run; `results` is what the file holds. `said` takes lines for people, `shown` each row when it is there."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: str = "full",
+        suites: Sequence[str],
+        columns: Iterable[str] = COLUMNS,
+        only: Sequence[str] = (),
+        command: str = "",
+        commit: str | None = None,
+        limit: float | None = None,
+        said: Callable[[str], None] = print,
+        shown: Callable[[Row], None] = lambda row: None,
+    ) -> None:
+        self.path, self.size, self.suites, self.only = path, size, suites, only
+        self.said, self.shown = said, shown
+        self.pace, self.start = PACES[size], time.perf_counter()
+        asked = {name: COLUMNS[name] for name in columns}
+        self.absent = {name: reason for name, column in asked.items() if (reason := column.absent())}
+        self.columns: dict[str, Column] = {name: c for name, c in asked.items() if name not in self.absent}
+        on_gpu = any(column.device == "cuda" for column in self.columns.values())
+        self.limit = limit or (min(self.pace.limit, GPU_LIMIT) if on_gpu else self.pace.limit)
+        self.workers: dict[tuple[str, int], turns.Worker] = {}
+        self.results: dict[str, Any] = {
+            "format": results.FORMAT,
+            "version": results.VERSION,
+            **machine.facts(command, commit),
+            "size": size,
+            "suites": list(suites),
+            "columns": {name: column.about for name, column in self.columns.items()},
+            "absent": self.absent,
+            "ceilings": {},
+            "selftest": {},
+            "rows": [],
+            "notes": [],
+            "problems": [],
+            "finished": False,
+            "seconds": 0.0,
+        }
+
+    def run(self) -> None:
+        """Ceilings, self-test, suites; whatever happens, what was measured is written and the workers are ended."""
+        os.environ.setdefault(
+            "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+        )  # else JAX takes most of a GPU's memory
+        try:
+            self.prepare()
+            for number, suite in enumerate(self.suites):
+                shares = [WEIGHTS.get(name, 1) for name in self.suites[number:]]
+                self.until = time.perf_counter() + self.left() * shares[0] / sum(shares)
+                self.go_through(suite)
+            if self.only and not self.results["rows"]:
+                raise UsageError(
+                    f"no case has {' or '.join(map(repr, self.only))} in its name; see benchmarks/README.md"
+                )
+            self.results["finished"] = True
+        finally:
+            self.end()
+
+    def go_through(self, suite: str) -> None:
+        """Keep the rows of a suite; one that fails is a problem, and the next goes on."""
+        try:
+            for row in import_module(module_of(suite)).rows(self):
+                self.keep(row)
+        except OutputError:
+            raise  # nothing more can be kept
+        except Exception as error:
+            self.problem(f"{suite} ended early: {type(error).__name__}: {' '.join(str(error).split())}")
+
+    def prepare(self) -> None:
+        """What the machine can do at most, and whether its timing can be trusted."""
+        if busy := machine.is_busy():
+            self.note(busy)
+        for name, reason in self.absent.items():
+            self.said(f"{name} left out: {reason}")
+        for device in sorted({column.where() for column in self.columns.values() if column.own}):
+            self.results["ceilings"][device] = ceilings.measured(device, seconds=self.pace.ceilings)
+        self.results["selftest"] = found = selftest.run(self.columns, self.size)
+        for line in found["lines"]:
+            self.said(line)
+        if not found["passed"]:
+            tell = self.note if self.size == "tiny" else self.problem  # nobody quotes a tiny run
+            tell("the self-test of the timing failed: these numbers are not to be quoted")
+        self.write()
+
+    def left(self) -> float:
+        """Seconds left for everything."""
+        return self.limit - (time.perf_counter() - self.start)
+
+    @contextmanager
+    def within(self, share: float) -> Iterator[None]:
+        """A block that may take this share of the suite's time that is left."""
+        end = self.until
+        self.until = time.perf_counter() + share * max(0.0, end - time.perf_counter())
+        try:
+            yield
+        finally:
+            self.until = end
+
+    def wants(self, case: Case) -> bool:
+        """Whether a case is among those that were asked for."""
+        return self.asked(case.key)
+
+    def asked(self, key: str) -> bool:
+        """Whether suite/group/name is."""
+        return not self.only or any(text in key for text in self.only)
+
+    def each(self, cases: Iterable[Case]) -> Iterator[Row]:
+        """The rows of many cases; none takes more than an equal share of the suite's time that is left."""
+        chosen = list(filter(self.wants, cases))
+        for number, case in enumerate(chosen):
+            with self.within(1 / (len(chosen) - number)):
+                yield from self.measure(case)
+
+    def measure(self, case: Case, columns: Iterable[str] | None = None) -> list[Row]:
+        """One case in all columns that it asks for (of `columns`), interleaved: a row each, with why it has no time."""
+        asked = columns if columns is not None else case.columns or self.columns
+        return self.together([(case, name) for name in asked if name in self.columns])
+
+    def together(self, pairs: Sequence[tuple[Case, str]]) -> list[Row]:
+        """Cases and columns, interleaved in one rotation. A column that is named twice gets a second process."""
+        pairs = [(case, name) for case, name in pairs if self.wants(case)]
+        rows = [self.row(case.suite, case.group, case.name, name, **facts(case)) for case, name in pairs]
+        if self.left() <= 0:
+            return [row | {"error": OUT_OF_TIME} for row in rows]
+        workers = self._workers([name for _, name in pairs])
+        prepared = self._prepared(pairs, rows, workers)
+        self._compare(pairs, rows, prepared)
+        right = {str(i): workers[i] for i in prepared if "error" not in rows[i]}
+        blocks, lost = turns.in_turn(
+            right,
+            counts={i: prepared[int(i)]["count"] for i in right},
+            seconds=self.pace.turn,
+            rounds=self.pace.rounds,
+            until=min(self.until, self.start + self.limit),
+        )
+        for i, reason in lost.items():
+            rows[int(i)]["error"] = reason
+        for i, own in blocks.items():
+            self._fill(rows[int(i)], turns.summary(own))
+        for name, number in [key for key in self.workers if key[1]]:
+            self.workers.pop((name, number)).end()
+        return rows
+
+    def row(self, suite: str, group: str, case: str, column: str, **more: Any) -> Row:
+        """A row with nothing measured yet."""
+        empty = {"shape": {}, "bytes": 0, "flops": 0, "seconds": None, "first": None, "making": None}
+        last: Row = {"launches": None, "ceiling": None, "percent": None, "extra": {}}
+        where = COLUMNS[column].where() if column in self.columns else COLUMNS[column].device
+        return (
+            {"suite": suite, "group": group, "case": case, "column": column, "device": where}
+            | empty
+            | last
+            | more
+        )
+
+    def keep(self, row: Row) -> None:
+        """Add a row to the file, and show it; an error of fastgan's own, that is not for lack of time, is a problem."""
+        self.results["rows"].append(row)
+        reason = row.get("error", "")
+        if reason and COLUMNS[row["column"]].own and not reason.startswith((OUT_OF_TIME, ABSENT)):
+            self.problem(f"{row['group']} {row['case']}, {row['column']}: {reason}")
+        if time.perf_counter() - self.start - self.results["seconds"] > WRITE_EVERY:
+            self.write()
+        self.shown(row)
+
+    def note(self, line: str) -> None:
+        """Keep and say something that readers of the file should know."""
+        self.results["notes"].append(line)
+        self.said(line)
+
+    def problem(self, line: str) -> None:
+        """Keep and say that something of fastgan's is wrong."""
+        self.results["problems"].append(line)
+        self.said(f"problem: {line}")
+
+    def say(self, line: str) -> None:
+        """Progress, which is not kept."""
+        self.said(line)
+
+    def write(self) -> None:
+        """Write the results so far, whole or not at all."""
+        self.results["seconds"] = time.perf_counter() - self.start
+        results.write(self.results, self.path)
+
+    def end(self) -> None:
+        """End the workers and write what there is."""
+        for worker in self.workers.values():
+            worker.end()
+        self.write()
+
+    def _workers(self, names: Sequence[str]) -> list[turns.Worker]:
+        """A process for each name; the first of a column stays for the next case."""
+        keys = [(name, names[:i].count(name)) for i, name in enumerate(names)]
+        for key in keys:
+            if key not in self.workers:
+                self.workers[key] = turns.Worker(Station, self.columns[key[0]])
+        return [self.workers[key] for key in keys]
+
+    def _prepared(
+        self, pairs: Sequence[tuple[Case, str]], rows: list[Row], workers: list[turns.Worker]
+    ) -> dict[int, dict[str, Any]]:
+        """What `Station.prepare` says, by place in `pairs`; the others' rows get their reason."""
+        prepared = {}
+        at_once = cores() >= MANY_CORES  # else compiling in one would show in the first call of another
+        for i, (case, _) in enumerate(pairs):
+            if at_once:
+                workers[i].ask("prepare", case.key, self.size)
+        until = time.perf_counter() + self.pace.making
+        for i, (case, _) in enumerate(pairs):
+            try:
+                if not at_once:
+                    workers[i].ask("prepare", case.key, self.size)
+                    until = time.perf_counter() + self.pace.making
+                prepared[i] = workers[i].answer(until - time.perf_counter())
+                rows[i] |= {"first": prepared[i]["first"], "making": prepared[i]["making"]}
+                self._warn(rows[i], prepared[i]["warnings"])
+            except turns.LostError as reason:
+                absent = str(reason).startswith("AbsentError: ")
+                rows[i]["error"] = (
+                    str(reason).replace("AbsentError: ", ABSENT) if absent else f"making: {reason}"
+                )
+        return prepared
+
+    def _warn(self, row: Row, warned: list[str]) -> None:
+        """Keep what a column's users would have been told: of fastgan's it is a problem, such as missing kernels."""
+        for text in warned:
+            line = f"{row['column']}: {text}"
+            if line not in self.results["notes"] + self.results["problems"]:
+                (self.problem if COLUMNS[row["column"]].own else self.note)(line)
+
+    def _compare(
+        self, pairs: Sequence[tuple[Case, str]], rows: list[Row], prepared: dict[int, dict[str, Any]]
+    ) -> None:
+        """Write into the rows which results are wrong: columns of one case against each other, or its reference."""
+        for key in dict.fromkeys(pairs[i][0].key for i in prepared):
+            places = {pairs[i][1]: i for i in prepared if pairs[i][0].key == key}
+            case = pairs[next(iter(places.values()))][0]
+            found = {name: prepared[i]["results"] for name, i in places.items()}
+            for name, reason in case.wrong(found).items():
+                rows[places[name]]["error"] = f"wrong result, not timed: {reason}"
+
+    def _fill(self, row: Row, seconds: dict[str, Any]) -> None:
+        """Times, and what part of the ceiling they reach."""
+        row["seconds"] = seconds
+        if found := self.results["ceilings"].get(row["device"]):
+            best = seconds["device"] or seconds["median"]
+            row["ceiling"], row["percent"] = ceilings.share(best, row["bytes"], row["flops"], found)
+
+
+def facts(case: Case) -> dict[str, Any]:
+    """What a row says of its case."""
+    moved, computed = case.costs()
+    return {"shape": dict(case.shape), "bytes": moved, "flops": computed}

@@ -1,0 +1,168 @@
+"""Whole training steps: every recipe in every column, from equal starts; what a step launches, and the first call.
+
+A step is the recipe's critic updates and its generator update(s), on images that lie on the device. Columns of fastgan
+train by `fit`, as its users do, and must agree with array code; a peer starts from fastgan's own parameters and must
+make the same images, the same scores, and about the same way in its first steps (`peers.disagreement`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import fastgan as fg
+from fastgan import launches
+from fastgan.benchmarks import peers
+from fastgan.benchmarks.cases import AbsentError, Case, Results, Work
+from fastgan.benchmarks.columns import OWN, Column
+from fastgan.benchmarks.training import Fit, Stepped, images_for, narrow, peer, same_image
+from fastgan.nn import Net
+
+if TYPE_CHECKING:
+    from fastgan.benchmarks.bench import Bench, Row
+
+QUICK = ("keras-mlp", "toy-mlp", "wgan-gp-mlp", "cs231n-dcgan")
+PEERS_IN_QUICK = ("cpu-kernels", "cuda-graph", "numpy", "torch", "torch-graph", "jax")
+SMALL = {
+    "dcgan64": 8,
+    "shekkizh-wgan": 4,
+}  # batches for the CPU, where a step of the recipe's own takes 9 and 26 s
+TINY_BATCH = 4
+AGREE = 0.05  # relative and absolute, of our own columns' losses over the first steps: sums in another order
+ARRAY_CODE = ("numpy",)
+CPU = ("numpy", "cpu-kernels")
+
+
+def cases(size: str) -> list[Case]:
+    """A case per recipe, those with peers first; large recipes have one of a smaller batch for the CPU."""
+    names = [*peers.ALL, *(name for name in fg.recipes if name not in peers.ALL)]
+    out = []
+    for name in QUICK if size == "quick" else names:
+        if name in SMALL and size != "tiny":
+            out.append(
+                case(name, fg.recipes[name].replace(batch=SMALL[name]), f"{name}, batch {SMALL[name]}", CPU)
+            )
+            out.append(case(name, fg.recipes[name], name, tuple(c for c in OWN if c not in CPU)))
+            continue
+        recipe = tiny(name) if size == "tiny" else fg.recipes[name]
+        out.append(case(name, recipe, name, PEERS_IN_QUICK if size == "quick" else ()))
+    return out
+
+
+def tiny(name: str) -> fg.Recipe:
+    """A recipe for a few samples; with narrow networks where no peer has to have the same."""
+    recipe = fg.recipes[name].replace(batch=TINY_BATCH)
+    if name in peers.ALL:
+        return recipe
+    few = {"warmup_critic_steps": 3, "warmup_steps": 1} if recipe.warmup_critic_steps else {}
+    return recipe.replace(generator=narrow(recipe.generator), critic=narrow(recipe.critic), **few)
+
+
+def case(name: str, recipe: fg.Recipe, title: str, columns: tuple[str, ...]) -> Case:
+    """The step of one recipe, which peers know as `name`."""
+    return Case(
+        suite="steps",
+        group=name,
+        name=title,
+        make=lambda column: made(name, recipe, column),
+        wrong=lambda found: wrong(name, found),
+        shape={"batch": recipe.batch, "critic updates": recipe.critic_steps},
+        columns=columns,
+        counted=lambda: (launches.floor(recipe), launches.flops(recipe)),
+    )
+
+
+def made(name: str, recipe: fg.Recipe, column: Column) -> Work:
+    """The recipe in one column."""
+    if column.own:
+        slow = isinstance(recipe.critic, Net) and recipe.critic == fg.recipes[name].critic
+        if slow and column.name in ARRAY_CODE:
+            raise AbsentError("array code takes seconds for a step with convolutions")
+        return Started(recipe, column) if name in peers.ALL else Fit(recipe, images_for(recipe), column)
+    if not peers.runs(column.module, name):
+        raise AbsentError("no peer is written for this recipe")
+    return StartedPeer(name, recipe, column)
+
+
+class Started(Fit):
+    """fastgan's step where there are peers: what they are held against is taken from its first steps."""
+
+    def __init__(self, recipe: fg.Recipe, column: Column) -> None:
+        super().__init__(recipe, same_image(), column)
+
+    def first(self) -> Results:
+        """What `peers.trainer_facts` says, then the losses after some steps of `fit`."""
+        with self.column.switched():
+            facts = peers.trainer_facts(self.trainer)
+        return [*facts, *super().first()]
+
+
+class StartedPeer(Stepped):
+    """A peer's step, from the parameters that fastgan starts with."""
+
+    def __init__(self, name: str, recipe: fg.Recipe, column: Column) -> None:
+        setting = replace(peers.ALL[name], batch=recipe.batch)
+        super().__init__(peer(setting, same_image(), column), column)
+        self.peer.start(*peers.start_like(fg.Trainer(recipe, same_image(recipe.batch), device="cpu")))
+
+    def first(self) -> Results:
+        """What `peers.peer_facts` says."""
+        return [*peers.peer_facts(self.peer), *super().first()]
+
+
+def wrong(name: str, found: Mapping[str, Results]) -> dict[str, str]:
+    """Columns that do not agree with the first one of fastgan, which is array code where that runs."""
+    reasons: dict[str, str] = {}
+    own = [column for column in found if column in OWN]
+    if not own:
+        return reasons
+    reference = found[own[0]]
+    for column, results in found.items():
+        if reason := _not_finite(results):
+            reasons[column] = reason
+        elif column in OWN:
+            losses, wanted = results[-1][:-2], reference[-1][:-2]
+            if not np.allclose(losses, wanted, rtol=AGREE, atol=AGREE):
+                reasons[column] = f"losses {losses.round(4)}, those of {own[0]} {wanted.round(4)}"
+        elif reason := peers.disagreement(_facts(reference), _facts(results), name):
+            reasons[column] = reason
+    return reasons
+
+
+def _facts(results: Results) -> Results:
+    """Without the losses of `first`, and without the sums that `cases.summary` adds."""
+    return [x[:-2] for x in results[:-1]]
+
+
+def _not_finite(results: Results) -> str:
+    bad = [i for i, x in enumerate(results) if not np.isfinite(x).all()]
+    return f"results {bad} are not finite" if bad else ""
+
+
+def rows(bench: "Bench") -> Iterator["Row"]:
+    """What each step launches, all steps, what each idea brought, and the first two minutes."""
+    from fastgan.benchmarks.suites import ideas, startup
+
+    found = cases(bench.size)
+    yield from counted(bench, [c for c in found if c.name == c.group and bench.wants(c)])
+    with bench.within(0.15):
+        yield from ideas.rows(bench)
+    yield from bench.each(found)
+    if bench.asked(f"startup/{startup.RECIPES[bench.size]}"):
+        yield from startup.rows(bench)
+
+
+def counted(bench: "Bench", found: list[Case]) -> Iterator["Row"]:
+    """What a step launches on a GPU with array code and with kernels, and how many bytes go through; needs no GPU."""
+    for case in found:
+        recipe = fg.recipes[case.group]
+        for column, kernels in (("cupy", False), ("cuda-kernels", True)):
+            if not kernels and isinstance(recipe.critic, Net):
+                continue  # the stand-in would compute all of the convolutions
+            rows = launches.count(recipe, kernels=kernels)
+            moved = sum(row.read + row.written for row in rows)
+            extra = {"bytes": moved, "floor_bytes": launches.floor(recipe), "how": "counted without a GPU"}
+            yield bench.row(
+                "launches", case.group, "a step", column, launches=sum(r.launches for r in rows), extra=extra
+            )

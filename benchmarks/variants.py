@@ -1,0 +1,93 @@
+"""toy-mlp in other sizes: the one family of networks that crossover and scaling measure, for fastgan and for peers.
+
+One idea: a point of a plot is a recipe value. Peers get the same value as a `Setting`, start from fastgan's own
+parameters and are held against it as in suite "steps", so that a point means the same work in every column.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import fastgan as fg
+from fastgan import launches
+from fastgan.benchmarks import peers
+from fastgan.benchmarks.cases import AbsentError, Case, Work
+from fastgan.benchmarks.columns import Column
+from fastgan.benchmarks.suites import steps
+from fastgan.benchmarks.training import IMAGES, Fit, Stepped, peer, same_image
+from fastgan.nn import MLP
+
+NAME = "toy-mlp"
+BASE = fg.recipes[NAME]
+
+
+def recipe_of(*, batch: int = BASE.batch, width: int = 256, depth: int = 2) -> fg.Recipe:
+    """toy-mlp with another batch, and `depth` hidden layers of `width` in both networks."""
+    networks = {}
+    for side, mlp in (("generator", BASE.generator), ("critic", BASE.critic)):
+        assert isinstance(mlp, MLP)
+        networks[side] = replace(mlp, hidden=(width,) * depth)
+    return BASE.replace(batch=batch, **networks)
+
+
+def setting_of(recipe: fg.Recipe) -> peers.Setting:
+    """A variant as peers know it."""
+    assert isinstance(recipe.generator, MLP)
+    assert isinstance(recipe.critic, MLP)
+    return replace(
+        peers.SETTINGS[NAME],
+        batch=recipe.batch,
+        generator=(recipe.latent, *recipe.generator.hidden, peers.PIXELS),
+        critic=(peers.PIXELS, *recipe.critic.hidden, 1),
+    )
+
+
+def step_case(
+    suite: str, group: str, name: str, shape: Mapping[str, Any], columns: tuple[str, ...], **sizes: int
+) -> Case:
+    """A training step with the `recipe_of` these sizes, on `data` images if that is one of them.
+
+    Its costs are left to `with_costs`: they need the networks, and cases are made anew in every process.
+    """
+    images = sizes.pop("data", IMAGES)
+    recipe = recipe_of(**sizes)
+
+    def make(column: Column) -> Work:
+        return made(recipe, images, column)
+
+    return Case(suite, group, name, make, wrong=wrong, shape=shape, columns=columns)
+
+
+def with_costs(case: Case, **sizes: int) -> Case:
+    """The same with the least bytes and operations of a step."""
+    recipe = recipe_of(**{name: value for name, value in sizes.items() if name != "data"})
+    return replace(case, bytes=launches.floor(recipe), flops=launches.flops(recipe))
+
+
+def made(recipe: fg.Recipe, images: int, column: Column) -> Work:
+    """A variant in one column; AbsentError where no peer runs it."""
+    if column.own:
+        return Own(recipe, images, column)
+    if not peers.runs(column.module, NAME):
+        raise AbsentError("no peer is written for this recipe")
+    return Theirs(recipe, images, column)
+
+
+def wrong(found: Mapping[str, Any]) -> dict[str, str]:
+    """As for the recipe itself."""
+    return steps.wrong(NAME, found)
+
+
+class Own(steps.Started):
+    """fastgan's step on so many images."""
+
+    def __init__(self, recipe: fg.Recipe, images: int, column: Column) -> None:
+        Fit.__init__(self, recipe, same_image(images), column)
+
+
+class Theirs(steps.StartedPeer):
+    """A peer's step on so many images, from the parameters that fastgan starts with."""
+
+    def __init__(self, recipe: fg.Recipe, images: int, column: Column) -> None:
+        Stepped.__init__(self, peer(setting_of(recipe), same_image(images), column), column)
+        self.peer.start(*peers.start_like(fg.Trainer(recipe, same_image(recipe.batch), device="cpu")))

@@ -1,0 +1,166 @@
+"""`fastgan bench` as it is typed: what it shows and leaves behind, when it ends well, badly or by Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from cli_helpers import ok, refused
+
+from fastgan.benchmarks import columns
+from fastgan.cli import main
+
+ONE = (
+    "--tiny",
+    "--suite",
+    "steps",
+    "--only",
+    "steps/ring-gan",
+    "--column",
+    "numpy",
+    "--column",
+    "cpu-kernels",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of one case: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("bench") / "new" / "folder"
+    command = [sys.executable, "-m", "fastgan", "bench", *ONE, "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, done
+
+
+def test_a_run_leaves_results_and_a_report(run):
+    folder, _ = run
+    assert sorted(p.name for p in folder.iterdir()) == ["report.html", "result.json"]
+    found = json.loads((folder / "result.json").read_text())
+    assert found["finished"] is True
+    assert found["command"].startswith("fastgan bench --tiny --suite steps")
+    assert [row["column"] for row in found["rows"] if row["seconds"]] == ["numpy", "cpu-kernels"]
+    assert found["problems"] == []
+    assert "ring-gan" in (folder / "report.html").read_text()
+
+
+def test_a_run_shows_a_line_per_case(run):
+    folder, done = run
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("ring-gan") and "numpy" in line]
+    row = next(row for row in json.loads((folder / "result.json").read_text())["rows"] if row["seconds"])
+    assert line.split()[:3] == ["ring-gan", "numpy", f"{row['seconds']['median'] * 1e3:.4g}"]
+    assert "-- steps" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].endswith(f"{folder / 'result.json'}, {folder / 'report.html'}")
+
+
+def test_results_are_never_written_over(run, capsys):
+    folder, _ = run
+    before = (folder / "result.json").read_bytes()
+    assert main(["bench", *ONE, "--out", str(folder)]) == 4
+    assert "exists already; give another --out" in capsys.readouterr().err
+    assert (folder / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "speed"], "'speed' is not one of"),
+        (["--column", "abacus"], "'abacus' is not one of"),
+        (["abacus"], "got 'abacus' for `fastgan bench`; wanted options, compare or report"),
+        (["compare", "a.json"], "Missing argument 'NEW'"),
+        (["compare", "a.json", "b.json"], "a.json"),
+        (["report", "a.json"], "no file 'a.json'"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, 2, "bench", *arguments)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["bench", *ONE, "--out", str(tmp_path / "file" / "in")]) == 4
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_no_case_of_that_name(tmp_path, monkeypatch, capsys):
+    quiet(monkeypatch)
+    words = ["bench", "--tiny", "--suite", "steps", "--only", "nonsense", "--out", str(tmp_path / "a")]
+    assert main(words) == 2
+    assert "no case has 'nonsense' in its name" in capsys.readouterr().err
+
+
+def quiet(monkeypatch):
+    """No ceilings and no self-test, which take seconds."""
+    from fastgan.benchmarks import bench
+
+    monkeypatch.setattr(bench.ceilings, "measured", lambda device, seconds: {})
+    monkeypatch.setattr(bench.selftest, "run", lambda *_: {"passed": True, "lines": []})
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_keeps_what_it_measured(tmp_path, number, code):
+    command = [
+        sys.executable,
+        "-m",
+        "fastgan",
+        "bench",
+        "--tiny",
+        "--suite",
+        "steps",
+        "--column",
+        "cpu-kernels",
+    ]
+    started = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        start_new_session=True,  # Ctrl-C reaches the workers as well
+    )
+    path = tmp_path / "result.json"
+    until = time.monotonic() + 90
+    while time.monotonic() < until and not (path.exists() and json.loads(path.read_text())["rows"]):
+        time.sleep(0.1)
+    os.killpg(started.pid, number) if number == signal.SIGINT else started.send_signal(number)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == code
+    found = json.loads(path.read_text())
+    assert found["finished"] is False
+    assert len(found["rows"]) > 0
+    (line,) = errors.splitlines()
+    assert line == f"fastgan: interrupted; {len(found['rows'])} rows are kept in {path}"
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_run_is_compared_with_itself(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = run
+    path = folder / "result.json"
+    same = ok(capsys, "bench", "compare", str(path), str(path), "--fail-above", "10%")
+    assert "0 slower, 0 faster, 2 same" in same
+    assert "wanted" in refused(capsys, 2, "bench", "compare", str(path), str(path), "--fail-above", "junk")
+    other = json.loads(path.read_text())
+    other["device"] = other["machine"]["cpu"] = "another processor"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert "another processor" in refused(
+        capsys, 2, "bench", "compare", str(path), str(tmp_path / "other.json")
+    )
+    ok(capsys, "bench", "compare", str(path), str(tmp_path / "other.json"), "--across-machines")
+
+
+def test_a_report_is_made_again(run, tmp_path, capsys):
+    folder, _ = run
+    ok(capsys, "bench", "report", str(folder / "result.json"), "--out", str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_peers_that_are_missing_are_said_with_the_fix(monkeypatch, tmp_path, capsys):
+    quiet(monkeypatch)
+    monkeypatch.setattr(columns.importlib.util, "find_spec", lambda name: None)
+    assert main(["bench", *ONE, "--column", "torch", "--out", str(tmp_path / "a")]) == 0
+    assert "torch left out: torch is not installed; pip install 'fastgan[peers]'" in capsys.readouterr().out

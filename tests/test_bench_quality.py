@@ -1,0 +1,546 @@
+"""Time to quality: scores by hand, a classifier that learns, what the judge can tell apart, and runs end to end."""
+
+import importlib.util
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastgan as fg
+from fastgan import data
+from fastgan.benchmarks import classifier, peers, quality_runs, scores, turns
+from fastgan.benchmarks.columns import COLUMNS, Clock
+from fastgan.benchmarks.quality_runs import Goal, Run, Watch
+from fastgan.benchmarks.results import OUT_OF_TIME
+from fastgan.benchmarks.suites import quality_time
+from fastgan.data import mnist
+from fastgan.errors import DataError, ShapeError, UsageError
+from fastgan.tape import Tensor, grad
+
+HALF = 898
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: it is not raced against"
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return classifier.train(digits)
+
+
+@pytest.fixture(scope="module")
+def judge(digits, trained):
+    return scores.judge(digits, trained, HALF)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.scaled(0, 1)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """PyTorch with one thread, here and in processes: on a busy machine two wait for each other."""
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the Frechet distance and the coverage
+
+
+def exact(mean, covariance, n=400):
+    """Features (n, f) with just this mean and covariance."""
+    x = np.random.default_rng(0).normal(size=(n, len(mean)))
+    x -= x.mean(axis=0)
+    x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    return x @ np.linalg.cholesky(np.array(covariance, float)).T + mean
+
+
+def test_frechet_by_hand():
+    plain = exact([0, 0], np.eye(2))
+    assert scores.frechet(plain, plain) == pytest.approx(0, abs=1e-9)
+    assert scores.frechet(plain, exact([3, 4], np.eye(2))) == pytest.approx(25)
+    # of independent features: (mean gap)^2 + (std gap)^2 each
+    assert scores.frechet(plain, exact([0, 0], np.diag([9.0, 4.0]))) == pytest.approx(2**2 + 1**2)
+    assert scores.frechet(exact([1, 0], np.diag([4.0, 1.0])), exact([0, 2], np.diag([1.0, 9.0]))) == (
+        pytest.approx(1 + 4 + 1 + 4)
+    )
+
+
+def test_frechet_of_covariances_that_do_not_commute():
+    """tr (S_a S_b)^(1/2) of 2x2: the root of tr(S_a S_b) + 2 root(det S_a det S_b), Dowson and Landau 1982."""
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[5.0, -2.0], [-2.0, 1.0]])
+    between = math.sqrt(np.trace(a @ b) + 2 * math.sqrt(np.linalg.det(a) * np.linalg.det(b)))
+    wanted = np.trace(a) + np.trace(b) - 2 * between
+    assert scores.frechet(exact([0, 0], a), exact([0, 0], b)) == pytest.approx(wanted)
+    assert scores.frechet(exact([0, 0], b), exact([0, 0], a)) == pytest.approx(wanted)
+
+
+def test_frechet_takes_features_that_never_move():
+    still = np.hstack([exact([0, 0], np.eye(2)), np.zeros((400, 1))])
+    assert scores.frechet(still, still + np.array([1, 0, 2])) == pytest.approx(5)
+
+
+def test_frechet_needs_more_samples_than_features():
+    with pytest.raises(UsageError, match="got 3 samples of 3 features, wanted at least 4"):
+        scores.frechet(np.zeros((3, 3)), np.zeros((4, 3)))
+    assert scores.frechet(np.zeros((4, 3)), np.zeros((4, 3))) == 0
+    with pytest.raises(ShapeError, match="got 2 and 3 features"):
+        scores.frechet(np.zeros((9, 2)), np.zeros((9, 3)))
+
+
+def test_what_is_not_finite_is_infinitely_far():
+    broken = np.zeros((9, 2))
+    broken[3, 1] = np.nan
+    assert scores.frechet(np.zeros((9, 2)), broken) == math.inf
+    assert scores.frechet(broken, np.zeros((9, 2))) == math.inf
+
+
+def test_coverage_counts_classes_with_a_tenth_of_the_fair_share():
+    labels = np.repeat([0, 1, 2, 3], [500, 475, 15, 10])
+    assert scores.coverage(labels, 4) == (2, 0.01)  # a tenth of a quarter of 1000 is 25
+    assert scores.coverage(np.repeat([0, 1, 2, 3], [500, 450, 25, 25]), 4) == (4, 0.025)
+    assert scores.coverage(np.zeros(50, np.int64), 3) == (1, 0.0)
+
+
+# --- the classifier
+
+
+def test_the_classifier_learns_the_digits(trained):
+    assert trained.accuracy > 0.96
+    assert trained.classes == 10
+
+
+def test_its_accuracy_is_that_on_samples_it_has_not_seen(digits):
+    """With labels by chance, those seen can be learnt by heart and the others only guessed."""
+    chance = replace(digits, labels=np.random.default_rng(0).permutation(digits.labels))
+    guessing = classifier.train(chance, updates=600)
+    known = (guessing.labels(digits.scaled(0, 1)) == chance.labels).mean()
+    assert guessing.accuracy < 0.15 < 0.25 < known
+
+
+def test_a_seed_gives_one_classifier(digits):
+    one, same, other = (classifier.train(digits, seed=seed, updates=20) for seed in (3, 3, 4))
+    assert all(
+        (a == b).all()
+        for x, y in zip(one.layers, same.layers, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
+    assert (one.spread == same.spread).all()
+    assert one.accuracy == same.accuracy
+    assert (one.layers[0][0] != other.layers[0][0]).any()
+
+
+def test_features_have_about_unit_variance_over_the_data(trained, images):
+    found = trained.features(images)
+    assert found.shape == (1797, classifier.FEATURES)
+    assert found.dtype == np.float64
+    assert found.std(axis=0) == pytest.approx(1, abs=0.1)
+
+
+def test_images_may_be_flat_or_not(trained, images):
+    assert (trained.features(images) == trained.features(images.reshape(-1, 8, 8, 1))).all()
+
+
+def test_cross_entropy_is_that_of_softmax_and_does_not_overflow():
+    logits = np.array([[1.0, 2.0, 0.5], [1000.0, -1000.0, 999.0]], np.float64)
+    chosen = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    x = Tensor(logits, requires_grad=True)
+    loss = classifier.cross_entropy(x, Tensor(chosen))
+    assert loss.item() == pytest.approx(-(np.log(p[0, 1]) + np.log(p[1, 2])) / 2)
+    np.testing.assert_allclose(grad(loss, x)[0].data, (p - chosen) / 2, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (None, "no labels"),
+        (np.zeros(1797, np.int64), "labels 0 to 0"),
+        (np.arange(1797) % 3 * 2, "labels 0 to 4"),
+    ],
+)
+def test_data_that_teach_no_classes_are_refused(digits, labels, reason):
+    with pytest.raises(DataError, match=f"got {reason}, wanted") as error:
+        classifier.train(replace(digits, labels=labels))
+    assert "\n" not in str(error.value)
+
+
+def test_points_are_refused():
+    points = data.from_array(np.random.default_rng(0).normal(size=(50, 2)), np.arange(50) % 2)
+    with pytest.raises(DataError, match="got points, wanted images"):
+        classifier.train(points)
+
+
+# --- what the judge can tell apart
+
+
+def test_a_generator_that_copies_reaches_the_floor(judge, images):
+    copies = images[np.random.default_rng(0).integers(0, len(images), HALF)]
+    score, kept = judge.score(copies)
+    assert score < 1.5 * judge.floor
+    assert kept == 10
+    assert judge.floor * 1.5 < quality_time.GOALS["digits"].threshold < judge.floor * 4
+
+
+def test_the_floor_is_of_two_halves_without_a_sample_in_both(digits, trained, judge, images):
+    """Halves that overlapped would be nearer to each other than samples drawn anew can be."""
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(5):
+        order = rng.permutation(len(images))
+        a, b = (trained.features(images[part]) for part in (order[:HALF], order[HALF : 2 * HALF]))
+        drawn.append(scores.frechet(a, b))
+    assert min(drawn) * 0.7 < judge.floor < max(drawn) * 1.3
+    with pytest.raises(UsageError, match="got n 899 of 1797 samples, wanted at most half"):
+        scores.judge(digits, trained, 899)
+
+
+def worse(images, labels):
+    """By name, what a generator may do wrong."""
+    rng = np.random.default_rng(0)
+    few = images[rng.integers(0, len(images), HALF)]
+    return {
+        "noise": rng.random((HALF, 64), np.float32),
+        "sparse noise": (rng.random((HALF, 64)) < 0.3).astype(np.float32),
+        "pixels in disorder": rng.permuted(few, axis=1),
+        "black": np.zeros((HALF, 64), np.float32),
+        "one image": np.repeat(images[:1], HALF, axis=0),
+        "one class": rng.choice(images[labels == 3], HALF),
+        "nine classes": rng.choice(images[labels != 8], HALF),
+        "two digits in one": (few + few[::-1]) / 2,
+        "upside down": few[:, ::-1],
+        "under noise": 0.8 * few + 0.2 * rng.random((HALF, 64), np.float32),
+    }
+
+
+@pytest.mark.parametrize("fault", worse(np.zeros((9, 64), np.float32), np.arange(9)))
+def test_bad_generators_do_not_reach_the_threshold(judge, images, digits, fault):
+    score, kept = judge.score(worse(images, digits.labels)[fault])
+    threshold = quality_time.GOALS["digits"].threshold
+    assert score > threshold or kept < 10
+    if fault in ("one class", "one image", "black"):
+        assert kept == 1
+    if fault == "nine classes":
+        assert kept == 9
+    else:
+        assert score > 4 * threshold
+
+
+def test_the_judge_takes_as_many_samples_as_the_floor_is_of(judge, images):
+    with pytest.raises(UsageError, match="got 5 samples, wanted 898"):
+        judge.score(images[:5])
+
+
+def test_samples_that_are_not_finite_are_not_good(judge, images):
+    broken = images[:HALF].copy()
+    broken[5, 5] = np.nan
+    assert judge.score(broken) == (math.inf, 0)
+
+
+# --- the clock and the looks
+
+
+class PlayedClock(Clock):
+    """Only training takes time; waiting takes a second of it."""
+
+    def __init__(self):
+        self.time = 0.0
+
+    def now(self):
+        return self.time
+
+    def wait(self):
+        self.time += 1.0
+
+
+class PlayedJudge:
+    """Gives the scores and classes that are put in, and takes 100 seconds for each."""
+
+    def __init__(self, clock, given):
+        self.clock, self.given = clock, iter(given)
+        self.classifier = type("Classifier", (), {"classes": 10})
+
+    def score(self, images):
+        self.clock.time += 100.0
+        return next(self.given)
+
+
+def watched(*given, **goal):
+    """A watch whose training takes ten seconds between looks, until it is over."""
+    clock = PlayedClock()
+    watch = Watch(PlayedJudge(clock, given), replace(Goal(2.0, 7, 5, 1000.0), **goal), clock)
+    watch.begin()
+    for number in range(1, len(given) + 1):
+        clock.time += 10.0
+        if watch.look(5 * number, lambda: None):
+            break
+    return watch.found()
+
+
+def test_the_clock_stands_while_samples_are_judged():
+    found = watched((9.0, 10), (1.5, 10), (2.0, 10))
+    assert found["curve"] == [[11.0, 9.0], [22.0, 1.5], [33.0, 2.0]]  # waiting for the device is training
+    assert (found["reached"], found["reached_steps"], found["steps"]) == (22.0, 10, 15)
+    assert (found["trained"], found["coverage"]) == (33.0, 10)
+
+
+def test_a_look_that_is_good_by_chance_does_not_count():
+    found = watched((1.0, 10), (2.1, 10), (1.0, 10), (1.0, 9), (1.0, 10), (1.0, 10), (1.0, 10))
+    assert (found["reached"], found["steps"]) == (55.0, 30)
+
+
+def test_a_run_ends_at_its_limit_or_steps():
+    bad = [(9.0, 3)] * 9
+    late, short = watched(*bad, limit=30.0), watched(*bad, steps=10)
+    assert (late["reached"], late["reached_steps"], late["steps"]) == (None, None, 15)
+    assert (short["reached"], short["steps"], short["coverage"]) == (None, 10, 3)
+
+
+# --- runs
+
+
+def test_digits_for_pytorch_are_the_recipe():
+    ours, row = fg.recipes["digits"], quality_runs.SETTINGS["digits"]
+    assert row.generator == (ours.latent, *ours.generator.hidden, 64)
+    assert row.critic == (64, *ours.critic.hidden, 1)
+    assert (ours.generator.activation, row.generator_slope) == ("relu", 0)
+    assert (ours.critic.activation, row.critic_slope) == ("leaky_relu", ours.critic.slope)
+    assert (row.batch, row.noise, row.low, row.critic_updates) == (
+        ours.batch,
+        ours.noise,
+        ours.low,
+        ours.critic_steps,
+    )
+    adam = ours.optimiser
+    assert (row.lr, row.betas, row.eps) == (adam.lr, (adam.beta1, adam.beta2), adam.eps)
+    assert (ours.objective, row.critic_update, row.batch_norm) == ("wasserstein-gp", "penalty", False)
+    assert fg.losses.objective(ours.objective).penalty == peers.PENALTY
+
+
+@needs_torch
+def test_pytorch_starts_as_we_do_and_follows_schedule_and_average(digits, one_thread):
+    import torch
+
+    recipe = fg.recipes["digits"].replace(steps=10)
+    gan = quality_runs.TorchGan(recipe, digits, 5, "cpu")
+    trainer = fg.Trainer(recipe, digits, device="cpu", seed=5)
+    z = quality_runs.latents(recipe, 40)
+    np.testing.assert_allclose(gan.sample(z), trainer.sample(40, latent=z), atol=1e-5)
+    weight, rates, mean = gan.gan.generator[0].weight, [], None
+    for _ in range(3):
+        gan.step()
+        rates.append(gan.gan.critic_adam.param_groups[0]["lr"])
+        now = weight.detach().numpy().copy()
+        mean = trainer.generator.parameters()[0].data.T.copy() if mean is None else mean
+        mean += 0.005 * (now - mean)
+    adams = (gan.gan.generator_adam, gan.gan.critic_adam)
+    assert [int(adam.state[adam.param_groups[0]["params"][0]]["step"]) for adam in adams] == [3, 6]
+    assert rates == pytest.approx([1e-3 * (1 - 0.9 * k / 10) for k in range(3)])
+    assert rates[-1] == gan.gan.generator_adam.param_groups[0]["lr"]
+    np.testing.assert_allclose(gan.average[0].weight.detach(), mean, atol=1e-6)
+    assert np.abs(now - mean).max() > 1e-4
+    assert torch.is_grad_enabled()
+
+
+@needs_torch
+def test_both_engines_come_the_same_way(digits, judge, one_thread):
+    """The first steps of one recipe from one start, on other batches."""
+    goal = Goal(0.0, HALF, 40, math.inf, steps=80)
+    found = [
+        Run("digits", COLUMNS[name], 1, digits, judge, goal).train() for name in ("cpu-kernels", "torch")
+    ]
+    (ours, theirs) = ([score for _, score in x["curve"]] for x in found)
+    assert ours == pytest.approx(theirs, rel=0.15)
+    assert all(x["steps"] == 80 and x["trained"] > 0 and x["first"] > 0 for x in found)
+
+
+def test_a_run_of_ours_is_the_recipe_as_users_train_it(digits, judge, monkeypatch):
+    made, fit = [], fg.Trainer.fit
+    monkeypatch.setattr(fg.Trainer, "fit", lambda self, *a, **k: made.append(self) or fit(self, *a, **k))
+    Run("digits", COLUMNS["cpu-kernels"], 3, digits, judge, Goal(0.0, HALF, 7, math.inf, steps=14)).train()
+    warm, real = made
+    assert (warm.steps_done, real.steps_done) == (quality_runs.WARM_UP, 14)
+    assert real.recipe == fg.recipes["digits"].replace(sample_every=7)
+    assert (real.horizon, real.seed, real.ema is None) == (8000, 3, False)
+
+
+class FakeBench:
+    """What a suite asks of `Bench`."""
+
+    def __init__(self, size="tiny", columns=("cpu-kernels",), left=1000.0, only=()):
+        self.size, self.only, self.seconds = size, only, left
+        self.columns = {name: COLUMNS[name] for name in columns}
+        self.notes, self.said = [], []
+        self.note, self.say = self.notes.append, self.said.append
+
+    def left(self):
+        return self.seconds
+
+    def row(self, suite, group, case, column, **more):
+        return {
+            "suite": suite,
+            "group": group,
+            "case": case,
+            "column": column,
+            "seconds": None,
+            "extra": {},
+        } | more
+
+
+@pytest.mark.parametrize("name", ["cpu-kernels", pytest.param("torch", marks=needs_torch)])
+def test_tiny_rows(name, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    bench = FakeBench(columns=("numpy", name))
+    (row,) = quality_time.rows(bench)
+    assert (row["suite"], row["group"], row["case"], row["column"]) == (
+        "quality-time",
+        "digits",
+        "seed 1",
+        name,
+    )
+    assert "error" not in row
+    assert row["seconds"] is None
+    assert row["first"] > 0
+    extra = row["extra"]
+    assert (extra["seed"], extra["threshold"], extra["n"], extra["steps"]) == (1, 0.85, HALF, 4)
+    assert extra["reached"] is None
+    assert 0 <= extra["coverage"] <= 10
+    ((seconds, score),) = extra["curve"]
+    assert seconds > 0
+    assert score > extra["threshold"]
+    assert extra["floor"] > 0
+    assert extra["score_name"].startswith("Frechet distance of 64 features of a classifier (accuracy ")
+    assert any("not reached" in line for line in bench.said)
+
+
+class PlayedWorker:
+    """A worker whose answers are given; a text is a loss."""
+
+    answers, made, judged = {}, [], []
+
+    def __init__(self, factory, *arguments):
+        self.arguments = arguments
+        self.made.append((arguments[0], arguments[2], arguments[1].name))
+
+    def call(self, seconds, method):
+        assert method == "train"
+        found = self.answers.get(self.arguments[1].name, 1.5)
+        if isinstance(found, str):
+            raise turns.LostError(found)
+        told = {"reached_steps": 50, "curve": [[1.5, 0.5]], "coverage": 10, "steps": 50, "trained": 1.5}
+        return {"reached": found, "first": 0.1} | told
+
+    def end(self):
+        self.made.append("end")
+
+
+@pytest.fixture
+def played(monkeypatch, judge, digits):
+    monkeypatch.setattr(turns, "Worker", PlayedWorker)
+    monkeypatch.setattr(PlayedWorker, "made", [])
+    monkeypatch.setattr(PlayedWorker, "answers", {})
+    monkeypatch.setattr(PlayedWorker, "judged", [])
+
+    def judging(bench, name):
+        PlayedWorker.judged.append(name)
+        return digits, judge
+
+    monkeypatch.setattr(quality_time, "_judge", judging)
+    return PlayedWorker
+
+
+def test_engines_begin_in_turn_and_every_process_is_ended(played):
+    bench = FakeBench("full", ("numpy", "cpu-kernels", "torch", "jax"), only=("digits",))
+    rows = list(quality_time.rows(bench))
+    order = [(row["case"][-1], row["column"]) for row in rows]
+    assert order == [
+        ("1", "cpu-kernels"),
+        ("1", "torch"),
+        ("2", "torch"),
+        ("2", "cpu-kernels"),
+        ("3", "cpu-kernels"),
+        ("3", "torch"),
+    ]
+    assert played.made[::2] == [("digits", int(seed), column) for seed, column in order]
+    assert played.made[1::2] == ["end"] * 6
+    assert {row["extra"]["reached"] for row in rows} == {1.5}
+
+
+def test_all_recipes_are_run_where_there_is_mnist(played):
+    rows = list(quality_time.rows(FakeBench("full", ("cpu-kernels", "cuda-graph"))))
+    assert [row["group"] for row in rows] == ["digits"] * 3 + ["keras-mlp"] * 3 + ["wgan-gp-mlp"] * 3
+    assert {row["column"] for row in rows} == {"cuda-graph"}
+    assert played.judged == ["digits", "keras-mlp"]  # one for each data set
+
+
+def test_a_run_that_fails_is_one_row_with_its_reason(played):
+    played.answers["torch"] = "its process ended with signal 9"
+    ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch")))
+    assert "error" not in ours
+    assert theirs["error"] == "its process ended with signal 9"
+    assert played.made[-1] == "end"
+
+
+def test_without_time_nothing_is_begun(played):
+    bench = FakeBench("quick", ("cpu-kernels", "torch"), left=8.0)
+    assert [row["error"] for row in quality_time.rows(bench)] == [OUT_OF_TIME] * 2
+    assert played.made == []
+
+
+def test_only_some_cases_may_be_asked_for(played):
+    both = ("cpu-kernels", "torch")
+    assert list(quality_time.rows(FakeBench("full", both, only=("dcgan",)))) == []
+    some = list(quality_time.rows(FakeBench("full", both, only=("digits/seed 2",))))
+    assert [(row["group"], row["case"]) for row in some] == [("digits", "seed 2")] * 2
+
+
+def test_without_mnist_there_is_a_line_and_no_download(played, monkeypatch, tmp_path, digits, judge):
+    pytest.importorskip("pooch", reason="pooch is not installed: there is no cache to look in")
+    monkeypatch.setenv("FASTGAN_DATA", str(tmp_path))
+    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(mnist, "fetch", lambda *a, **k: pytest.fail("a download was begun"))
+
+    def found(bench, name):
+        return (digits, judge) if name == "digits" else quality_time.mnist_here()
+
+    monkeypatch.setattr(quality_time, "_judge", found)
+    bench = FakeBench("full", ("cpu-kernels",))
+    assert [row["group"] for row in quality_time.rows(bench)] == ["digits"] * 3
+    (line,) = bench.notes
+    assert line.startswith("MNIST not found: keras-mlp and wgan-gp-mlp left out")
+    assert "FASTGAN_DATA" in line
+    assert "\n" not in line
+
+
+def test_mnist_is_read_where_it_is(monkeypatch):
+    content = {(60_000, 28, 28): np.zeros((3, 28, 28), np.uint8), (60_000,): np.array([4, 0, 9], np.uint8)}
+    seen = []
+
+    def obtain(collection, part, folder):
+        seen.append((collection.mirrors, folder))
+        return content[part.shape]
+
+    monkeypatch.setattr(mnist, "_obtain", obtain)
+    dataset = quality_time.mnist_here()
+    assert (dataset.samples.shape, dataset.labels.tolist(), dataset.high) == ((3, 28, 28, 1), [4, 0, 9], 255)
+    assert seen == [((), None)] * 2
+
+
+def test_goals_fit_the_data():
+    assert 2 * quality_time.GOALS["digits"].n <= 1797
+    for name, goal in quality_time.GOALS.items():
+        assert goal.n > classifier.FEATURES
+        assert fg.recipes[name].name in quality_runs.SETTINGS

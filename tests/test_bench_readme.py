@@ -1,0 +1,379 @@
+"""The README's tables: made of result files alone, honest where fastgan is slower, and in README.md as made."""
+
+import re
+
+import bench_files
+import pytest
+from bench_files import row
+from click.testing import CliRunner
+
+from fastgan.benchmarks import readme, results
+from fastgan.benchmarks.columns import COLUMNS
+from fastgan.benchmarks.suites import SUITES
+from fastgan.errors import DataError, UsageError
+
+STEP = "steps/keras-mlp/keras-mlp"
+QUALITY = "quality-time/digits/seconds to a score"
+
+
+def tables(text):
+    """Each table as a list of rows, each a list of cells; the first row is the heading."""
+    blocks, last = [], ""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            if not last.startswith("|"):
+                blocks.append([])
+            blocks[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        last = line
+    for head, dashes, *rest in blocks:
+        assert set(dashes) == {"---"}
+        assert all(len(line) == len(head) == len(dashes) for line in rest)
+    return [[block[0], *block[2:]] for block in blocks]
+
+
+def made(*rows, **more):
+    return readme.block({"a.json": bench_files.results(*rows, **more)})
+
+
+def only_row(*rows):
+    """The one row of the one table, by heading."""
+    ((head, line),) = tables(made(*rows))
+    return dict(zip(head, line, strict=True))
+
+
+def test_figures_are_milliseconds_with_their_spread():
+    cells = only_row(row(STEP, "numpy", (0.02,), spread=0.1), row(STEP, "cpu-kernels", (0.01,), spread=0.05))
+    assert cells == {
+        "one step on the CPU, ms": "`keras-mlp`",
+        "numpy": "20.0 (18.0 - 22.0)",
+        "cpu-kernels": "10.0 (9.5 - 10.5)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "cell"),
+    [
+        ((1.0, 1.0, 1.0), "0.50 (0.50 - 0.50)"),
+        ((2.2, 2.2, 2.2), "**slower: 1.10 (1.10 - 1.10)**"),
+        ((1.7, 2.2, 2.3), "*same*: 1.10 (0.95 - 1.13)"),
+        ((1.6, 1.8, 2.8), "*same*: 0.90 (0.84 - 1.20)"),
+        ((2.0, 2.0, 2.0), "*same*: 1.00 (1.00 - 1.00)"),
+        ((2.002, 2.002, 2.002), "*same*: 1.00 (1.00 - 1.00)"),
+        ((2.02, 2.02, 2.02), "**slower: 1.01 (1.01 - 1.01)**"),
+    ],
+)
+def test_slower_is_said_and_same_is_a_spread_around_one(ours, cell):
+    found = only_row(row(STEP, "cpu-kernels", ours), row(STEP, "torch", (2.0, 2.0, 2.0)))
+    assert found["cpu-kernels / torch"] == cell
+
+
+def test_ratios_are_of_rounds():
+    found = only_row(row(STEP, "cpu-kernels", (1.0, 9.0, 4.0)), row(STEP, "torch", (2.0, 3.0, 8.0)))
+    assert found["cpu-kernels / torch"] == "*same*: 0.50 (0.50 - 2.00)"
+
+
+def test_columns_stand_in_their_order_and_empty_ones_are_left_out():
+    text = made(
+        row(STEP, "jax", (1.0,)),
+        row(STEP, "torch", (1.0,)),
+        row(STEP, "cupy", error="its process ended with signal 11", device="cuda"),
+        row(STEP, "autograd", error="nothing to measure: no peer is written for this recipe"),
+        row(STEP, "torch-compiled", error="making: it does not compile"),
+        row(STEP, "cpu-kernels", (1.0,)),
+        row(STEP, "numpy", (1.0,)),
+    )
+    ((head, _),) = tables(text)
+    assert head[1:] == ["numpy", "cpu-kernels", "torch", "jax", "cpu-kernels / torch", "cpu-kernels / jax"]
+    assert "- `torch-compiled`, keras-mlp: making: it does not compile" in text.splitlines()
+    assert "no peer is written" not in text
+    assert "signal 11" not in text  # the file has a problem that says so
+    assert COLUMNS["jax"].about in text
+    assert COLUMNS["autograd"].about not in text
+
+
+def test_a_cell_without_a_time_says_what_there_is_instead():
+    ok = [
+        row("steps/toy-mlp/toy-mlp", name, (1.0,))
+        for name in ("numpy", "cpu-kernels", "torch", "jax", "autograd")
+    ]
+    table = tables(
+        made(
+            *ok,
+            row(STEP, "numpy", error=f"{results.ABSENT}array code takes seconds"),
+            row(STEP, "cpu-kernels", error="wrong result, not timed: off"),
+            row(STEP, "torch", error=results.OUT_OF_TIME),
+            row(STEP, "jax", error="its process ended with signal 11"),
+        )
+    )[0]
+    # jax before autograd; a case that no column has a time for is not shown at all
+    assert [line[0] for line in table[1:]] == ["`toy-mlp`"]
+    mixed = tables(
+        made(
+            *ok,
+            row(STEP, "numpy", (1.0,)),
+            row(STEP, "cpu-kernels", error="wrong result, not timed: off"),
+            row(STEP, "torch", error=results.OUT_OF_TIME),
+            row(STEP, "jax", error="its process ended with signal 11"),
+            row(STEP, "autograd", error=f"{results.ABSENT}no peer"),
+        )
+    )[0]
+    assert mixed[2] == ["`keras-mlp`", "1000 (1000 - 1000)", "wrong", "no time", "failed", "", "", "", ""]
+
+
+def test_where_fastgan_as_it_runs_has_no_time_the_ratio_names_what_it_is_of():
+    table = tables(
+        made(
+            row("steps/toy-mlp/toy-mlp", "cpu-kernels", (1.0,)),
+            row(STEP, "numpy", (3.0,)),
+            row(STEP, "torch", (2.0,)),
+        )
+    )[0]
+    assert table[2][-1] == "**slower: 1.50 (1.50 - 1.50), numpy**"
+
+
+def test_devices_have_a_table_each_with_ratios_to_peers_on_the_same_device():
+    gpu = bench_files.HOST | {"gpu": "NVIDIA Abacus", "cores": 16}
+    text = made(
+        row(STEP, "numpy", (0.02,)),
+        row(STEP, "cpu-kernels", (0.01,)),
+        row(STEP, "autograd", (0.04,)),
+        *[
+            row(STEP, name, (ms / 1e3,), device="cuda")
+            for name, ms in (
+                ("cupy", 4),
+                ("cuda-kernels", 2),
+                ("cuda-graph", 1),
+                ("torch", 5),
+                ("torch-graph", 2),
+            )
+        ],
+        device="NVIDIA Abacus",
+        machine=gpu,
+        threads={"cores": 16, "BLAS": 16, "environment": {"OMP_NUM_THREADS": "4"}},
+    )
+    assert "### NVIDIA Abacus, with 16 cores of Abacus 9000" in text.splitlines()
+    assert "threads: BLAS 16, OMP_NUM_THREADS=4" in text
+    cpu, cuda = tables(text)
+    assert cpu[0] == ["one step on the CPU, ms", "numpy", "cpu-kernels", "autograd", "cpu-kernels / autograd"]
+    assert cuda[0][:4] == ["one step on the GPU, ms", "cupy", "cuda-kernels", "cuda-graph"]
+    assert cuda[0][4:] == ["torch", "torch-graph", "cuda-graph / torch", "cuda-graph / torch-graph"]
+    figures = [cell.partition(" (")[0] for cell in cuda[1]]
+    assert figures == ["`keras-mlp`", "4.00", "2.00", "1.00", "5.00", "2.00", "0.20", "0.50"]
+
+
+def test_a_case_that_is_not_its_recipe_says_what_it_is():
+    assert only_row(row("steps/dcgan64/dcgan64, batch 8", "numpy", (1.0,)))["one step on the CPU, ms"] == (
+        "`dcgan64`, batch 8"
+    )
+
+
+def test_what_the_figures_hold_for_is_said():
+    line = made(row(STEP, "numpy", (1.0,)), commit="0123456789abcdef+").splitlines()[-1]
+    assert line == (
+        "Linux; python 3.11.7, numpy 2.4.6, torch 2.13.0; threads: BLAS 2, torch 2; float32 throughout, TF32 off "
+        "everywhere; data in memory before the first step; commit 0123456789ab+, 2026-01-02, "
+        "`fastgan bench --suite steps`; self-test passed; benchmarks/results/a.json."
+    )
+    assert "self-test **failed**" in made(row(STEP, "numpy", (1.0,)), selftest={"passed": False})
+    assert "self-test not run" in made(row(STEP, "numpy", (1.0,)), selftest={})
+
+
+def test_remarks_are_lines_but_those_on_cases_that_are_not_shown():
+    text = made(
+        row(STEP, "numpy", (1.0,)),
+        row("kernels/adam/1e6", "numpy", (1.0,)),
+        row("startup/keras-mlp/keras-mlp", "numpy", (1.0,)),
+        notes=["the machine was\nbusy", "the machine was busy", "adam 1e6, numpy: odd"],
+        problems=["keras-mlp keras-mlp, cpu-kernels: a | b"],
+        finished=False,
+        size="quick",
+    )
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+        "- The run was not finished: this is what it had measured.",
+        "- A run of size quick: fewer rounds, and fewer cases.",
+        "- Problem: keras-mlp keras-mlp, cpu-kernels: a / b",
+        "- the machine was busy",
+    ]
+
+
+def test_what_each_idea_brought_is_a_row_each():
+    def rung(name, column, time, device="cpu"):
+        return row(f"ideas/toy-mlp/{name}", column, (time,) * 3, device=device, shape={"brings": f"{name}!"})
+
+    text = made(
+        rung("plain", "numpy", 0.04),
+        rung("tape", "numpy", 0.05),
+        rung("fused", "cpu-kernels", 0.01),
+        rung("plain", "cupy", 0.02, "cuda"),
+        rung("fused", "cuda-kernels", 0.005, "cuda"),
+        rung("captured", "cuda-graph", 0.001, "cuda"),
+    )
+    (table,) = tables(text)
+    heads = [
+        "what each idea brings to a step",
+        "",
+        "on the CPU, ms",
+        "of plain",
+        "on the GPU, ms",
+        "of plain",
+    ]
+    assert table[0] == heads
+    assert [[cell.partition(" (")[0] for cell in line] for line in table[1:]] == [
+        ["`toy-mlp`, plain", "plain!", "40.0", "", "20.0", ""],
+        ["`toy-mlp`, tape", "tape!", "50.0", "1.25", "", ""],
+        ["`toy-mlp`, fused", "fused!", "10.0", "0.25", "5.00", "0.25"],
+        ["`toy-mlp`, captured", "captured!", "", "", "1.00", "0.05"],
+    ]
+    assert table[3][3] == "0.25 (0.25 - 0.25)"
+
+
+def test_ideas_without_plain_or_of_other_rounds_do_without_a_spread():
+    def table(*rows):
+        return tables(made(*rows))[0]
+
+    tape = row("ideas/a/tape", "numpy", (1.0, 1.0))
+    assert table(tape)[1] == ["`a`, tape", "", "1000 (1000 - 1000)", ""]
+    assert table(row("ideas/a/plain", "numpy", (2.0,)), tape)[2][-1] == "0.50"
+
+
+def test_time_to_quality_shows_every_seed_and_who_did_not_get_there():
+    goal = {"score_name": "Frechet distance", "threshold": 12.5, "floor": 3.25}
+    (table,) = tables(
+        made(
+            row(QUALITY, "cpu-kernels", extra=goal | {"reached": [30.04, 20.0, 50.0]}),
+            row(QUALITY, "torch", extra=goal | {"reached": [40.0, None, 35.0]}),
+            row(QUALITY, "jax", extra={}),
+            row("quality-time/other/x", "torch", extra={"reached": [None]}),
+            row("quality-time/other/x", "cpu-kernels", extra={"reached": 7}),
+            row("quality-time/none/x", "torch", error="failed"),
+        )
+    )
+    assert table == [
+        ["seconds to a quality (each seed)", "reached", "real against real", "cpu-kernels", "torch"],
+        ["`digits`", "Frechet distance 12.5", "3.25", "30.0 (20.0, 30.0, 50.0)", "2 of 3 seeds: 35.0, 40.0"],
+        ["`other`", "score", "", "7.0 (7.0)", "0 of 1 seeds"],
+    ]
+
+
+def test_nothing_measured_is_said():
+    assert readme.block({}) == "No machine was measured yet."
+    assert readme.block({"a.json": bench_files.results(row("kernels/a/b", "numpy", (1.0,)))}) == readme.block(
+        {}
+    )
+
+
+def test_sections_do_not_depend_on_the_order_in_which_files_come():
+    a, b = (bench_files.results(row(STEP, "numpy", (time,))) for time in (1.0, 2.0))
+    text = readme.block({"b.json": b, "a.json": a})
+    assert text == readme.block({"a.json": a, "b.json": b})
+    assert text.index("1000 (") < text.index("2000 (")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A README with markers, and a folder with a result file and files of other kinds."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (tmp_path / "README.md").write_text(f"# µ\n{readme.BEGIN}\nold\n{readme.END}\nrest\n", encoding="utf-8")
+    (folder / "old.json").write_text('{"versions": {}, "rows": []}', encoding="utf-8")
+    (folder / "table.txt").write_text("none of this", encoding="utf-8")
+    results.write(bench_files.results(row(STEP, "numpy", (1.0,))), folder / "abacus.json")
+    return tmp_path
+
+
+def command(checkout, *more):
+    return readme.main(
+        ["--readme", str(checkout / "README.md"), "--results", str(checkout / "results"), *more]
+    )
+
+
+def test_the_command_writes_between_the_markers_and_check_agrees(checkout, capsys):
+    before = (checkout / "README.md").read_text(encoding="utf-8")
+    assert command(checkout, "--check") == 1
+    said = capsys.readouterr().out
+    assert said == "README.md does not say what results/ does; run `python -m fastgan.benchmarks.readme`\n"
+    assert (checkout / "README.md").read_text(encoding="utf-8") == before
+    assert command(checkout) == 0
+    after = (checkout / "README.md").read_text(encoding="utf-8")
+    assert after.startswith(f"# µ\n{readme.BEGIN}\n{readme.HOW_TO_READ}\n")
+    assert after.endswith(f"benchmarks/results/abacus.json.\n{readme.END}\nrest\n")
+    assert command(checkout, "--check") == 0
+    assert command(checkout) == 0
+    assert (checkout / "README.md").read_text(encoding="utf-8") == after
+
+
+def test_a_figure_that_somebody_typed_is_found(checkout):
+    command(checkout)
+    path = checkout / "README.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("1000 (", "900 ("), encoding="utf-8")
+    assert command(checkout, "--check") == 1
+
+
+def test_bad_files_are_a_line_each(checkout, capsys):
+    (checkout / "results" / "cut.json").write_text('{"format": "fastgan-bench", "ver', encoding="utf-8")
+    assert command(checkout) == DataError.exit_code
+    assert "cut.json' ends in the middle" in capsys.readouterr().err
+    results.write(bench_files.results(version=0), checkout / "results" / "cut.json")
+    assert command(checkout, "--check") == UsageError.exit_code
+    assert "older fastgan" in capsys.readouterr().err
+    (checkout / "README.md").unlink()
+    assert command(checkout) == UsageError.exit_code
+    assert "no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "none",
+        readme.BEGIN,
+        readme.END + readme.BEGIN,
+        readme.BEGIN + readme.BEGIN + readme.END + readme.BEGIN + readme.END,
+        readme.BEGIN + readme.END + readme.END,
+    ],
+)
+def test_markers_that_are_not_one_pair_are_refused(text):
+    with pytest.raises(DataError, match="put both"):
+        readme.replaced(text, "new")
+
+
+def test_readme_and_results_agree():
+    path = readme.CHECKOUT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    if readme.BEGIN not in text:
+        pytest.skip("README.md has no markers yet")
+    found = readme.measured(readme.CHECKOUT / "benchmarks" / "results")
+    assert readme.replaced(text, readme.block(found)) == text, f"run `{readme.COMMAND}`"
+
+
+GUIDE = (readme.CHECKOUT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^fastgan bench ?(.*?)(?:\s*#.*)?$", GUIDE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_guide_exist(command):
+    from fastgan.cli import cli
+
+    words = command.split()
+    named = [word for word in words[:1] if not word.startswith("-")]
+    shown = CliRunner().invoke(cli, ["bench", *named, "--help"], terminal_width=200)
+    assert shown.exit_code == 0, shown.output
+    assert all(option in shown.output for option in words if option.startswith("--"))
+
+
+@pytest.mark.parametrize("name", [*COLUMNS, *SUITES])
+def test_the_guide_names_every_column_and_suite(name):
+    assert f"`{name}`" in GUIDE
+
+
+def test_the_guide_names_what_a_row_holds():
+    assert not [
+        key for key in (*results.ROW, "first", "making", "notes", "problems") if f"`{key}`" not in GUIDE
+    ]
+
+
+def test_files_that_the_guide_names_exist():
+    folder = readme.CHECKOUT / "benchmarks"
+    named = re.findall(r"`((?:suites/|peers/)?[a-z_]+\.py)`", GUIDE)
+    assert named
+    missing = [name for name in named if not any((folder / at / name).exists() for at in ("", "suites"))]
+    assert not missing

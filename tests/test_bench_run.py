@@ -1,0 +1,287 @@
+"""A run of suites: wrong results are not timed, failures keep the rest, deadlines hold, what was measured is written.
+
+Workers are played in this process; one test at the end starts real ones.
+"""
+
+import json
+import math
+import time
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fastgan.benchmarks import bench as module
+from fastgan.benchmarks import cases, suites, turns
+from fastgan.benchmarks.bench import Bench
+from fastgan.benchmarks.cases import AbsentError, Case, against
+from fastgan.benchmarks.columns import COLUMNS
+from fastgan.errors import OutputError, UsageError
+
+CEILINGS = {"copy": 1e9, "gemm": 1e10}
+
+
+class Played:
+    """Work whose calls take `cost` seconds of a played clock."""
+
+    def __init__(self, answer, cost, warning=""):
+        self.answer, self.cost, self.warning = answer, cost, warning
+
+    def first(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.warning:
+            warnings.warn(self.warning, RuntimeWarning, stacklevel=1)
+        return [np.array([self.answer, 2.0])]
+
+    def turn(self, count, seconds):
+        return [(self.cost / 2, self.cost, math.nan)] * 3
+
+
+class Here:
+    """A worker without a process."""
+
+    def __init__(self, factory, *arguments):
+        self.held, self.ended = factory(*arguments), False
+
+    def ask(self, method, *arguments):
+        self.asked = partial(getattr(self.held, method), *arguments)
+
+    def answer(self, seconds):
+        try:
+            return self.asked()
+        except Exception as error:
+            raise turns.LostError(f"{type(error).__name__}: {error}") from error
+
+    def call(self, seconds, method, *arguments):
+        self.ask(method, *arguments)
+        return self.answer(seconds)
+
+    def end(self):
+        self.ended = True
+
+
+def case(works, name="one", **more):
+    """A case of a "played" suite: `works` by column; a column that is not there is absent."""
+
+    def make(column):
+        if column.name not in works:
+            raise AbsentError("no such thing")
+        return works[column.name]
+
+    return Case("played", "group", name, make, against(lambda: [np.array([1.0, 2.0])], 1e-3), **more)
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Begins a run of the given cases, without processes, ceilings and self-test."""
+
+    def begin(*found, columns=("numpy", "cpu-kernels"), rows=None, **settings):
+        monkeypatch.setattr(turns, "Worker", Here)
+        monkeypatch.setattr(turns, "PAUSE", 0.0)
+        monkeypatch.setattr(module.ceilings, "measured", lambda device, seconds: CEILINGS)
+        monkeypatch.setattr(module.ceilings, "share", lambda s, b, f, c: ("copy", 100 * b / s / c["copy"]))
+        monkeypatch.setattr(module.selftest, "run", lambda *_: {"passed": True, "lines": []})
+        monkeypatch.setattr(module.machine, "is_busy", lambda: "")
+        monkeypatch.setattr(suites, "find", lambda key, size: {c.key: c for c in found}[key])
+
+        class Suite:
+            @staticmethod
+            def rows(bench):
+                yield from rows(bench) if rows else bench.each(found)
+
+        monkeypatch.setattr(module, "import_module", lambda name: Suite)
+        said = []
+        settings = {"size": "tiny", "suites": ["played"], "columns": columns, "said": said.append} | settings
+        made = Bench(tmp_path / "result.json", **settings)
+        made.lines = said
+        return made
+
+    return begin
+
+
+def written(bench):
+    return json.loads(bench.path.read_text())
+
+
+def test_every_column_gets_a_row_and_the_file_holds_it(start):
+    works = {"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.0, 0.2)}
+    bench = start(case(works, bytes=10_000_000, flops=7, shape={"n": 3}))
+    bench.run()
+    found = written(bench)
+    assert (found["finished"], found["format"], found["version"]) == (True, "fastgan-bench", 1)
+    slow, fast = found["rows"]
+    assert (slow["column"], fast["column"]) == ("numpy", "cpu-kernels")
+    assert slow["seconds"]["median"] == 0.4
+    assert slow["seconds"]["blocks"] == [0.4, 0.4]
+    assert slow["seconds"]["asking"] == 0.2
+    assert slow["seconds"]["device"] is None
+    assert (slow["bytes"], slow["flops"], slow["shape"], slow["device"]) == (10_000_000, 7, {"n": 3}, "cpu")
+    assert (slow["ceiling"], slow["percent"]) == ("copy", pytest.approx(2.5))
+    assert slow["first"] >= 0
+    assert found["problems"] == []
+    assert found["ceilings"] == {"cpu": CEILINGS}
+
+
+def test_a_wrong_answer_is_never_timed(start, monkeypatch):
+    timed = []
+    works = {"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.01, 0.2)}
+    monkeypatch.setattr(
+        works["cpu-kernels"], "turn", lambda count, seconds: timed.append(seconds) or [(1, 1, 1)] * 9
+    )
+    monkeypatch.setattr(cases.Station, "count", lambda self: 1)
+    bench = start(case(works))
+    bench.run()
+    right, wrong = written(bench)["rows"]
+    assert right["seconds"]["median"] == 0.4
+    assert wrong["seconds"] is None
+    assert wrong["error"].startswith("wrong result, not timed: result 0 is off by 5.0e-03")
+    assert timed == []
+    assert "cpu-kernels: wrong result" in written(bench)["problems"][0]
+
+
+def test_columns_that_fail_or_have_nothing_keep_the_others(start):
+    works = {"numpy": Played(1.0, 0.4), "cpu-kernels": Played(ValueError("planted"), 0.2)}
+    bench = start(case(works), case({"numpy": Played(1.0, 0.1)}, "two"))
+    bench.run()
+    rows = written(bench)["rows"]
+    assert [bool(row["seconds"]) for row in rows] == [True, False, True, False]
+    assert rows[1]["error"] == "making: ValueError: planted"
+    assert rows[3]["error"] == "nothing to measure: no such thing"
+    assert written(bench)["problems"] == ["group one, cpu-kernels: making: ValueError: planted"]
+
+
+def test_a_case_says_who_is_asked(start):
+    works = {name: Played(1.0, 0.4) for name in ("numpy", "cpu-kernels")}
+    bench = start(case(works, columns=("cpu-kernels", "cupy")))
+    bench.run()
+    assert [row["column"] for row in written(bench)["rows"]] == ["cpu-kernels"]
+
+
+def test_what_users_are_warned_of_is_kept_once(start):
+    works = {"numpy": Played(1.0, 0.4, "careful"), "cpu-kernels": Played(1.0, 0.2)}
+    bench = start(case(works), case(works, "two"))
+    bench.run()
+    assert written(bench)["problems"] == ["numpy: careful"]
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_measured(start):
+    one = case({"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.0, 0.2)})
+
+    def rows(bench):
+        yield from bench.measure(one)
+        raise KeyboardInterrupt
+
+    bench = start(one, rows=rows)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    assert len(written(bench)["rows"]) == 2
+    assert written(bench)["finished"] is False
+    assert all(worker.ended for worker in bench.workers.values())
+
+
+def test_a_suite_that_fails_is_a_problem_and_a_full_disk_the_end(start):
+    one = case({"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.0, 0.2)})
+
+    def failing(error):
+        def rows(bench):
+            yield from bench.measure(one)
+            raise error
+
+        return rows
+
+    bench = start(one, rows=failing(NameError("planted")))
+    bench.run()
+    assert written(bench)["problems"] == ["played ended early: NameError: planted"]
+    assert len(written(bench)["rows"]) == 2
+    bench = start(one, rows=failing(OutputError("full")))
+    with pytest.raises(OutputError, match="full"):
+        bench.run()
+
+
+def test_time_that_is_up_is_said_and_is_no_problem(start):
+    works = {"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.0, 0.2)}
+    bench = start(case(works), limit=1e-9)
+    bench.run()
+    assert [row["error"] for row in written(bench)["rows"]] == ["no time left"] * 2
+    assert written(bench)["problems"] == []
+
+
+def test_each_case_gets_an_equal_share_of_what_is_left(start, monkeypatch):
+    found = [case({}, name) for name in "abc"]
+    bench = start(*found)
+    now, ends = [0.0], []
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+
+    def measure(_):
+        ends.append(bench.until - now[0])
+        now[0] += 1.0
+        return []
+
+    bench.until, bench.measure = 30.0, measure
+    list(bench.each(found))
+    assert ends == pytest.approx([10.0, 14.5, 28.0])
+    assert bench.until == 30.0
+
+
+def test_the_same_column_twice_is_interleaved_in_two_processes(start):
+    pair = [case({"numpy": Played(1.0, cost)}, name) for name, cost in (("a", 0.4), ("b", 0.2))]
+    bench = start(*pair, rows=lambda bench: iter(bench.together([(c, "numpy") for c in pair])))
+    bench.run()
+    slow, fast = written(bench)["rows"]
+    assert turns.ratio(slow["seconds"]["blocks"], fast["seconds"]["blocks"]) == pytest.approx((2, 2, 2))
+    assert len(bench.workers) == 1  # the second has ended
+
+
+def test_only_what_was_asked_for_runs(start):
+    works = {"numpy": Played(1.0, 0.4), "cpu-kernels": Played(1.0, 0.2)}
+    bench = start(case(works), case(works, "two"), only=["group/two"])
+    bench.run()
+    assert {row["case"] for row in written(bench)["rows"]} == {"two"}
+    bench = start(case(works), only=["nonsense"])
+    with pytest.raises(UsageError, match="no case has 'nonsense'"):
+        bench.run()
+
+
+def test_a_failed_self_test_is_a_problem(start, monkeypatch):
+    bench = start(case({}))
+    monkeypatch.setattr(module.selftest, "run", lambda *_: {"passed": False, "lines": ["off by a lot"]})
+    bench.run()
+    assert "not to be quoted" in written(bench)["notes"][0]  # tiny
+    assert "off by a lot" in bench.lines
+    bench = start(case({}), size="quick")
+    monkeypatch.setattr(module.selftest, "run", lambda *_: {"passed": False, "lines": []})
+    bench.run()
+    assert "not to be quoted" in written(bench)["problems"][0]
+
+
+def test_absent_columns_are_named_with_the_reason(start, monkeypatch):
+    monkeypatch.setattr(type(COLUMNS["jax"]), "absent", lambda self: "gone" if self.name == "jax" else "")
+    bench = start(case({"numpy": Played(1.0, 0.4)}), columns=("numpy", "jax"))
+    bench.run()
+    assert written(bench)["absent"] == {"jax": "gone"}
+    assert "jax left out: gone" in bench.lines
+    assert [row["column"] for row in written(bench)["rows"]] == ["numpy"]
+
+
+def test_calls_that_fill_a_chunk_are_counted():
+    station = cases.Station(COLUMNS["numpy"])
+    for cost, count in ((1.0, 1), (1e-4, 20), (1e-9, 1000)):
+        station.work = Played(1.0, cost)
+        assert station.count() == count
+
+
+def test_real_processes_measure_a_step(tmp_path):
+    """Two engines of fastgan on two steps of one recipe; the suites' own code runs in the workers."""
+    bench = Bench(tmp_path / "r.json", size="tiny", suites=["steps"], columns=("numpy", "cpu-kernels"))
+    bench.until = time.perf_counter() + 60
+    try:
+        rows = bench.measure(next(c for c in suites.cases("steps", "tiny") if c.group == "ring-gan"))
+    finally:
+        bench.end()
+    assert [row["column"] for row in rows] == ["numpy", "cpu-kernels"]
+    for row in rows:
+        assert "error" not in row, row
+        assert 0 < row["seconds"]["low"] <= row["seconds"]["median"] <= row["seconds"]["high"]
+        assert len(row["seconds"]["blocks"]) == 2
