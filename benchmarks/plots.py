@@ -239,7 +239,11 @@ def span(
         low, high = min(0, *values), max(0, *values)
         high += (high - low) * room / (1 - room) or 1
         (axes.set_xlim if side == "x" else axes.set_ylim)(low, high)
-        ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= low + INNER * (high - low)]
+        ticks = [
+            t
+            for t in MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)
+            if low <= t <= low + INNER * (high - low)
+        ]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: number(value))

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.benchmarks.plots import INK, MARKERS, WIDTH, bare, canvas, colour, legend, number, rank, span
+from fastgan.benchmarks.plots import (
+    INK,
+    MARKERS,
+    WIDTH,
+    bare,
+    canvas,
+    colour,
+    legend,
+    number,
+    rank,
+    short,
+    span,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,6 +140,6 @@ def quality(curves: Sequence[Curve], score: str, lines: Mapping[str, float]) -> 
     span(axes, "x", seconds)
     values = [*scores, *lines.values()]
     span(axes, "y", values, room=0.06, log=_wide(values))
-    axes.set(xlabel="seconds of training", ylabel=score)
+    axes.set(xlabel="seconds of training", ylabel=short(score, 40))
     legend(axes, 5)
     return figure

@@ -74,8 +74,8 @@ def made(recipe: fg.Recipe, images: int, column: Column) -> Work:
 
 
 def wrong(found: Mapping[str, Any]) -> dict[str, str]:
-    """As for the recipe itself."""
-    return steps.wrong(NAME, found)
+    """As for the recipe itself, in another size."""
+    return steps.wrong(NAME, found, resized=True)
 
 
 class Own(steps.Started):

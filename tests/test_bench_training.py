@@ -165,7 +165,7 @@ def summed(*arrays):
 
 def test_own_columns_are_held_against_array_code(monkeypatch):
     monkeypatch.setattr(
-        peers, "disagreement", lambda ours, theirs, name: "" if len(ours) == len(theirs) else "short"
+        peers, "disagreement", lambda ours, theirs, name, resized: "" if len(ours) == len(theirs) else "short"
     )
     found = {"numpy": summed([3.0], [1.0, 0.7]), "cpu-kernels": summed([3.0], [1.02, 0.7])}
     assert steps.wrong("toy-mlp", found) == {}

@@ -86,8 +86,11 @@ def peer_facts(peer: "Peer", steps: int = STEPS) -> list[NDArray[Any]]:
     return [*played, np.array(losses), _moves(start, peer.values()), np.array(counts)]
 
 
-def disagreement(ours: Facts, theirs: Facts, recipe: str) -> str:
-    """Why a peer does not do what fastgan does, or "". The trainer may have had another batch than the recipe's."""
+def disagreement(ours: Facts, theirs: Facts, recipe: str, *, resized: bool = False) -> str:
+    """Why a peer does not do what fastgan does, or "". The trainer may have had another batch than the recipe's.
+
+    Networks that are `resized` have spreads of their own, which nobody measured: three times the recipe's widest.
+    """
     from fastgan.benchmarks.peers import ALL
 
     counts, batch = ours[4][:4].astype(int), int(ours[4][4])
@@ -97,7 +100,10 @@ def disagreement(ours: Facts, theirs: Facts, recipe: str) -> str:
         updates = [tuple(int(n) for n in x) for x in (theirs[4][2:], counts[2:])]
         return f"made {updates[0]} updates (generator, critic), wanted {updates[1]}"
     wider = (ALL[recipe].batch / batch) ** 0.5  # as means of fewer samples are
-    return _steps_differ(ours, theirs, SPREADS[recipe], ALLOWED * max(1.0, wider) * 2**0.5)
+    spread = SPREADS[recipe]
+    if resized:
+        spread = Spread((3 * max(spread.losses),) * 2, (3 * max(spread.moves),) * len(ours[3]))
+    return _steps_differ(ours, theirs, spread, ALLOWED * max(1.0, wider) * 2**0.5)
 
 
 def play(trainer: fg.Trainer, z: Images, x: Images) -> tuple[Images, Images]:

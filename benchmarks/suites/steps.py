@@ -111,8 +111,11 @@ class StartedPeer(Stepped):
         return [*peers.peer_facts(self.peer), *super().first()]
 
 
-def wrong(name: str, found: Mapping[str, Results]) -> dict[str, str]:
-    """Columns that do not agree with the first one of fastgan, which is array code where that runs."""
+def wrong(name: str, found: Mapping[str, Results], *, resized: bool = False) -> dict[str, str]:
+    """Columns that do not agree with the first one of fastgan, which is array code where that runs.
+
+    `resized`: the networks are the recipe's in another size.
+    """
     reasons: dict[str, str] = {}
     own = [column for column in found if column in OWN]
     if not own:
@@ -125,7 +128,7 @@ def wrong(name: str, found: Mapping[str, Results]) -> dict[str, str]:
             losses, wanted = results[-1][:-2], reference[-1][:-2]
             if not np.allclose(losses, wanted, rtol=AGREE, atol=AGREE):
                 reasons[column] = f"losses {losses.round(4)}, those of {own[0]} {wanted.round(4)}"
-        elif reason := peers.disagreement(_facts(reference), _facts(results), name):
+        elif reason := peers.disagreement(_facts(reference), _facts(results), name, resized=resized):
             reasons[column] = reason
     return reasons
 
