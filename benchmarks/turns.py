@@ -21,6 +21,7 @@ from fastgan.errors import UsageError
 
 # Idle OpenBLAS threads spin for 2^26 clock ticks, about 25 ms, and would compete with the next contestant.
 PAUSE = 0.05
+LEAST = 3  # rounds: fewer have no spread
 TURN_LIMIT = 60.0  # seconds after which a turn is taken to hang
 START = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
 
@@ -136,7 +137,7 @@ def in_turn(
 ) -> tuple[dict[str, list[list[Chunk]]], dict[str, str]]:
     """The chunks of each worker's `turn(count, seconds)`, a list per round, and why some were lost.
 
-    `rounds` times round, fewer when the clock passes `until`; who begins moves on by one each time.
+    `rounds` times round, fewer when the clock passes `until`, but three; who begins moves on by one each time.
     """
     blocks: dict[str, list[list[Chunk]]] = {name: [] for name in workers}
     lost: dict[str, str] = {}
@@ -149,7 +150,7 @@ def in_turn(
                 blocks[name].append(workers[name].call(TURN_LIMIT, "turn", counts[name], seconds))
             except LostError as reason:
                 lost[name] = str(reason)
-        if clock() > until:
+        if clock() > until and number + 1 >= LEAST:
             break
     return {name: own for name, own in blocks.items() if own and name not in lost}, lost
 

@@ -110,8 +110,9 @@ def test_one_that_is_lost_does_not_stop_the_others():
     assert len(blocks["a"]) == 4
 
 
-def test_turns_end_when_time_is_up():
-    assert played(until=1.5)[0] == "abcbcacab"  # the clock says 0, 1, 2
+def test_turns_end_when_time_is_up_but_not_before_three():
+    assert played(until=2.5, rounds=9)[0] == "abc" + "bca" + "cab" + "abc"  # the clock says 0, 1, 2, 3
+    assert played(until=-1.0)[0] == "abc" + "bca" + "cab"  # fewer have no spread
 
 
 class PlayedClock(Clock):
