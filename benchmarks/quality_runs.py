@@ -1,13 +1,14 @@
-"""One training until its samples are good, fastgan's or PyTorch's, with the clock stopped while samples are judged.
+"""A training until its samples are good, fastgan's or PyTorch's, slice by slice; the clock runs in slices only.
 
-One idea: whoever trains asks a `Watch` every so many steps whether to go on. PyTorch starts from fastgan's parameters
-and has the recipe's schedule and average of the generator, written out as its users would.
+One idea: two trainings that are compared take turns, slice by slice, so that what disturbs the machine disturbs both.
+PyTorch starts from fastgan's parameters, and has the recipe's schedule and average of the generator, written out as its
+users would.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 import fastgan as fg
 from fastgan import optim, random
 from fastgan.benchmarks import peers
-from fastgan.benchmarks.columns import Clock, Column
+from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.peers import torch_eager
 from fastgan.benchmarks.scores import Judge
 from fastgan.data import Dataset
@@ -23,7 +24,6 @@ from fastgan.random import Stream
 from fastgan.train import networks
 
 Images = NDArray[np.float32]
-Draw = Callable[[], Images]
 SETTINGS = peers.SETTINGS | {
     "digits": replace(
         peers.SETTINGS["wgan-gp-mlp"],
@@ -52,111 +52,113 @@ class Goal:
     steps: int = 10**9
 
 
-class Run:
-    """One training of a recipe in a column, with a seed; what `Worker` holds."""
+class Look(NamedTuple):
+    """Seconds that a slice of training took, and what samples after it score: the distance, and the classes kept."""
 
-    def __init__(
-        self, name: str, column: Column, seed: int, dataset: Dataset, judge: Judge, goal: Goal
-    ) -> None:
-        self.name, self.column, self.seed = name, column, seed
-        self.dataset, self.judge, self.goal = dataset, judge, goal
-
-    def given(self) -> tuple[Any, ...]:
-        """What it was made of."""
-        return self.name, self.column, self.seed, self.dataset, self.judge, self.goal
-
-    def train(self) -> dict[str, Any]:
-        """What `Watch.found` says; `first` is the seconds of building and of the first steps, with compiling."""
-        clock, go = self.column.clock(), self.ours if self.column.own else self.peer
-        start = clock.now()
-        go(Watch(self.judge, replace(self.goal, every=WARM_UP, steps=0), clock))
-        clock.wait()
-        first = clock.now() - start
-        watch = Watch(self.judge, self.goal, clock)
-        go(watch)
-        return watch.found() | {"first": first}
-
-    def ours(self, watch: "Watch") -> None:
-        """fastgan, by `fit`, as its users run it."""
-        recipe, where = fg.recipes[self.name].replace(sample_every=watch.goal.every), self.column.where()
-        capture = self.column.capture  # says nothing on a CPU
-        with self.column.switched():
-            trainer = fg.Trainer(recipe, self.dataset, device=where, seed=self.seed, capture=capture)
-            trainer.fit(callbacks=[Looks(watch, latents(recipe, watch.goal.n))])
-
-    def peer(self, watch: "Watch") -> None:
-        """PyTorch, from the parameters that fastgan begins with."""
-        recipe = fg.recipes[self.name]
-        gan = TorchGan(recipe, self.dataset, self.seed, self.column.where())
-        z = latents(recipe, watch.goal.n)
-        watch.begin()
-        for done in range(1, recipe.steps + 1):
-            gan.step()
-            if done % watch.goal.every == 0 and watch.look(done, lambda: gan.sample(z)):
-                return
+    seconds: float
+    score: float
+    kept: int
 
 
-class Watch:
-    """The clock and the looks of one training: the clock stands while samples are drawn and judged."""
+class Course:
+    """What one training has come to, look by look."""
 
-    def __init__(self, judge: Judge, goal: Goal, clock: Clock) -> None:
-        self.judge, self.goal, self.clock = judge, goal, clock
-        self.spent, self.steps = 0.0, 0
-        self.curve: list[tuple[float, float]] = []  # seconds, score
-        self.kept: list[int] = []  # classes at each look
+    def __init__(self, goal: Goal, classes: int, recipe_steps: int) -> None:
+        self.goal, self.classes = goal, classes
+        self.most = min(goal.steps, recipe_steps)
+        self.looks: list[Look] = []
 
-    def begin(self) -> None:
-        """Training begins."""
-        self.clock.wait()
-        self.since = self.clock.now()
+    @property
+    def steps(self) -> int:
+        """How many were made."""
+        return self.goal.every * len(self.looks)
 
-    def look(self, steps: int, draw: Draw) -> bool:
-        """Judge samples after so many steps; whether the run is over."""
-        self.clock.wait()
-        self.spent += self.clock.now() - self.since
-        self.steps = steps
-        if self.goal.steps:
-            score, kept = self.judge.score(draw())
-            self.curve.append((self.spent, score))
-            self.kept.append(kept)
-        self.begin()
-        return self.reached() is not None or self.spent >= self.goal.limit or steps >= self.goal.steps
+    @property
+    def over(self) -> bool:
+        """Whether it is good, or may go on no longer."""
+        spent = sum(look.seconds for look in self.looks)
+        return self.reached() is not None or spent >= self.goal.limit or self.steps >= self.most
 
     def reached(self) -> int | None:
         """Which look was the first of two in a row that were good; None where there is none."""
-        classes = self.judge.classifier.classes
-        good = [
-            score <= self.goal.threshold and kept == classes
-            for (_, score), kept in zip(self.curve, self.kept, strict=True)
-        ]
+        good = [look.score <= self.goal.threshold and look.kept == self.classes for look in self.looks]
         return next((i for i in range(len(good) - 1) if good[i] and good[i + 1]), None)
 
-    def found(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """What a row says; `reached_steps` belongs to `reached`, `steps` are all that were made."""
-        number = self.reached()
+        number, spent = self.reached(), accumulate(look.seconds for look in self.looks)
+        curve = [[seconds, look.score] for seconds, look in zip(spent, self.looks, strict=True)]
         return {
-            "reached": None if number is None else self.curve[number][0],
+            "reached": None if number is None else curve[number][0],
             "reached_steps": None if number is None else (number + 1) * self.goal.every,
-            "curve": [list(point) for point in self.curve],
-            "coverage": self.kept[-1 if number is None else number] if self.kept else 0,
+            "curve": curve,
+            "coverage": self.looks[-1 if number is None else number].kept if self.looks else 0,
             "steps": self.steps,
-            "trained": self.spent,
         }
 
 
-class Looks(fg.Callback):
-    """Lets a watch look at a trainer, and ends the fit when it has seen enough."""
+class Run:
+    """One training of a recipe in a column, slice by slice; what a worker process holds."""
 
-    def __init__(self, watch: Watch, z: Images) -> None:
-        self.watch, self.z = watch, z
+    def __init__(
+        self, name: str, column: Column, seed: int, dataset: Dataset, judge: Judge, every: int
+    ) -> None:
+        self.recipe, self.column, self.seed = fg.recipes[name], column, seed
+        self.dataset, self.judge, self.every = dataset, judge, every
+        self.clock, self.z = column.clock(), latents(self.recipe, judge.n)
 
-    def on_start(self, trainer: fg.Trainer) -> None:
-        self.watch.begin()
+    def begin(self) -> float:
+        """Get ready; the seconds of building one that is thrown away, and of its first steps, which compile."""
+        start = self.clock.now()
+        self._made(WARM_UP).train(WARM_UP)
+        self.clock.wait()
+        first = self.clock.now() - start
+        self.engine = self._made(self.every)
+        return first
+
+    def look(self) -> Look:
+        """Train for a slice, from the device being idle to its being idle; then, outside the clock, judge samples."""
+        self.clock.wait()
+        start = self.clock.now()
+        self.engine.train(self.every)
+        self.clock.wait()
+        seconds = self.clock.now() - start
+        return Look(seconds, *self.judge.score(self.engine.sample(self.z)))
+
+    def _made(self, every: int) -> "Ours | TorchGan":
+        if self.column.own:
+            return Ours(self.recipe, self.dataset, self.seed, self.column, every)
+        return TorchGan(self.recipe, self.dataset, self.seed, self.column.where())
+
+
+class Ours(fg.Callback):
+    """fastgan by `fit`, as its users run it; a slice ends as a user ends a run, by `stop_wanted`."""
+
+    def __init__(self, recipe: fg.Recipe, dataset: Dataset, seed: int, column: Column, every: int) -> None:
+        self.column, self.end = column, 0
+        with column.switched():
+            self.trainer = fg.Trainer(
+                recipe.replace(sample_every=every),  # on a GPU steps that come at once end there
+                dataset,
+                device=column.where(),
+                seed=seed,
+                capture=column.capture,  # says nothing on a CPU
+            )
 
     def on_step(self, trainer: fg.Trainer) -> None:
-        done, watch = trainer.steps_done, self.watch
-        if done % watch.goal.every == 0:
-            trainer.stop_wanted = watch.look(done, lambda: trainer.sample(len(self.z), latent=self.z))
+        trainer.stop_wanted = trainer.steps_done >= self.end
+
+    def train(self, steps: int) -> None:
+        """So many steps of the recipe's own number, where its schedule ends."""
+        self.end += steps
+        with self.column.switched():
+            self.trainer.fit(callbacks=[self])
+
+    def sample(self, z: Images) -> Images:
+        """Images (n, h, w, c) in [0, 1]."""
+        with self.column.switched():
+            images: Images = self.trainer.sample(len(z), latent=z)
+        return images
 
 
 class TorchGan:
@@ -174,7 +176,12 @@ class TorchGan:
                     p.copy_(self.torch.tensor(q.data.T))  # a weight is (i, o) here and (o, i) there
         self.average = deepcopy(self.gan.generator) if recipe.ema else self.gan.generator
 
-    def step(self) -> None:
+    def train(self, steps: int) -> None:
+        """So many steps."""
+        for _ in range(steps):
+            self._step()
+
+    def _step(self) -> None:
         """One step, at the rate that the schedule has for it."""
         settings = self.recipe.optimiser
         if settings.schedule != "constant":

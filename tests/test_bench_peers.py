@@ -3,7 +3,9 @@
 What a wrong step looks like is planted, most of it as another row of facts than the recipe's: `peers` must notice.
 """
 
+import importlib.util
 import math
+import re
 from dataclasses import replace
 from importlib import import_module
 
@@ -23,7 +25,6 @@ ENGINES = {
     "autograd_numpy": "autograd",
 }
 ONE_IMAGE = training.same_image(300)
-ADAM = {"lr": "lr", "betas": ("beta1", "beta2"), "eps": "eps"}
 
 
 @pytest.fixture
@@ -112,7 +113,9 @@ def test_a_start_that_does_not_fit_is_refused_and_changes_nothing(module, make):
     before = peer.values()
     with pytest.raises(UsageError, match=r"start of the generator: got 5 parameters, wanted 6; take them"):
         peer.start(generator[:-1], critic)
-    with pytest.raises(UsageError, match=r"the critic: got shape \(784, 255\) for its parameter 0, wanted \(784, 256\)"):
+    with pytest.raises(
+        UsageError, match=r"the critic: got shape \(784, 255\) for its parameter 0, wanted \(784, 256\)"
+    ):
         peer.start(generator, [critic[0][:, :-1], *critic[1:]])
     with pytest.raises(UsageError, match=r"got shape \(256, 64\) for its parameter 0, wanted \(64, 256\)"):
         peer.start([generator[0].T, *generator[1:]], critic)
@@ -152,7 +155,7 @@ def test_playing_leaves_no_trace_in_a_trainer():
         ("keras-mlp", {"lr": 4e-4}, "loss over 5 steps is"),
         ("cs231n-vanilla", {"lr": 1.1e-3}, "moved 1.0"),
         ("keras-mlp", {"betas": (0.9, 0.999)}, "moved 0.8"),
-        ("toy-mlp", {"betas": (0.5, 0.999)}, "moved 1.3"),
+        ("toy-mlp", {"betas": (0.5, 0.999)}, "moved 1.2"),
         ("wgan-gp-mlp", {"betas": (0.5, 0.999)}, "the critic's loss"),
         ("wgan-gp-mlp", {"critic_updates": 4}, r"made \(5, 20\) updates .*, wanted \(5, 25\)"),
         ("keras-mlp", {"critic_update": "joint"}, r"made \(5, 5\) updates"),
@@ -168,9 +171,7 @@ def test_another_row_than_the_recipes_is_noticed(recipe, change, reason, make, o
     start, facts = ours(recipe)
     peer = make("autograd_numpy", replace(peers.SETTINGS[recipe], **change))
     peer.start(*start)
-    found = peers.disagreement(facts, peers.peer_facts(peer), recipe)
-    assert found
-    assert cases.re_match(reason, found) if hasattr(cases, "re_match") else __import__("re").search(reason, found)
+    assert re.search(reason, peers.disagreement(facts, peers.peer_facts(peer), recipe))
 
 
 @pytest.mark.parametrize("module", ["autograd_numpy", "torch_eager"])
@@ -184,13 +185,11 @@ def test_a_forgotten_or_another_penalty_is_noticed(module, penalty, make, ours, 
 
 
 @pytest.mark.parametrize("recipe", ["keras-mlp", "toy-mlp", "cs231n-vanilla"])
-@pytest.mark.parametrize("fooled", [0, 1])
-def test_a_wrong_label_is_noticed(recipe, fooled, make, ours, monkeypatch):
+@pytest.mark.parametrize("label", [0, 1])
+def test_losses_that_know_one_label_are_noticed(recipe, label, make, ours, monkeypatch):
     start, facts = ours(recipe)
     right = autograd_numpy._bce
-    monkeypatch.setattr(autograd_numpy, "_bce", lambda s, label: right(s, label != fooled and label))
-    if fooled == 0:
-        monkeypatch.setattr(autograd_numpy, "_bce", lambda s, label: right(s, 1))
+    monkeypatch.setattr(autograd_numpy, "_bce", lambda scores, _: right(scores, label))
     peer = make("autograd_numpy", recipe)
     peer.start(*start)
     assert peers.disagreement(facts, peers.peer_facts(peer), recipe)
@@ -216,8 +215,12 @@ def test_fakes_that_are_not_drawn_with_running_statistics_are_noticed(make, ours
         (2, lambda x: x + np.array([0, 0.1]), "the generator's loss over 5 steps"),
         (3, lambda x: x * np.where(np.arange(12) == 4, 0, 1), "parameter 4 moved 0 times"),
         (3, lambda x: x * np.nan, "moved nan times"),
-        (4, lambda x: x + [1, 0, 0, 0], r"trains (283921, 267009) numbers (generator, critic), wanted (283920,"),
-        (4, lambda x: x - [0, 0, 0, 1], "made (5, 4) updates (generator, critic), wanted (5, 5)"),
+        (
+            4,
+            lambda x: x + np.array([1, 0, 0, 0]),
+            r"trains (283921, 267009) numbers (generator, critic), wanted (283920,",
+        ),
+        (4, lambda x: x - np.array([0, 0, 0, 1]), "made (5, 4) updates (generator, critic), wanted (5, 5)"),
     ],
 )
 def test_what_is_wrong_is_named(number, change, reason, ours):
@@ -268,59 +271,13 @@ def test_the_table_of_spreads_fits_the_recipes_and_can_be_measured_again():
 @pytest.mark.parametrize("recipe", peers.SETTINGS)
 def test_batches_and_noise_have_the_rows_of_the_recipe(recipe):
     row, data = peers.SETTINGS[recipe], training.floats(ONE_IMAGE, -1.0)
-    drawn = [autograd_numpy.Gan(row, data, 0)]
-    if _installed("torch"):
+    drawn = [autograd_numpy.Gan(row, data, 0)]  # which imports autograd when it computes
+    if importlib.util.find_spec("torch"):
         drawn += [torch_eager.Gan(row, data, 0), torch_compiled._Gan(row, data, 0, "cpu", "default")]
     for gan in drawn:
         assert tuple(gan._batch().shape) == (row.batch, 784)
         assert tuple(gan._noise().shape) == (row.batch, row.generator[0])
-    if _installed("jax"):
+    if importlib.util.find_spec("jax"):
         key = import_module("jax").random.key(0)
         assert jax_jit._batch(row, data, key).shape == (row.batch, 784)
         assert jax_jit._noise(row, key).shape == (row.batch, row.generator[0])
-
-
-def _installed(package):
-    try:
-        import_module(package)
-    except ImportError:
-        return False
-    return True
-
-
-# autograd
-@pytest.mark.parametrize("recipe", peers.SETTINGS)
-def test_autograd_computes_in_float32_throughout(recipe, make, monkeypatch):
-    """Its own rules for means, maxima and choices would not."""
-    seen, adam = set(), autograd_numpy._adam
-
-    def note(row, t, *arrays):
-        seen.update(a.dtype for a in arrays)
-        return adam(row, t, *arrays)
-
-    monkeypatch.setattr(autograd_numpy, "_adam", note)
-    peer = make("autograd_numpy", recipe)
-    peer.step(), peer.step()
-    z, x = np.ones((4, peer.latent), np.float32), np.ones((4, 784), np.float32)
-    seen.update(a.dtype for a in [*peer.play(z, x), *peer.values()[0], *peer.values()[1]])
-    assert seen == {np.dtype(np.float32)}
-
-
-def test_autograds_running_statistics_move_a_fifth_of_the_way(make):
-    pytest.importorskip("autograd", reason="autograd is not installed: its peer is not tested")
-    gan = autograd_numpy.Gan(peers.SETTINGS["keras-mlp"], training.floats(ONE_IMAGE, -1.0), 0)
-    z = []
-    monkey = gan._noise
-    gan._noise = lambda: z.append(monkey()) or z[-1]
-    layers = gan.generator.layers
-    gan.step()
-    batch = gan.generate(layers, z[-1], training=True)[1]
-    for (mean, variance), (new_mean, new_variance) in zip(gan.running, batch, strict=True):
-        np.testing.assert_allclose(mean, 0.2 * new_mean, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(variance, 0.8 + 0.2 * new_variance, rtol=1e-4)
-        assert mean.dtype == variance.dtype == np.float32
-
-
-def test_autograd_has_the_cpu_alone():
-    with pytest.raises(UsageError, match="got device cuda, wanted cpu"):
-        autograd_numpy.make("toy-mlp", training.floats(ONE_IMAGE, -1.0), device="cuda")

@@ -29,6 +29,32 @@ def test_a_number_of_the_rows_is_in_the_page():
     assert "765,432" in text
 
 
+def test_units_of_what_is_drawn():
+    """Milliseconds, MiB; times of scaling and the host are drawn without numbers, so their points are looked at."""
+    row = made.row("steps", "toy-mlp", "toy-mlp", "cuda-graph", 7.891e-3)
+    words = some(row).words
+    assert words.count("7.89") == 2  # as a bar, and beside the host's time
+    assert report_growth.line_of(row)[2:] == pytest.approx((0.07 * 7.891, 0.93 * 7.891, 7.891))
+    counted = made.row(
+        "launches", "g", "a step", "cupy", launches=9, extra={"bytes": 3 * 2**20, "floor_bytes": 2**20}
+    )
+    assert {"9", "3"} <= set(some(counted).words)
+    grown = [
+        made.row(
+            "scaling", "batch", "x", "jax", 2e-3, shape={"batch": 4}, extra={"memory": 5 * 2**20}, jitter=0
+        )
+    ]
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            plots_growth,
+            "scaling",
+            lambda title, panels: drawn.append(panels) or plots.canvas(1, 1, left=0)[0],
+        )
+        report.made(made.results(*grown))
+    assert drawn == [[("ms per step", {"jax": {4: (2, 2, 2)}}), ("memory, MiB", {"jax": {4: (5, 5, 5)}})]]
+
+
 def test_ratios_and_who_is_slower():
     ours = made.row("steps", "toy-mlp", "toy-mlp", "cpu-kernels", 3e-3)
     array = made.row("steps", "toy-mlp", "toy-mlp", "numpy", 9e-3)

@@ -11,7 +11,7 @@ import fastgan as fg
 from fastgan import data
 from fastgan.benchmarks import classifier, peers, quality_runs, scores, turns
 from fastgan.benchmarks.columns import COLUMNS, Clock
-from fastgan.benchmarks.quality_runs import Goal, Run, Watch
+from fastgan.benchmarks.quality_runs import Course, Goal, Look, Run
 from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.suites import quality_time
 from fastgan.data import mnist
@@ -254,7 +254,7 @@ def test_samples_that_are_not_finite_are_not_good(judge, images):
 
 
 class PlayedClock(Clock):
-    """Only training takes time; waiting takes a second of it."""
+    """Waiting for the device takes a second."""
 
     def __init__(self):
         self.time = 0.0
@@ -266,47 +266,55 @@ class PlayedClock(Clock):
         self.time += 1.0
 
 
-class PlayedJudge:
-    """Gives the scores and classes that are put in, and takes 100 seconds for each."""
+def test_the_clock_runs_from_idle_to_idle_and_not_while_samples_are_judged(digits, judge, images):
+    run = Run("digits", COLUMNS["cpu-kernels"], 0, digits, judge, 50)
+    clock = run.clock = PlayedClock()
+    trained = []
 
-    def __init__(self, clock, given):
-        self.clock, self.given = clock, iter(given)
-        self.classifier = type("Classifier", (), {"classes": 10})
+    class Engine:
+        def train(self, steps):
+            trained.append(steps)
+            clock.time += 10.0
 
-    def score(self, images):
-        self.clock.time += 100.0
-        return next(self.given)
+        def sample(self, z):
+            clock.time += 100.0
+            assert z.shape == (HALF, 32)
+            return images[:HALF]
+
+    run.engine = Engine()
+    found = run.look()
+    assert found.seconds == 11.0  # waiting for what was asked for is training
+    assert (found.score, found.kept) == judge.score(images[:HALF])
+    assert trained == [50]
 
 
-def watched(*given, **goal):
-    """A watch whose training takes ten seconds between looks, until it is over."""
-    clock = PlayedClock()
-    watch = Watch(PlayedJudge(clock, given), replace(Goal(2.0, 7, 5, 1000.0), **goal), clock)
-    watch.begin()
-    for number in range(1, len(given) + 1):
-        clock.time += 10.0
-        if watch.look(5 * number, lambda: None):
+def course(*given, recipe_steps=1000, **goal):
+    """What comes of slices of ten seconds with these scores and classes, until it is over."""
+    one = Course(replace(Goal(2.0, 7, 5, 1000.0), **goal), 10, recipe_steps)
+    for score, kept in given:
+        if one.over:
             break
-    return watch.found()
+        one.looks.append(Look(10.0, score, kept))
+    return one.told()
 
 
-def test_the_clock_stands_while_samples_are_judged():
-    found = watched((9.0, 10), (1.5, 10), (2.0, 10))
-    assert found["curve"] == [[11.0, 9.0], [22.0, 1.5], [33.0, 2.0]]  # waiting for the device is training
-    assert (found["reached"], found["reached_steps"], found["steps"]) == (22.0, 10, 15)
-    assert (found["trained"], found["coverage"]) == (33.0, 10)
+def test_a_course_is_told_with_its_seconds():
+    found = course((9.0, 10), (1.5, 10), (2.0, 10), (1.0, 10))
+    assert found["curve"] == [[10.0, 9.0], [20.0, 1.5], [30.0, 2.0]]
+    assert (found["reached"], found["reached_steps"], found["steps"], found["coverage"]) == (20.0, 10, 15, 10)
 
 
 def test_a_look_that_is_good_by_chance_does_not_count():
-    found = watched((1.0, 10), (2.1, 10), (1.0, 10), (1.0, 9), (1.0, 10), (1.0, 10), (1.0, 10))
-    assert (found["reached"], found["steps"]) == (55.0, 30)
+    found = course((1.0, 10), (2.1, 10), (1.0, 10), (1.0, 9), (1.0, 10), (1.0, 10), (1.0, 10))
+    assert (found["reached"], found["steps"]) == (50.0, 30)
 
 
 def test_a_run_ends_at_its_limit_or_steps():
     bad = [(9.0, 3)] * 9
-    late, short = watched(*bad, limit=30.0), watched(*bad, steps=10)
+    late, short, done = course(*bad, limit=30.0), course(*bad, steps=10), course(*bad, recipe_steps=20)
     assert (late["reached"], late["reached_steps"], late["steps"]) == (None, None, 15)
     assert (short["reached"], short["steps"], short["coverage"]) == (None, 10, 3)
+    assert done["steps"] == 20
 
 
 # --- runs
@@ -341,7 +349,7 @@ def test_pytorch_starts_as_we_do_and_follows_schedule_and_average(digits, one_th
     np.testing.assert_allclose(gan.sample(z), trainer.sample(40, latent=z), atol=1e-5)
     weight, rates, mean = gan.gan.generator[0].weight, [], None
     for _ in range(3):
-        gan.step()
+        gan.train(1)
         rates.append(gan.gan.critic_adam.param_groups[0]["lr"])
         now = weight.detach().numpy().copy()
         mean = trainer.generator.parameters()[0].data.T.copy() if mean is None else mean
@@ -358,23 +366,32 @@ def test_pytorch_starts_as_we_do_and_follows_schedule_and_average(digits, one_th
 @needs_torch
 def test_both_engines_come_the_same_way(digits, judge, one_thread):
     """The first steps of one recipe from one start, on other batches."""
-    goal = Goal(0.0, HALF, 40, math.inf, steps=80)
-    found = [
-        Run("digits", COLUMNS[name], 1, digits, judge, goal).train() for name in ("cpu-kernels", "torch")
-    ]
-    (ours, theirs) = ([score for _, score in x["curve"]] for x in found)
-    assert ours == pytest.approx(theirs, rel=0.15)
-    assert all(x["steps"] == 80 and x["trained"] > 0 and x["first"] > 0 for x in found)
+    runs = [Run("digits", COLUMNS[name], 1, digits, judge, 40) for name in ("cpu-kernels", "torch")]
+    assert all(run.begin() > 0 for run in runs)
+    ours, theirs = ([run.look() for _ in range(2)] for run in runs)
+    assert [look.score for look in ours] == pytest.approx([look.score for look in theirs], rel=0.15)
+    assert all(look.seconds > 0 for look in ours + theirs)
 
 
-def test_a_run_of_ours_is_the_recipe_as_users_train_it(digits, judge, monkeypatch):
-    made, fit = [], fg.Trainer.fit
-    monkeypatch.setattr(fg.Trainer, "fit", lambda self, *a, **k: made.append(self) or fit(self, *a, **k))
-    Run("digits", COLUMNS["cpu-kernels"], 3, digits, judge, Goal(0.0, HALF, 7, math.inf, steps=14)).train()
-    warm, real = made
-    assert (warm.steps_done, real.steps_done) == (quality_runs.WARM_UP, 14)
-    assert real.recipe == fg.recipes["digits"].replace(sample_every=7)
-    assert (real.horizon, real.seed, real.ema is None) == (8000, 3, False)
+def test_slices_of_ours_are_one_run_of_the_recipe(digits, judge):
+    run = Run("digits", COLUMNS["cpu-kernels"], 3, digits, judge, 7)
+    run.begin()
+    for _ in range(3):
+        run.look()
+    sliced, whole = run.engine.trainer, fg.Trainer("digits", digits, device="cpu", seed=3)
+    assert (sliced.steps_done, sliced.horizon) == (21, whole.recipe.steps)
+    assert sliced.recipe == whole.recipe.replace(sample_every=7)
+    whole.fit(callbacks=[Stop(21)])
+    for a, b in zip(sliced.generator.parameters(), whole.generator.parameters(), strict=True):
+        assert (a.data == b.data).all()
+
+
+class Stop(fg.Callback):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step(self, trainer):
+        trainer.stop_wanted = trainer.steps_done == self.steps
 
 
 class FakeBench:
@@ -423,36 +440,38 @@ def test_tiny_rows(name, monkeypatch):
     assert score > extra["threshold"]
     assert extra["floor"] > 0
     assert extra["score_name"].startswith("Frechet distance of 64 features of a classifier (accuracy ")
-    assert any("not reached" in line for line in bench.said)
+    assert any("not reached in 4 steps" in line for line in bench.said)
 
 
 class PlayedWorker:
-    """A worker whose answers are given; a text is a loss."""
+    """A worker whose slices of a second get better; a text among them is a loss."""
 
-    answers, made, judged = {}, [], []
+    scores = (9.0, 0.5, 0.4)
 
     def __init__(self, factory, *arguments):
-        self.arguments = arguments
-        self.made.append((arguments[0], arguments[2], arguments[1].name))
+        assert factory is Run
+        self.name, self.seed, self.left = arguments[1].name, arguments[2], iter(self.scores)
+        self.calls.append((arguments[0], self.seed, self.name))
 
     def call(self, seconds, method):
-        assert method == "train"
-        found = self.answers.get(self.arguments[1].name, 1.5)
+        self.calls.append((self.name, method))
+        if method == "begin":
+            return 0.1
+        found = next(self.left) if self.name == "torch" else next(self.left, 0.3)
         if isinstance(found, str):
             raise turns.LostError(found)
-        told = {"reached_steps": 50, "curve": [[1.5, 0.5]], "coverage": 10, "steps": 50, "trained": 1.5}
-        return {"reached": found, "first": 0.1} | told
+        return Look(1.0, found, 10)
 
     def end(self):
-        self.made.append("end")
+        self.calls.append((self.name, "end"))
 
 
 @pytest.fixture
 def played(monkeypatch, judge, digits):
     monkeypatch.setattr(turns, "Worker", PlayedWorker)
-    monkeypatch.setattr(PlayedWorker, "made", [])
-    monkeypatch.setattr(PlayedWorker, "answers", {})
-    monkeypatch.setattr(PlayedWorker, "judged", [])
+    monkeypatch.setattr(turns, "PAUSE", 0.0)
+    monkeypatch.setattr(PlayedWorker, "calls", [], raising=False)
+    monkeypatch.setattr(PlayedWorker, "judged", [], raising=False)
 
     def judging(bench, name):
         PlayedWorker.judged.append(name)
@@ -462,21 +481,32 @@ def played(monkeypatch, judge, digits):
     return PlayedWorker
 
 
-def test_engines_begin_in_turn_and_every_process_is_ended(played):
-    bench = FakeBench("full", ("numpy", "cpu-kernels", "torch", "jax"), only=("digits",))
-    rows = list(quality_time.rows(bench))
-    order = [(row["case"][-1], row["column"]) for row in rows]
-    assert order == [
-        ("1", "cpu-kernels"),
-        ("1", "torch"),
-        ("2", "torch"),
-        ("2", "cpu-kernels"),
-        ("3", "cpu-kernels"),
-        ("3", "torch"),
-    ]
-    assert played.made[::2] == [("digits", int(seed), column) for seed, column in order]
-    assert played.made[1::2] == ["end"] * 6
-    assert {row["extra"]["reached"] for row in rows} == {1.5}
+def test_engines_take_turns_and_every_process_is_ended(played):
+    bench = FakeBench("quick", ("numpy", "cpu-kernels", "torch", "jax"))
+    ours, theirs = quality_time.rows(bench)
+    assert (ours["column"], theirs["column"]) == ("cpu-kernels", "torch")
+    a, b = "cpu-kernels", "torch"
+    assert played.calls[:4] == [("digits", 1, a), ("digits", 1, b), (a, "begin"), (b, "begin")]
+    looks = [name for name, method in played.calls[4:] if method == "look"]
+    assert looks == [a, b, b, a, a, b]  # who begins changes
+    assert played.calls[-2:] == [(a, "end"), (b, "end")]
+    assert ours["extra"]["reached"] == theirs["extra"]["reached"] == 2.0
+    assert ours["first"] == 0.1
+    assert bench.said[-1] == "digits, seed 1, torch: reached in 2.0 s"
+
+
+def test_one_that_is_good_waits_for_the_other(played, monkeypatch):
+    slow = PlayedWorker.call
+    monkeypatch.setattr(
+        PlayedWorker,
+        "call",
+        lambda self, seconds, method: (
+            Look(1.0, 9.0, 10) if (self.name, method) == ("torch", "look") else slow(self, seconds, method)
+        ),
+    )
+    ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch")))
+    assert (ours["extra"]["reached"], ours["extra"]["steps"]) == (2.0, 150)
+    assert (theirs["extra"]["reached"], theirs["extra"]["steps"]) == (None, 450)  # nine seconds
 
 
 def test_all_recipes_are_run_where_there_is_mnist(played):
@@ -486,18 +516,34 @@ def test_all_recipes_are_run_where_there_is_mnist(played):
     assert played.judged == ["digits", "keras-mlp"]  # one for each data set
 
 
-def test_a_run_that_fails_is_one_row_with_its_reason(played):
-    played.answers["torch"] = "its process ended with signal 9"
+def test_a_run_that_fails_is_one_row_with_its_reason(played, monkeypatch):
+    monkeypatch.setattr(PlayedWorker, "scores", (9.0, "its process ended with signal 9"))
     ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch")))
+    assert (ours["error"], theirs["error"]) == ("its process ended with signal 9",) * 2
+    assert ours["extra"] == {}
+    assert [method for _, method in played.calls[-2:]] == ["end", "end"]
+
+
+def test_one_that_fails_does_not_end_the_other(played, monkeypatch):
+    monkeypatch.setattr(PlayedWorker, "scores", (9.0, 0.5))
+    good, lost = PlayedWorker.call, turns.LostError("no answer in time")
+
+    def call(self, seconds, method):
+        if self.name == "torch":
+            raise lost
+        return good(self, seconds, method)
+
+    monkeypatch.setattr(PlayedWorker, "call", call)
+    ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch")))
+    assert theirs["error"] == "no answer in time"
     assert "error" not in ours
-    assert theirs["error"] == "its process ended with signal 9"
-    assert played.made[-1] == "end"
+    assert ours["extra"]["reached"] == 2.0
 
 
 def test_without_time_nothing_is_begun(played):
-    bench = FakeBench("quick", ("cpu-kernels", "torch"), left=8.0)
+    bench = FakeBench("quick", ("cpu-kernels", "torch"), left=17.0)
     assert [row["error"] for row in quality_time.rows(bench)] == [OUT_OF_TIME] * 2
-    assert played.made == []
+    assert not [call for call in played.calls if call[1] == "begin"]
 
 
 def test_only_some_cases_may_be_asked_for(played):

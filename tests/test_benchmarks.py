@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastgan.benchmarks.peers import ALL, CONVOLUTIONAL, SETTINGS, jax_jit, torch_eager
+from fastgan.benchmarks.peers import (
+    ALL,
+    CONVOLUTIONAL,
+    SETTINGS,
+    autograd_numpy,
+    jax_jit,
+    jax_state,
+    torch_eager,
+)
 from fastgan.errors import DataError, UsageError
 
 DATA = np.random.default_rng(5).uniform(0, 1, (200, 784)).astype(np.float32)
@@ -36,18 +44,19 @@ FACTS = {
 
 def peer_module(engine):
     pytest.importorskip(engine, reason=f"{engine} is not installed: its peer is not tested")
-    return {"torch": torch_eager, "jax": jax_jit}[engine]
+    return {"torch": torch_eager, "jax": jax_jit, "autograd": autograd_numpy}[engine]
 
 
 def array(engine, values):
-    module = import_module("torch" if engine == "torch" else "jax.numpy")
+    module = import_module({"torch": "torch", "jax": "jax.numpy", "autograd": "numpy"}[engine])
     return module.asarray(np.asarray(values, np.float32))
 
 
 def test_looking_at_the_peers_imports_no_engine():
     code = (
-        "import sys; from fastgan.benchmarks.peers import jax_jit, torch_eager; "
-        "assert set(jax_jit.RECIPES) < set(torch_eager.RECIPES); assert not {'torch', 'jax'} & set(sys.modules)"
+        "import sys; from fastgan.benchmarks.peers import autograd_numpy, jax_jit, torch_eager; "
+        "assert set(autograd_numpy.RECIPES) == set(jax_jit.RECIPES) < set(torch_eager.RECIPES); "
+        "assert not {'torch', 'jax', 'autograd'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
@@ -56,15 +65,22 @@ def test_unknown_recipes_and_unfit_data_are_refused():
     with pytest.raises(UsageError, match=r"'dcgan'.*keras-mlp"):
         torch_eager.make("dcgan", DATA)
     for recipe in CONVOLUTIONAL:
-        with pytest.raises(UsageError, match=rf"does not run the recipe '{recipe}'; choose one of keras-mlp"):
-            jax_jit.make(recipe, DATA)
+        for module in (jax_jit, autograd_numpy):
+            with pytest.raises(
+                UsageError, match=rf"does not run the recipe '{recipe}'; choose one of keras-mlp"
+            ):
+                module.make(recipe, DATA)
+    with pytest.raises(UsageError, match="got device cuda, wanted cpu"):
+        autograd_numpy.make("toy-mlp", DATA, device="cuda")
     for unfit in (DATA.astype(np.float64), DATA.reshape(-1, 28, 28), DATA[:0]):
         with pytest.raises(DataError, match="wanted float32"):
             jax_jit.make("toy-mlp", unfit)
 
 
 @pytest.mark.parametrize(
-    ("engine", "recipe"), [("torch", name) for name in ALL] + [("jax", name) for name in SETTINGS]
+    ("engine", "recipe"),
+    [("torch", name) for name in ALL]
+    + [(engine, name) for engine in ("jax", "autograd") for name in SETTINGS],
 )
 def test_two_steps_do_the_work_of_the_recipe(engine, recipe):
     parameters, updates, first = FACTS[recipe]
@@ -122,7 +138,7 @@ def test_jax_fakes_for_the_keras_critic_come_from_running_statistics(monkeypatch
 
     monkeypatch.setattr(jax_jit, "_batch_norm", note)
     row = SETTINGS["keras-mlp"]
-    jax.eval_shape(partial(jax_jit._step, row), jax_jit._initial(row, 0), DATA)
+    jax.eval_shape(partial(jax_jit._step, row), jax_state.initial(row, 0), DATA)
     assert modes == [False] * 3 + [True] * 3
 
 
@@ -139,6 +155,36 @@ def test_jax_batch_norm_by_hand():
     np.testing.assert_allclose(same, kept)
 
 
+@pytest.mark.parametrize("recipe", SETTINGS)
+def test_autograd_computes_in_float32_throughout(recipe, monkeypatch):
+    """Its own rules for means, maxima and choices would not."""
+    peer_module("autograd")
+    seen, adam = set(), autograd_numpy._adam
+
+    def note(row, t, *arrays):
+        seen.update(a.dtype for a in arrays)
+        return adam(row, t, *arrays)
+
+    monkeypatch.setattr(autograd_numpy, "_adam", note)
+    peer = autograd_numpy.make(recipe, DATA)
+    peer.step(), peer.step()
+    z, x = np.ones((4, peer.latent), np.float32), np.ones((4, 784), np.float32)
+    seen.update(a.dtype for a in [*peer.play(z, x), *peer.values()[0], *peer.values()[1]])
+    assert seen == {np.dtype(np.float32)}
+
+
+def test_running_statistics_of_autograd():
+    """After one step a fifth of the way from (0, 1) to the batch's."""
+    peer_module("autograd")
+    gan = autograd_numpy.Gan(SETTINGS["keras-mlp"], DATA, 0)
+    layers, z = gan.generator.layers, np.ones((32, 100), np.float32)
+    gan._noise = lambda: z
+    gan.step()
+    for kept, batch in zip(gan.running, gan.generate(layers, z, training=True)[1], strict=True):
+        np.testing.assert_allclose(kept, (0.2 * batch[0], 0.8 + 0.2 * batch[1]), rtol=1e-4, atol=1e-6)
+        assert {x.dtype for x in kept} == {np.dtype(np.float32)}
+
+
 def penalty_and_gradient(engine, score, w, *arguments):
     """Of the critic x -> score(x, w), the gradient taken in w; both as NumPy."""
     module, w, arguments = peer_module(engine), array(engine, w), [array(engine, a) for a in arguments]
@@ -146,14 +192,14 @@ def penalty_and_gradient(engine, score, w, *arguments):
     def penalty(w):
         return module.gradient_penalty(lambda x: score(x, w), *arguments)
 
-    if engine == "jax":
-        return map(np.asarray, import_module("jax").value_and_grad(penalty)(w))
+    if engine != "torch":
+        return map(np.asarray, import_module(engine).value_and_grad(penalty)(w))
     result = penalty(w.requires_grad_())
     result.backward()
     return result.detach().numpy(), w.grad.numpy()
 
 
-@pytest.mark.parametrize("engine", ["torch", "jax"])
+@pytest.mark.parametrize("engine", ["torch", "jax", "autograd"])
 @pytest.mark.parametrize("norm", [0.0, 0.5, 1.0, 3.0])
 def test_penalty_of_a_linear_critic(engine, norm):
     """Score x.w has the slope w everywhere: (|w| - 1)^2, with gradient 2 (|w| - 1) w / |w|, finite at w = 0."""
@@ -166,7 +212,7 @@ def test_penalty_of_a_linear_critic(engine, norm):
     np.testing.assert_allclose(gradient, 2 * (norm - 1) * unit * (norm > 0), atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["torch", "jax"])
+@pytest.mark.parametrize("engine", ["torch", "jax", "autograd"])
 def test_penalty_is_taken_sample_by_sample_between_real_and_fake(engine):
     """Score w |x|^2 / 2 has the slope w x, so each sample's norm is w times that of its own interpolate."""
     real, fake = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[6.0, 8.0], [3.0, 4.0]])

@@ -3,20 +3,24 @@
 One idea: both train the same recipe from the same start, and a judge outside the clock looks at samples every so many
 steps: the Frechet distance of a small classifier's features (`scores`), and whether every class is there. One judge
 looks at all seeds and engines. What is to be reached is fixed (`GOALS`), above the floor, which is what real samples
-score. How many steps it takes differs from seed to seed, so there are three of them, and the file has each.
+score. How many steps it takes differs from seed to seed, so there are three of them, and the file has each. The
+engines take turns, slice by slice, so that whatever disturbs the machine disturbs both.
 
 PyTorch is eager here, as most people run it. Compiling is in `first`, and in the clock of neither.
 """
 
+import time
 from collections.abc import Container, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastgan as fg
 from fastgan.benchmarks import classifier, turns
-from fastgan.benchmarks.quality_runs import Goal, Run
+from fastgan.benchmarks.columns import Column
+from fastgan.benchmarks.quality_runs import Course, Goal, Run
 from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.scores import Judge, judge
 from fastgan.data import Dataset, mnist
@@ -33,8 +37,8 @@ SUITE = "quality-time"
 # or more most cannot, noise scores over 40, and one class alone 56 or more.
 GOALS = {
     "digits": Goal(threshold=0.85, n=898, every=50, limit=25.0),
-    "keras-mlp": Goal(threshold=10.0, n=2000, every=200, limit=60.0),
-    "wgan-gp-mlp": Goal(threshold=10.0, n=2000, every=50, limit=60.0),
+    "keras-mlp": Goal(threshold=10.0, n=2000, every=200, limit=45.0),
+    "wgan-gp-mlp": Goal(threshold=10.0, n=2000, every=50, limit=45.0),
 }
 # recipes, seeds, and what of a goal is otherwise; tiny: one look
 SIZES: dict[str, tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -45,7 +49,7 @@ SIZES: dict[str, tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]] = {
 TINY_UPDATES = 20  # of its classifier
 OWN = ("cuda-graph", "cpu-kernels")  # ours is the first of these that is there
 PEER = "torch"
-STARTING = 100.0  # seconds that a process may need beyond its training
+ANSWER = 120.0  # seconds after which a process is taken to hang
 NO_MNIST = (
     "MNIST not found: {} left out of quality-time; set FASTGAN_DATA to a folder with its files, "
     "or run `fastgan train keras-mlp` once, which downloads them"
@@ -53,15 +57,14 @@ NO_MNIST = (
 
 
 def rows(bench: "Bench") -> Iterator["Row"]:
-    """A row per recipe, seed and engine; the engines begin in turn."""
+    """A row per recipe, seed and engine."""
     columns = [bench.columns[name] for name in contestants(bench.columns)]
     names, seeds, changes = SIZES[bench.size]
     wanted = {name: [seed for seed in seeds if _asked(bench, name, seed)] for name in names}
     for name, dataset, looks in judged(bench, [name for name in names if wanted[name]]):
         goal = replace(GOALS[name], **changes)
-        for number, seed in enumerate(wanted[name]):
-            for column in columns if number % 2 == 0 else columns[::-1]:
-                yield measured(bench, Run(name, column, seed, dataset, looks, goal))
+        for seed in wanted[name]:
+            yield from raced(bench, name, seed, columns, dataset, looks, goal)
 
 
 def contestants(columns: Container[str]) -> list[str]:
@@ -95,25 +98,72 @@ def score_name(looks: Judge) -> str:
     return f"Frechet distance of {looks.real.mean.size} features of a classifier ({right})"
 
 
-def measured(bench: "Bench", run: Run) -> "Row":
-    """The row of one run, made in a process of its own."""
-    goal, recipe = run.goal, fg.recipes[run.name]
+@dataclass
+class Entrant:
+    """One column's training, seen from here."""
+
+    row: "Row"
+    course: Course
+    worker: turns.Worker
+
+    @property
+    def on(self) -> bool:
+        """Whether it goes on."""
+        return "error" not in self.row and not self.course.over
+
+    def call(self, method: str, seconds: float) -> Any:
+        """The answer of its process, or None: then the row has the reason, and nobody waits for it any more."""
+        try:
+            return self.worker.call(seconds, method)
+        except turns.LostError as reason:
+            self.row["error"] = OUT_OF_TIME if seconds < ANSWER else str(reason)
+            return None
+
+
+def raced(
+    bench: "Bench", name: str, seed: int, columns: list[Column], dataset: Dataset, looks: Judge, goal: Goal
+) -> list["Row"]:
+    """The rows of one recipe and seed: a process per column, which take turns slice by slice until all are over."""
+    recipe = fg.recipes[name]
     shape = {"batch": recipe.batch, "critic updates": recipe.critic_steps, "n": goal.n}
-    row = bench.row(SUITE, run.name, f"seed {run.seed}", run.column.name, shape=shape)
-    if bench.left() < goal.limit:
-        return row | {"error": OUT_OF_TIME}
-    worker = turns.Worker(Run, *run.given())
+    entrants = [
+        Entrant(
+            bench.row(SUITE, name, f"seed {seed}", column.name, shape=shape),
+            Course(goal, looks.classifier.classes, recipe.steps),
+            turns.Worker(Run, name, column, seed, dataset, looks, goal.every),
+        )
+        for column in columns
+    ]
+    if bench.left() < goal.limit * len(columns):
+        return [entrant.row | {"error": OUT_OF_TIME} for entrant in entrants]
     try:
-        found = worker.call(min(STARTING + 2 * goal.limit, bench.left()), "train")
-    except turns.LostError as reason:
-        return row | {"error": str(reason)}
+        for entrant in entrants:
+            entrant.row["first"] = entrant.call("begin", min(ANSWER, bench.left()))
+        for number in count():
+            if not (racing := [entrant for entrant in entrants if entrant.on]):
+                break
+            first = number % len(racing)
+            for entrant in racing[first:] + racing[:first]:
+                time.sleep(turns.PAUSE)
+                if look := entrant.call("look", min(ANSWER, bench.left())):
+                    entrant.course.looks.append(look)
     finally:
-        worker.end()
-    told = "not reached" if found["reached"] is None else f"reached in {found['reached']:.1f} s"
-    bench.say(f"{run.name}, seed {run.seed}, {run.column.name}: {told}, {found['steps']} steps made")
-    extra = {"seed": run.seed, "score_name": score_name(run.judge), "threshold": goal.threshold}
-    extra |= {"floor": run.judge.floor, "n": goal.n, "every": goal.every, "limit": goal.limit}
-    return row | {"first": found.pop("first"), "extra": extra | found}
+        for entrant in entrants:
+            entrant.worker.end()
+    told = {"seed": seed, "score_name": score_name(looks), "threshold": goal.threshold, "floor": looks.floor}
+    told |= {"n": goal.n, "every": goal.every, "limit": goal.limit}
+    return [_told(bench, entrant, told) for entrant in entrants]
+
+
+def _told(bench: "Bench", entrant: Entrant, told: dict[str, Any]) -> "Row":
+    """A row with what its training came to."""
+    row = entrant.row
+    if "error" not in row:
+        row["extra"] = told | entrant.course.told()
+        reached, steps = row["extra"]["reached"], entrant.course.steps
+        said = f"not reached in {steps} steps" if reached is None else f"reached in {reached:.1f} s"
+        bench.say(f"{row['group']}, {row['case']}, {row['column']}: {said}")
+    return row
 
 
 def _judge(bench: "Bench", name: str) -> tuple[Dataset, Judge]:
