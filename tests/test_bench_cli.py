@@ -143,7 +143,7 @@ def test_a_run_is_compared_with_itself(run, tmp_path, capsys, monkeypatch):
     path = folder / "result.json"
     same = ok(capsys, "bench", "compare", str(path), str(path), "--fail-above", "10%")
     assert "0 slower, 0 faster, 2 same" in same
-    assert "wanted" in refused(capsys, 2, "bench", "compare", str(path), str(path), "--fail-above", "junk")
+    assert "no share" in refused(capsys, 2, "bench", "compare", str(path), str(path), "--fail-above", "junk")
     other = json.loads(path.read_text())
     other["device"] = other["machine"]["cpu"] = "another processor"
     (tmp_path / "other.json").write_text(json.dumps(other))
