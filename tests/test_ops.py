@@ -33,10 +33,11 @@ def run(case: Case, xs: Arrays) -> tuple[Tensor, list[Tensor]]:
 
 
 def all_ops() -> dict[int, str]:
-    """Every Op that a module of fastgan has under a name; the command line, which needs click, is left out."""
+    """Every Op that a module of fastgan has under a name; the command line, which needs click, and benchmarks, which
+    need their peers, are left out."""
     found: dict[int, str] = {}
     for info in pkgutil.walk_packages(fastgan.__path__, "fastgan."):
-        if not info.name.startswith("fastgan.cli"):
+        if not info.name.startswith(("fastgan.cli", "fastgan.benchmarks")):
             members = vars(importlib.import_module(info.name))
             found |= {id(x): x.name for x in members.values() if isinstance(x, Op)}
     return found
