@@ -69,6 +69,7 @@ STYLE: Any = {
 }
 WIDTH, LINE, CHARACTER = 6.9, 0.165, 0.068  # of a figure, of a bar, of a letter of its label
 INNER = 0.97  # of a side has ticks: the last one's number must not leave the figure
+FEWEST = 3  # ticks, if there are so many round numbers
 VALUE = 0.62  # kept free to the right of the longest bar, for its number
 TITLE = 1.7  # lines that the title of a block takes
 MOST_LINES = 40  # in one figure, so that it fits on a page
@@ -251,10 +252,11 @@ def span(
 
 def decades(start: float, stop: float) -> list[float]:
     """At most seven round numbers between two powers of ten."""
-    width = stop - start
-    steps = (1,) if width > 2.2 else (1, 2, 5) if width > 0.8 else [n / 2 for n in range(2, 20)]
-    every = [m * 10.0**e for e in range(math.floor(start), math.ceil(stop)) for m in steps]
-    ticks = [tick for tick in every if start <= math.log10(tick) <= stop]
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), [n / 2 for n in range(2, 20)]):
+        every = [m * 10.0**e for e in range(math.floor(start), math.ceil(stop)) for m in steps]
+        ticks = [tick for tick in every if start <= math.log10(tick) <= stop]
+        if len(ticks) >= FEWEST:
+            break
     return ticks[:: -(-len(ticks) // 7) or 1]
 
 

@@ -36,7 +36,7 @@ STACK = (PALE, "#b9a46c", "#3d7fd6", "#a9cdf2", "#6fb58d")
 
 @dataclass(frozen=True)
 class Rung:
-    """A way of training: its time with 20th and 80th percentile, and the time of the rung before over its own."""
+    """A way of training: its time with 20th and 80th percentile; those of the rung before and of the first over it."""
 
     name: str
     column: str
@@ -44,6 +44,7 @@ class Rung:
     median: float
     high: float
     factor: float | None = None
+    whole: float = 1.0
 
 
 def staircase(rungs: Sequence[Rung]) -> Figure:

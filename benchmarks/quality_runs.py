@@ -85,15 +85,19 @@ class Course:
         return next((i for i in range(len(good) - 1) if good[i] and good[i + 1]), None)
 
     def told(self) -> dict[str, Any]:
-        """What a row says; `reached_steps` belongs to `reached`, `steps` are all that were made."""
+        """What a row says; `reached_steps` belongs to `reached`, `steps` are all that were made.
+
+        `slice` is the median of the slices: where the sum is much more than so many of them, the machine was disturbed.
+        """
         number, spent = self.reached(), accumulate(look.seconds for look in self.looks)
         curve = [[seconds, look.score] for seconds, look in zip(spent, self.looks, strict=True)]
         return {
             "reached": None if number is None else curve[number][0],
             "reached_steps": None if number is None else (number + 1) * self.goal.every,
             "curve": curve,
-            "coverage": self.looks[-1 if number is None else number].kept if self.looks else 0,
+            "coverage": self.looks[-1 if number is None else number].kept,
             "steps": self.steps,
+            "slice": float(np.median([look.seconds for look in self.looks])),
         }
 
 

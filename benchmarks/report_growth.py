@@ -34,7 +34,7 @@ CALLS = {
 }
 CELLS = (
     "In each cell the ratio of the two times, then both in ms: above 1 (blue) the second engine is faster. "
-    "The line is where they are equal."
+    "The line parts the sizes where one wins from those where the other does."
 )
 STEPPING = ("steps", "ideas")  # shown at once, the others when they are asked for
 NAMES, LINES = 16, 42  # recipes, and rows, in one figure

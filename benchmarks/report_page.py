@@ -40,7 +40,7 @@ td b { font-weight: 700; } td i { opacity: .8; }
 .facts th { white-space: nowrap; min-width: 0; border-bottom-width: 1px; }
 summary { cursor: pointer; margin: .5rem 0; }
 @page { size: A4 landscape; margin: 12mm; }
-@media print { body { max-width: none; margin: 0; font-size: 11px; } nav { display: none; }
+@media print { th, td { min-width: 0; } body { max-width: none; margin: 0; font-size: 11px; } nav { display: none; }
   .grid { display: block; } .grid figure { display: inline-block; margin-right: 1.4rem; }
   svg.plot { max-height: 180mm; width: auto; }
   .wide { overflow: visible; } table { font-size: 8.5px; } tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }

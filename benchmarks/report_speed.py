@@ -16,6 +16,7 @@ from fastgan.errors import UsageError
 DEVICES = {"cuda": "on the GPU", "cpu": "on the CPU"}
 Cases = Mapping[tuple[str, str, str], Mapping[str, Row]]
 WHISKERS = "Medians, with the 20th to 80th percentile as a thin line; the fastest is on top. "
+FEW = 3  # rounds, below which a spread says nothing
 FASTER = "Below 1 fastgan is faster; ratios are of the turns of one round, with their own percentiles."
 CACHED = "More than 100 % means that operands came from a cache, or were mostly read."
 
@@ -80,6 +81,11 @@ def tally(verdicts: Sequence[str]) -> str:
     return f"fastgan is slower in {slower} of {count} comparisons, and the same in {verdicts.count('same')}."
 
 
+def spread_of_ratio(low: float, high: float, rounds: int) -> str:
+    """In brackets; time may have ended after a round or two, which have no percentiles worth the name."""
+    return f"({low:.2f} - {high:.2f})" if rounds >= FEW else f"({rounds} round{'s' * (rounds > 1)} only)"
+
+
 def cell(rows: Mapping[str, Row], column: str, ours: Sequence[str]) -> Html:
     """The time of a column, and of a peer what fastgan's is of it: that of `ours`, else the one that is named."""
     row = rows.get(column)
@@ -116,7 +122,7 @@ def ratio(rows: Mapping[str, Row], peer: str) -> tuple[str, str]:
         low, middle, high = paired(rows[own[-1]], other)
     except UsageError:
         return "not timed in the same rounds", ""
-    words = f"{middle:.2f} ({low:.2f} - {high:.2f}), {own[-1]}"
+    words = f"{middle:.2f} {spread_of_ratio(low, high, len(other['seconds']['blocks']))}, {own[-1]}"
     return words, "same" if round(low, 2) <= 1 <= round(high, 2) else "slower" if middle > 1 else "faster"
 
 

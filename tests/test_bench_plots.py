@@ -82,7 +82,11 @@ def test_peers_of_the_other_device_are_no_comparison():
     assert report_speed.ratio(rows, "torch") == ("", "")
     rows["torch"]["device"] = "cpu"
     assert report_speed.ratio(rows, "torch")[1] == "same"
-    rows["torch"]["seconds"]["blocks"].pop()
+    blocks = {name: row["seconds"]["blocks"] for name, row in rows.items()}
+    for own in blocks.values():
+        own[1:] = []
+    assert "(1 round only)" in report_speed.ratio(rows, "torch")[0]
+    blocks["torch"].append(1.0)
     assert report_speed.ratio(rows, "torch") == ("not timed in the same rounds", "")
 
 
@@ -239,6 +243,14 @@ def test_limits_hold_all_values(values, log):
     assert low <= min(least)
     assert high > max(values)
     assert 1 <= len(ticks) <= 8
+
+
+def test_the_line_of_the_crossover_goes_between_the_cells():
+    ratio = np.array([[0.5, 0.5, 2.0], [0.5, 2.0, np.nan]])
+    with plots.style():
+        figure = plots_growth.crossover([8, 32], [1, 2, 3], ratio, np.ones((2, 2, 3)))
+        lines = [c.get_segments()[0].tolist() for c in figure.axes[0].collections]
+    assert lines == [[[1.5, -0.5], [1.5, 0.5]], [[0.5, 0.5], [0.5, 1.5]], [[0.5, 0.5], [1.5, 0.5]]]
 
 
 def test_a_chart_is_cut_where_a_page_ends():

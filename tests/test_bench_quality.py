@@ -301,6 +301,7 @@ def course(*given, recipe_steps=1000, **goal):
 def test_a_course_is_told_with_its_seconds():
     found = course((9.0, 10), (1.5, 10), (2.0, 10), (1.0, 10))
     assert found["curve"] == [[10.0, 9.0], [20.0, 1.5], [30.0, 2.0]]
+    assert found["slice"] == 10.0
     assert (found["reached"], found["reached_steps"], found["steps"], found["coverage"]) == (20.0, 10, 15, 10)
 
 
@@ -518,7 +519,7 @@ def test_all_recipes_are_run_where_there_is_mnist(played):
 
 def test_a_run_that_fails_is_one_row_with_its_reason(played, monkeypatch):
     monkeypatch.setattr(PlayedWorker, "scores", (9.0, "its process ended with signal 9"))
-    ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch")))
+    ours, theirs = quality_time.rows(FakeBench("quick", ("cpu-kernels", "torch"), left=100.0))
     assert (ours["error"], theirs["error"]) == ("its process ended with signal 9",) * 2
     assert ours["extra"] == {}
     assert [method for _, method in played.calls[-2:]] == ["end", "end"]
@@ -538,6 +539,24 @@ def test_one_that_fails_does_not_end_the_other(played, monkeypatch):
     assert theirs["error"] == "no answer in time"
     assert "error" not in ours
     assert ours["extra"]["reached"] == 2.0
+
+
+def test_time_that_runs_out_is_nobodys_fault(played, monkeypatch):
+    bench = FakeBench("quick", ("cpu-kernels",), left=20.0)
+
+    def call(self, seconds, method):
+        assert seconds == 20.0
+        bench.seconds -= 20.0
+        raise turns.LostError("no answer in time")
+
+    monkeypatch.setattr(PlayedWorker, "call", call)
+    (row,) = quality_time.rows(bench)
+    assert row["error"] == OUT_OF_TIME
+
+
+def test_without_engines_there_is_nothing_to_judge(played):
+    assert list(quality_time.rows(FakeBench("full", ("numpy", "jax")))) == []
+    assert played.judged == []
 
 
 def test_without_time_nothing_is_begun(played):

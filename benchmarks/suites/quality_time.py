@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row
 
 SUITE = "quality-time"
-# The digits: twice the floor (0.41), where the score begins to level off (0.4 to 0.5 after 2,500 steps); about 1,000
+# The digits: twice the floor (0.41), where the score begins to level off (0.4 to 0.6 after 2,500 steps); about 1,000
 # steps. MNIST: 20 times the floor (0.48), for at 2 to 4 times it these networks need minutes on two cores; about 3,000
 # and 600 steps, 20 s. Samples can be read there, those of keras-mlp among stray dots, and all classes are kept; at 30
 # or more most cannot, noise scores over 40, and one class alone 56 or more.
@@ -59,6 +59,8 @@ NO_MNIST = (
 def rows(bench: "Bench") -> Iterator["Row"]:
     """A row per recipe, seed and engine."""
     columns = [bench.columns[name] for name in contestants(bench.columns)]
+    if not columns:
+        return
     names, seeds, changes = SIZES[bench.size]
     wanted = {name: [seed for seed in seeds if _asked(bench, name, seed)] for name in names}
     for name, dataset, looks in judged(bench, [name for name in names if wanted[name]]):
@@ -111,12 +113,12 @@ class Entrant:
         """Whether it goes on."""
         return "error" not in self.row and not self.course.over
 
-    def call(self, method: str, seconds: float) -> Any:
+    def call(self, bench: "Bench", method: str) -> Any:
         """The answer of its process, or None: then the row has the reason, and nobody waits for it any more."""
         try:
-            return self.worker.call(seconds, method)
+            return self.worker.call(min(ANSWER, bench.left()), method)
         except turns.LostError as reason:
-            self.row["error"] = OUT_OF_TIME if seconds < ANSWER else str(reason)
+            self.row["error"] = OUT_OF_TIME if bench.left() <= 0 else str(reason)
             return None
 
 
@@ -138,14 +140,14 @@ def raced(
         return [entrant.row | {"error": OUT_OF_TIME} for entrant in entrants]
     try:
         for entrant in entrants:
-            entrant.row["first"] = entrant.call("begin", min(ANSWER, bench.left()))
+            entrant.row["first"] = entrant.call(bench, "begin")
         for number in count():
             if not (racing := [entrant for entrant in entrants if entrant.on]):
                 break
             first = number % len(racing)
             for entrant in racing[first:] + racing[:first]:
                 time.sleep(turns.PAUSE)
-                if look := entrant.call("look", min(ANSWER, bench.left())):
+                if look := entrant.call(bench, "look"):
                     entrant.course.looks.append(look)
     finally:
         for entrant in entrants:
