@@ -18,6 +18,10 @@ Cases = Mapping[tuple[str, str, str], Mapping[str, Row]]
 WHISKERS = "Medians, with the 20th to 80th percentile as a thin line; the fastest is on top. "
 FEW = 3  # rounds, below which a spread says nothing
 FASTER = "Below 1 fastgan is faster; ratios are of the turns of one round, with their own percentiles."
+LADDER = (
+    "One GAN trained in ways of which each adds an idea; milliseconds in bold, over them the factor to the one before. "
+    "Factors are of the turns of one round: where times scatter they are not those of the medians."
+)
 CACHED = "More than 100 % means that operands came from a cache, or were mostly read."
 
 
@@ -144,15 +148,13 @@ def ideas(results: Results) -> Iterator[Html]:
     cases = dict(case_rows(results, suite="ideas"))
     if not cases:
         return
-    yield said(
-        "One GAN trained in ways of which each adds an idea; over each step its factor, milliseconds in bold."
-    )
+    yield said(LADDER)
     drawn = []
     for group in dict.fromkeys(group for _, group, _ in cases):
         for device, where in DEVICES.items():
             rungs = ladder({key[2]: rows for key, rows in cases.items() if key[1] == group}, device)
             if len(rungs) > 1:
-                factor = plots_steps.faster(rungs[0].median / rungs[-1].median)
+                factor = plots_steps.faster(rungs[-1].whole)
                 drawn.append((f"{group}, {where}: {factor} in all", plots_steps.staircase(rungs)))
     yield tag("div", joined(figure(f"ideas-{i}", *pair) for i, pair in enumerate(drawn)), "grid")
     brings = {key[2]: next(iter(rows.values()))["shape"].get("brings") for key, rows in cases.items()}
@@ -163,14 +165,17 @@ def ideas(results: Results) -> Iterator[Html]:
 def ladder(cases: Mapping[str, Mapping[str, Row]], device: str) -> list[plots_steps.Rung]:
     """The rungs of a network that have a time on a device, in the order of the file."""
     rungs: list[plots_steps.Rung] = []
+    first: Row | None = None
     before: Row | None = None
     for name, rows in cases.items():
         own = [rows[c] for c in OWN if c in rows and rows[c]["device"] == device and rows[c]["seconds"]]
         if own:
             row = own[-1]
             low, median, high = (x * 1e3 for x in spread_of(row["seconds"]))
+            first = first or row
             factor = times_faster(before, row) if before else None
-            rungs.append(plots_steps.Rung(name, row["column"], low, median, high, factor))
+            whole = times_faster(first, row)
+            rungs.append(plots_steps.Rung(name, row["column"], low, median, high, factor, whole))
             before = row
     return rungs
 

@@ -104,6 +104,8 @@ def test_ladder_and_its_factors():
         ("fused", 4.0),
         ("as trained", 0.5),
     ]
+    by_case["as trained"]["cpu-kernels"]["seconds"]["blocks"] = [1e-3] * made.ROUNDS
+    assert report_speed.ladder(by_case, "cpu")[-1].whole == 8.0
     found = [made.row("ideas", "g", name, c, t, jitter=0) for (name, c), t in rows.items()]
     text = some(*found).text
     assert "g, on the CPU: 2x faster in all" in text

@@ -37,7 +37,6 @@ def test_who_starts_and_how_often(monkeypatch):
         ("cpu-kernels", "cold", "empty"),
         ("cpu-kernels", "warm", "filled"),
         ("torch", "cold", "empty"),
-        ("torch-compiled", "cold", "empty"),
     ]
     for row in rows:
         assert (row["suite"], row["group"], row["shape"]) == ("startup", "keras-mlp", {"batch": 32})
