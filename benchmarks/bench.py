@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 class Pace:
     """How long a size takes: seconds of a turn, turns per column, for all, and for making a case.
 
-    `ceilings` are the seconds for each device's, None for what is best.
+    `ceilings` are the seconds for each device's, None for what is best; `weights` share out the time, 1 where none is.
     """
 
     turn: float
@@ -37,17 +37,17 @@ class Pace:
     limit: float
     making: float
     ceilings: float | None = None
+    weights: dict[str, int] = field(default_factory=dict)
 
 
 PACES = {
-    "full": Pace(turn=0.1, rounds=9, limit=870.0, making=100.0),
-    "quick": Pace(turn=0.04, rounds=5, limit=112.0, making=20.0),
-    "tiny": Pace(turn=0.0, rounds=2, limit=600.0, making=100.0, ceilings=0.3),
+    "full": Pace(0.06, 9, 870.0, 100.0, weights={"kernels": 3, "steps": 5, "quality-time": 8}),
+    "quick": Pace(0.03, 5, 112.0, 20.0, weights={"kernels": 4, "steps": 7, "scaling": 2, "quality-time": 4}),
+    "tiny": Pace(0.0, 2, 600.0, 100.0, ceilings=0.3),
 }
 GPU_LIMIT = 525.0  # seconds of a full run where there is a GPU, which is lent by the minute
 MANY_CORES = 8
 WRITE_EVERY = 1.0  # seconds: writing the file takes 30 ms
-WEIGHTS = {"kernels": 3, "steps": 5, "quality-time": 5, "scaling": 2}  # of the time; 1 for the others
 
 
 class Bench:
@@ -70,11 +70,14 @@ class Bench:
         self.path, self.size, self.suites, self.only = path, size, suites, only
         self.said, self.shown = said, shown
         self.pace, self.start = PACES[size], time.perf_counter()
-        asked = {name: COLUMNS[name] for name in columns}
-        self.absent = {name: reason for name, column in asked.items() if (reason := column.absent())}
-        self.columns: dict[str, Column] = {name: c for name, c in asked.items() if name not in self.absent}
+        self.named = tuple(columns)  # who was asked for, whether it can run here or not
+        self.absent = {name: reason for name in self.named if (reason := COLUMNS[name].absent())}
+        self.columns: dict[str, Column] = {n: COLUMNS[n] for n in self.named if n not in self.absent}
         on_gpu = any(column.device == "cuda" for column in self.columns.values())
         self.limit = limit or (min(self.pace.limit, GPU_LIMIT) if on_gpu else self.pace.limit)
+        self.last = self.until = (
+            self.start + self.limit
+        )  # when all time is over, and the share that is being spent
         self.workers: dict[tuple[str, int], turns.Worker] = {}
         self.results: dict[str, Any] = {
             "format": results.FORMAT,
@@ -98,16 +101,17 @@ class Bench:
         os.environ.setdefault(
             "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
         )  # else JAX takes most of a GPU's memory
+        if not any(self.asked(key) for suite in self.suites for key in keys(suite, self.size)):
+            raise UsageError(
+                f"no case has {' or '.join(map(repr, self.only))} in its name; see benchmarks/README.md"
+            )
         try:
             self.prepare()
             for number, suite in enumerate(self.suites):
-                shares = [WEIGHTS.get(name, 1) for name in self.suites[number:]]
-                self.until = time.perf_counter() + self.left() * shares[0] / sum(shares)
-                self.go_through(suite)
-            if self.only and not self.results["rows"]:
-                raise UsageError(
-                    f"no case has {' or '.join(map(repr, self.only))} in its name; see benchmarks/README.md"
-                )
+                shares = [self.pace.weights.get(name, 1) for name in self.suites[number:]]
+                self.until = self.last
+                with self.within(shares[0] / sum(shares)):
+                    self.go_through(suite)
             self.results["finished"] = True
         finally:
             self.end()
@@ -120,7 +124,7 @@ class Bench:
         except OutputError:
             raise  # nothing more can be kept
         except Exception as error:
-            self.problem(f"{suite} ended early: {type(error).__name__}: {' '.join(str(error).split())}")
+            self.problem(f"{suite} ended early: {in_a_line(error)}")
 
     def prepare(self) -> None:
         """What the machine can do at most, and whether its timing can be trusted."""
@@ -129,7 +133,10 @@ class Bench:
         for name, reason in self.absent.items():
             self.said(f"{name} left out: {reason}")
         for device in sorted({column.where() for column in self.columns.values() if column.own}):
-            self.results["ceilings"][device] = ceilings.measured(device, seconds=self.pace.ceilings)
+            try:
+                self.results["ceilings"][device] = ceilings.measured(device, seconds=self.pace.ceilings)
+            except Exception as error:  # a GPU that fails must not cost the CPU's columns
+                self.problem(f"no ceilings of {device}: {in_a_line(error)}")
         self.results["selftest"] = found = selftest.run(self.columns, self.size)
         for line in found["lines"]:
             self.said(line)
@@ -139,14 +146,14 @@ class Bench:
         self.write()
 
     def left(self) -> float:
-        """Seconds left for everything."""
-        return self.limit - (time.perf_counter() - self.start)
+        """Seconds left of the present share: a suite's, or a case's."""
+        return self.until - time.perf_counter()
 
     @contextmanager
     def within(self, share: float) -> Iterator[None]:
-        """A block that may take this share of the suite's time that is left."""
+        """A block that may take this share of what is left; a case that begins in it still gets its least rounds."""
         end = self.until
-        self.until = time.perf_counter() + share * max(0.0, end - time.perf_counter())
+        self.until = time.perf_counter() + share * max(0.0, self.left())
         try:
             yield
         finally:
@@ -167,10 +174,9 @@ class Bench:
             with self.within(1 / (len(chosen) - number)):
                 yield from self.measure(case)
 
-    def measure(self, case: Case, columns: Iterable[str] | None = None) -> list[Row]:
-        """One case in all columns that it asks for (of `columns`), interleaved: a row each, with why it has no time."""
-        asked = columns if columns is not None else case.columns or self.columns
-        return self.together([(case, name) for name in asked if name in self.columns])
+    def measure(self, case: Case) -> list[Row]:
+        """One case in all columns that it asks for, interleaved: a row each, with why it has no time."""
+        return self.together([(case, name) for name in case.columns or self.columns if name in self.columns])
 
     def together(self, pairs: Sequence[tuple[Case, str]]) -> list[Row]:
         """Cases and columns, interleaved in one rotation. A column that is named twice gets a second process."""
@@ -187,7 +193,7 @@ class Bench:
             counts={i: prepared[int(i)]["count"] for i in right},
             seconds=self.pace.turn,
             rounds=self.pace.rounds,
-            until=min(self.until, self.start + self.limit),
+            until=self.until,
         )
         for i, reason in lost.items():
             rows[int(i)]["error"] = reason
@@ -229,10 +235,6 @@ class Bench:
         self.results["problems"].append(line)
         self.said(f"problem: {line}")
 
-    def say(self, line: str) -> None:
-        """Progress, which is not kept."""
-        self.said(line)
-
     def write(self) -> None:
         """Write the results so far, whole or not at all."""
         self.results["seconds"] = time.perf_counter() - self.start
@@ -257,24 +259,27 @@ class Bench:
     ) -> dict[int, dict[str, Any]]:
         """What `Station.prepare` says, by place in `pairs`; the others' rows get their reason."""
         prepared = {}
-        at_once = cores() >= MANY_CORES  # else compiling in one would show in the first call of another
-        for i, (case, _) in enumerate(pairs):
-            if at_once:
+        at_once = [COLUMNS[name].own and cores() >= MANY_CORES for _, name in pairs]
+        for i in (i for i, early in enumerate(at_once) if early):  # peers search for algorithms, undisturbed
+            workers[i].ask("prepare", pairs[i][0].key, self.size)
+        for i, (case, name) in enumerate(pairs):
+            if not at_once[i]:
                 workers[i].ask("prepare", case.key, self.size)
-        until = time.perf_counter() + self.pace.making
-        for i, (case, _) in enumerate(pairs):
             try:
-                if not at_once:
-                    workers[i].ask("prepare", case.key, self.size)
-                    until = time.perf_counter() + self.pace.making
-                prepared[i] = workers[i].answer(until - time.perf_counter())
-                rows[i] |= {"first": prepared[i]["first"], "making": prepared[i]["making"]}
-                self._warn(rows[i], prepared[i]["warnings"])
+                found = workers[i].answer(min(self.pace.making, self.last - time.perf_counter()))
             except turns.LostError as reason:
-                absent = str(reason).startswith("AbsentError: ")
-                rows[i]["error"] = (
-                    str(reason).replace("AbsentError: ", ABSENT) if absent else f"making: {reason}"
-                )
+                late = time.perf_counter() >= self.last
+                rows[i]["error"] = OUT_OF_TIME if late else f"making: {reason}"
+                continue
+            if "absent" in found:
+                rows[i]["error"] = ABSENT + found["absent"]
+                continue
+            prepared[i] = found
+            rows[i] |= {"first": found["first"], "making": found["making"]}
+            self.results["threads"] |= {
+                k: n for k, n in found["threads"].items() if k == COLUMNS[name].package
+            }
+            self._warn(rows[i], found["warnings"])
         return prepared
 
     def _warn(self, row: Row, warned: list[str]) -> None:
@@ -292,7 +297,11 @@ class Bench:
             places = {pairs[i][1]: i for i in prepared if pairs[i][0].key == key}
             case = pairs[next(iter(places.values()))][0]
             found = {name: prepared[i]["results"] for name, i in places.items()}
-            for name, reason in case.wrong(found).items():
+            try:
+                reasons = case.wrong(found)
+            except Exception as error:  # no reference, for lack of memory, say: then nobody is right
+                reasons = dict.fromkeys(places, f"nothing to compare with: {in_a_line(error)}")
+            for name, reason in reasons.items():
                 rows[places[name]]["error"] = f"wrong result, not timed: {reason}"
 
     def _fill(self, row: Row, seconds: dict[str, Any]) -> None:
@@ -301,6 +310,17 @@ class Bench:
         if found := self.results["ceilings"].get(row["device"]):
             best = seconds["device"] or seconds["median"]
             row["ceiling"], row["percent"] = ceilings.share(best, row["bytes"], row["flops"], found)
+
+
+def keys(suite: str, size: str) -> Iterator[str]:
+    """What the cases of a suite are called, suite/group/name; `--only` looks there."""
+    found: Iterator[str] = import_module(module_of(suite)).keys(size)
+    return found
+
+
+def in_a_line(error: Exception) -> str:
+    """An error for people."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def facts(case: Case) -> dict[str, Any]:

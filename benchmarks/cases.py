@@ -5,6 +5,7 @@ and a time can be held against the ceiling of the machine. `columns` says which 
 pytest-benchmark (`bench_*.py`) times the same cases.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgan.benchmarks import machine
 from fastgan.benchmarks.columns import Clock, Column
 from fastgan.benchmarks.turns import Chunk, turn
 from fastgan.errors import FastganError
@@ -41,7 +43,7 @@ class Case:
     """`make` builds the work of a column (AbsentError: it has none) and `wrong` names the columns that answer wrongly.
 
     `bytes` and `flops` are the least that one call must move through memory and compute; 0 is unknown, and `counted`
-    gives both where finding out takes time. `shape` is for people and plots. `columns` limits who is asked; empty asks
+    gives both where finding out takes time: cases are made anew in every process. `shape` is for people and plots. `columns` limits who is asked; empty asks
     all. Cases are made anew in each process: see `suites.find`.
     """
 
@@ -145,7 +147,8 @@ class Station:
         self.warned: list[str] = []  # kept: a library warns once in a process
 
     def prepare(self, case: str, size: str) -> dict[str, Any]:
-        """Drop the case before, make this one, run it once: its results, the seconds that took, calls per chunk.
+        """Drop the case before, make this one, run it once: its results, the seconds that took, calls per chunk; or
+        {"absent": why}.
 
         `warnings` are what a user would have been told (fastgan without kernels, say), not what is for developers.
         """
@@ -155,22 +158,27 @@ class Station:
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            self.work = find(case, size).make(self.column)
+            try:
+                self.work = find(case, size).make(self.column)
+            except AbsentError as reason:
+                return {"absent": str(reason)}
             made = time.perf_counter()
             results = summary(self.work.first())
         first = time.perf_counter() - made
-        told = [w for w in caught if issubclass(w.category, UserWarning | RuntimeWarning)]
-        self.warned += sorted({str(w.message).splitlines()[0][:200] for w in told} - set(self.warned))
+        heard = [w for w in caught if issubclass(w.category, UserWarning | RuntimeWarning)]
+        self.warned += sorted({str(w.message).splitlines()[0][:200] for w in heard} - set(self.warned))
         seconds = {"making": made - start, "first": first}
-        return {"results": results, "count": self.count(), "warnings": self.warned, **seconds}
+        told = {"warnings": self.warned, "threads": machine.threads()}
+        return {"results": results, "count": self.count(), **told, **seconds}
 
     def count(self) -> int:
-        """Calls that fill a chunk, from the quickest of a few."""
+        """Calls that fill a chunk, from the quickest of a few; one look is enough where a call takes many chunks."""
         assert self.work is not None
+        quickest = math.inf
         for _ in range(3):
-            quickest = min(total for _, total, _ in self.work.turn(1, 0.0))
-            if quickest > self.column.chunk:
-                return 1
+            quickest = min(quickest, *(total for _, total, _ in self.work.turn(1, 0.0)))
+            if quickest > 10 * self.column.chunk:
+                break
         return max(1, min(1000, round(self.column.chunk / max(quickest, 1e-7))))
 
     def turn(self, count: int, seconds: float) -> list[Chunk]:

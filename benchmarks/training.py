@@ -23,9 +23,8 @@ from fastgan.data import Dataset
 from fastgan.launches import data_shape
 from fastgan.nn import MLP, Net
 
-LOOKED = 3  # first steps, whose losses are compared
-FIRST = 12  # steps before the timing: they compile and capture
-SLOW = 0.5  # seconds of a step, from which on the first ones that are looked at must do
+FIRST = 12  # steps before the timing, whose losses are compared: they compile and capture
+SLOW, LOOKED = 0.5, 3  # seconds of a step, from which on so many must do
 MANY = 10**9  # steps, none of which but the first few are made
 IMAGES = 10_000
 
@@ -97,14 +96,20 @@ class Fit:
             self.trainer = fg.Trainer(recipe, images, device=column.where(), seed=seed, **settings)
 
     def first(self) -> Results:
-        """The losses of the first steps, (LOOKED, 2): critic, generator."""
-        start, done = self.clock.now(), self.trainer.steps_done
+        """The losses of the first steps, (FIRST, 2): critic, generator; slow ones make LOOKED.
+
+        The last of them are made as those that are timed, on a GPU by graphs of several steps.
+        """
+        trainer = self.trainer
+        done = trainer.steps_done
         with self.column.switched():
-            self.trainer.fit(LOOKED)
-            losses = to_host(self.trainer.losses)
-            if self.clock.now() - start < LOOKED * SLOW:
-                self.trainer.fit(FIRST - LOOKED)
-        return [losses[np.arange(done, done + LOOKED) % len(losses)]]
+            trainer.fit(1)  # which compiles
+            start = self.clock.now()
+            trainer.fit(LOOKED - 1)
+            if self.clock.now() - start < (LOOKED - 1) * SLOW:
+                trainer.fit(FIRST - LOOKED)
+        losses = to_host(trainer.losses)
+        return [losses[np.arange(done, trainer.steps_done) % len(losses)]]
 
     def turn(self, count: int, seconds: float) -> list[Chunk]:
         """Chunks of at least `count` steps; the losses that `fit` reads at each logging interval are in these times."""

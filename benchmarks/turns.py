@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,7 +21,7 @@ from fastgan.benchmarks.columns import Clock
 from fastgan.errors import UsageError
 
 # Idle OpenBLAS threads spin for 2^26 clock ticks, about 25 ms, and would compete with the next contestant.
-PAUSE = 0.05
+PAUSE = 0.03
 LEAST = 3  # rounds: fewer have no spread
 TURN_LIMIT = 60.0  # seconds after which a turn is taken to hang
 START = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
@@ -52,7 +53,8 @@ class Worker:
             self._process.start()
             far.close()
         assert self._pipe is not None
-        self._pipe.send((method, arguments))
+        with suppress(OSError):  # a process that died since: `answer` says so
+            self._pipe.send((method, arguments))
 
     def answer(self, seconds: float) -> Any:
         """What the method returned; `LostError` where it raised, its process died, or `seconds` went by."""
@@ -84,7 +86,7 @@ class Worker:
         """End the process, whatever it is doing."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.join(10)  # a driver may keep it; nobody waits for that
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
@@ -137,14 +139,16 @@ def in_turn(
 ) -> tuple[dict[str, list[list[Chunk]]], dict[str, str]]:
     """The chunks of each worker's `turn(count, seconds)`, a list per round, and why some were lost.
 
-    `rounds` times round, fewer when the clock passes `until`, but three; who begins moves on by one each time.
+    `rounds` times round, fewer when the clock passes `until`, but three. Who begins moves on, and every second round
+    goes backwards, so that nobody always follows the same.
     """
     blocks: dict[str, list[list[Chunk]]] = {name: [] for name in workers}
     lost: dict[str, str] = {}
     for number in range(rounds):
         names = [name for name in workers if name not in lost]
         first = number % max(len(names), 1)
-        for name in names[first:] + names[:first]:
+        order = names[first:] + names[:first]
+        for name in order[:: -1 if number % 2 else 1]:
             sleep(PAUSE)
             try:
                 blocks[name].append(workers[name].call(TURN_LIMIT, "turn", counts[name], seconds))

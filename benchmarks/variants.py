@@ -45,23 +45,17 @@ def setting_of(recipe: fg.Recipe) -> peers.Setting:
 def step_case(
     suite: str, group: str, name: str, shape: Mapping[str, Any], columns: tuple[str, ...], **sizes: int
 ) -> Case:
-    """A training step with the `recipe_of` these sizes, on `data` images if that is one of them.
-
-    Its costs are left to `with_costs`: they need the networks, and cases are made anew in every process.
-    """
+    """A training step with the `recipe_of` these sizes, on `data` images if that is one of them."""
     images = sizes.pop("data", IMAGES)
     recipe = recipe_of(**sizes)
 
     def make(column: Column) -> Work:
         return made(recipe, images, column)
 
-    return Case(suite, group, name, make, wrong=wrong, shape=shape, columns=columns)
+    def counted() -> tuple[int, int]:
+        return launches.floor(recipe), launches.flops(recipe)
 
-
-def with_costs(case: Case, **sizes: int) -> Case:
-    """The same with the least bytes and operations of a step."""
-    recipe = recipe_of(**{name: value for name, value in sizes.items() if name != "data"})
-    return replace(case, bytes=launches.floor(recipe), flops=launches.flops(recipe))
+    return Case(suite, group, name, make, wrong, shape, columns=columns, counted=counted)
 
 
 def made(recipe: fg.Recipe, images: int, column: Column) -> Work:

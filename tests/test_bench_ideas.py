@@ -227,7 +227,7 @@ def test_flops_are_those_counted_by_hand():
         + n * (g + d)  # forward
         + n * (d + g_inner + g)  # back to the fakes, through the generator, weights
     )
-    assert ideas.cases("tiny")[0].flops == 2 * by_hand
+    assert ideas.cases("tiny")[0].costs()[1] == 2 * by_hand
 
 
 def test_a_step_moves_at_least_weights_moments_and_the_batch():
@@ -236,7 +236,7 @@ def test_a_step_moves_at_least_weights_moments_and_the_batch():
         p.size for network in build(fg.recipes["toy-mlp"], ideas.SHAPE, 0) for p in network.parameters()
     )
     assert parameters == 267_009 + 283_920
-    assert case.bytes > 28 * parameters + 2 * 4 * 100 * 784
+    assert case.costs()[0] > 28 * parameters + 2 * 4 * 100 * 784
 
 
 @pytest.mark.parametrize(("network", "uniform"), [("toy-mlp", False), ("seo-numpy", True)])

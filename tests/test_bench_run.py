@@ -3,11 +3,13 @@
 Workers are played in this process; one test at the end starts real ones.
 """
 
+import dataclasses
 import json
 import math
 import time
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +89,10 @@ def start(tmp_path, monkeypatch):
         monkeypatch.setattr(suites, "find", lambda key, size: {c.key: c for c in found}[key])
 
         class Suite:
+            @staticmethod
+            def keys(size):
+                return (case.key for case in found)
+
             @staticmethod
             def rows(bench):
                 yield from rows(bench) if rows else bench.each(found)
@@ -239,9 +245,61 @@ def test_only_what_was_asked_for_runs(start):
     bench = start(case(works), case(works, "two"), only=["group/two"])
     bench.run()
     assert {row["case"] for row in written(bench)["rows"]} == {"two"}
+    bench.path.unlink()
     bench = start(case(works), only=["nonsense"])
     with pytest.raises(UsageError, match="no case has 'nonsense'"):
         bench.run()
+    assert not bench.path.exists()
+
+
+def test_every_suite_says_what_its_rows_are_called():
+    for suite in suites.SUITES:
+        named = set(module.keys(suite, "tiny"))
+        parts = {"kernels": ("kernels", "layers"), "steps": ("steps", "ideas")}.get(suite, (suite,))
+        expected = {c.key for part in parts if part in suites.WITH_CASES for c in suites.cases(part, "tiny")}
+        assert named >= expected
+        assert all(key.count("/") >= 1 for key in named)
+    assert "startup/toy-mlp" in module.keys("steps", "tiny")
+    assert "launches/keras-mlp/a step" in module.keys("steps", "tiny")
+    assert list(module.keys("quality-time", "tiny")) == ["quality-time/digits/seed 1"]
+
+
+def test_a_reference_that_cannot_be_had_costs_one_case(start):
+    def broken(found):
+        raise MemoryError("too large")
+
+    works = {"numpy": Played(1.0, 0.4)}
+    one = dataclasses.replace(case(works), wrong=broken)
+    bench = start(one, case(works, "two"))
+    bench.run()
+    first, _, second, _ = written(bench)["rows"]
+    assert first["error"] == "wrong result, not timed: nothing to compare with: MemoryError: too large"
+    assert second["seconds"]["median"] == 0.4
+
+
+def test_a_device_whose_ceilings_fail_is_a_problem_and_the_rest_goes_on(start, monkeypatch):
+    def failing(device, seconds):
+        raise RuntimeError("no cuBLAS")
+
+    bench = start(case({"numpy": Played(1.0, 0.4)}))
+    monkeypatch.setattr(module.ceilings, "measured", failing)
+    bench.run()
+    assert written(bench)["problems"] == ["no ceilings of cpu: RuntimeError: no cuBLAS"]
+    assert written(bench)["rows"][0]["seconds"]["median"] == 0.4
+
+
+def test_a_case_that_begins_after_its_share_is_late(start):
+    works = {"numpy": Played(1.0, 0.4)}
+
+    def rows(bench):
+        yield from bench.measure(one)
+        with bench.within(0.0):
+            yield from bench.measure(one)
+
+    one = case(works, columns=("numpy",))
+    bench = start(one, rows=rows)
+    bench.run()
+    assert [row.get("error") for row in written(bench)["rows"]] == [None, "no time left"]
 
 
 def test_a_failed_self_test_is_a_problem(start, monkeypatch):
@@ -272,10 +330,17 @@ def test_calls_that_fill_a_chunk_are_counted():
         assert station.count() == count
 
 
+def test_one_slow_look_does_not_make_chunks_of_one_call():
+    station, costs = cases.Station(COLUMNS["numpy"]), iter([1e-2, 1e-4, 1e-4, 1.0])
+    station.work = SimpleNamespace(turn=lambda count, seconds: [(0.0, next(costs), math.nan)])
+    assert station.count() == 20
+    assert station.count() == 1  # and a step of a second is looked at once
+    assert list(costs) == []
+
+
 def test_real_processes_measure_a_step(tmp_path):
     """Two engines of fastgan on two steps of one recipe; the suites' own code runs in the workers."""
     bench = Bench(tmp_path / "r.json", size="tiny", suites=["steps"], columns=("numpy", "cpu-kernels"))
-    bench.until = time.perf_counter() + 60
     try:
         rows = bench.measure(next(c for c in suites.cases("steps", "tiny") if c.group == "ring-gan"))
     finally:

@@ -48,7 +48,7 @@ def test_a_peer_starts_as_fastgan_does_and_has_the_sizes(monkeypatch):
     if reason := COLUMNS["torch"].absent():
         pytest.skip(reason)
     started, made = [], []
-    own = SimpleNamespace(start=lambda *parameters: started.append(parameters))
+    own = SimpleNamespace(start=lambda *parameters: started.append(parameters), sync=lambda: None)
     monkeypatch.setattr(
         variants, "peer", lambda setting, images, column: made.append((setting, images)) or own
     )
@@ -168,7 +168,6 @@ def test_rows_have_costs_and_those_that_are_asked_have_memory(measured):
 
 def test_full_remembers_the_last_points_of_every_axis(measured, monkeypatch):
     monkeypatch.setattr(memory, "added", lambda columns, sizes, seconds: dict.fromkeys(columns, 1))
-    monkeypatch.setattr(scaling, "with_costs", lambda case, **sizes: case)
     monkeypatch.setattr(scaling, "cores", lambda: 2)
     rows = list(scaling.rows(PlayedBench("full")))
     remembered = [row["case"] for row in rows if "memory" in row["extra"] and row["column"] == "torch"]

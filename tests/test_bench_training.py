@@ -68,17 +68,17 @@ def test_our_columns_train_by_fit(name, monkeypatch):
     assert work.trainer.steps_done == training.FIRST + 1 + 2
     monkeypatch.undo()
     assert made == [name == "cpu-kernels"] * (training.FIRST + 3)
-    fresh = fg.Trainer(recipe, images, device="cpu").fit(training.LOOKED)
-    assert losses.shape == (training.LOOKED, 2)
-    np.testing.assert_allclose(losses, fresh.losses[: training.LOOKED], rtol=1e-3)
+    fresh = fg.Trainer(recipe, images, device="cpu").fit(training.FIRST)
+    assert losses.shape == (training.FIRST, 2)
+    np.testing.assert_allclose(losses, fresh.losses[: training.FIRST], rtol=1e-3)
 
 
 def test_slow_steps_have_few_first_ones():
     recipe = fg.recipes["toy-mlp"].replace(batch=4)
     work = training.Fit(recipe, training.images_for(recipe, 50), COLUMNS["numpy"])
-    times = iter([0.0, training.SLOW * training.LOOKED])
+    times = iter([0.0, training.SLOW * (training.LOOKED - 1)])
     work.clock.now = lambda: next(times)
-    work.first()
+    assert work.first()[0].shape == (training.LOOKED, 2)
     assert work.trainer.steps_done == training.LOOKED
 
 
@@ -175,7 +175,9 @@ def summed(*arrays):
 
 def test_own_columns_are_held_against_array_code(monkeypatch):
     monkeypatch.setattr(
-        peers, "disagreement", lambda ours, theirs, name, resized: "" if len(ours) == len(theirs) else "short"
+        steps,
+        "_facts_differ",
+        lambda ours, theirs, name, resized: "" if len(ours) == len(theirs) else "short",
     )
     found = {"numpy": summed([3.0], [1.0, 0.7]), "cpu-kernels": summed([3.0], [1.02, 0.7])}
     assert steps.wrong("toy-mlp", found) == {}
@@ -183,10 +185,16 @@ def test_own_columns_are_held_against_array_code(monkeypatch):
     found["jax"] = summed([3.0], [1.2, math.nan])
     found["torch"] = summed([3.0], [2.0, 2.0])  # other random numbers
     assert steps.wrong("toy-mlp", found) == {
-        "cuda-graph": "losses [1.2 0.7], those of numpy [1.  0.7]",
+        "cuda-graph": "losses [1.2 0.7] in step 0, wanted [1.  0.7], those of numpy",
         "jax": "results [1] are not finite",
     }
     assert steps.wrong("toy-mlp", {"torch": summed([1.0])}) == {}
+    few, many = summed([3.0], [1.0, 0.7]), summed([3.0], [1.0, 0.7, 1.0, 0.7])
+    assert steps.wrong("toy-mlp", {"numpy": few, "cpu-kernels": many}) == {}
+    late = summed([3.0], [1.0, 0.7, 1.0, 0.9])  # a graph of several steps that forgets an update, say
+    assert list(steps.wrong("toy-mlp", {"numpy": many, "cuda-graph": late})) == ["cuda-graph"]
+    short = summed([1.0, 0.7, 1.0, 0.7])
+    assert steps.wrong("toy-mlp", {"numpy": many, "cuda-graph": short}) == {"cuda-graph": "short"}
 
 
 @pytest.mark.parametrize("column", ["torch", "jax", "autograd"])
@@ -198,6 +206,14 @@ def test_a_peer_starts_as_fastgan_and_agrees_with_it(column):
     assert case.wrong(found) == {}
     found[column][0] = found[column][0] * 1.01
     assert list(case.wrong(found)) == [column]
+
+
+def test_own_columns_make_the_same_updates_as_array_code():
+    case = next(case for case in steps.cases("tiny") if case.group == "toy-mlp")
+    found = {name: steps_summary(case.make(COLUMNS[name])) for name in ("numpy", "cpu-kernels")}
+    assert case.wrong(found) == {}
+    found["cpu-kernels"][3] = found["cpu-kernels"][3] * 0.8  # how far parameters moved
+    assert "moved 0.8 times as far" in case.wrong(found)["cpu-kernels"]
 
 
 def steps_summary(work):

@@ -94,9 +94,27 @@ def played(fails_at=None, until=math.inf, rounds=4):
     return "".join(log).replace(".", ""), log.count("."), *result
 
 
+def test_nobody_always_follows_the_same():
+    log = played(rounds=6)[0]
+    rounds = [log[i : i + 3] for i in range(0, len(log), 3)]
+    assert {"ab" in order for order in rounds} == {"ba" in order for order in rounds} == {True, False}
+    assert {order[0] for order in rounds} == set("abc")
+
+
+def test_a_worker_that_died_unasked_says_so():
+    worker = turns.Worker(Actor)
+    assert worker.call(60, "count") == 1
+    worker._process.kill()
+    worker._process.join()
+    with pytest.raises(turns.LostError, match="^its process ended with signal 9$"):
+        worker.call(60, "count")
+    assert worker.call(60, "count") == 1
+    worker.end()
+
+
 def test_turns_alternate_and_everybody_begins_after_a_pause():
     log, pauses, blocks, lost = played(rounds=3)
-    assert (log, pauses, lost) == ("abcbcacab", 9, {})
+    assert (log, pauses, lost) == ("abcacbcab", 9, {})
     assert {name: [[chunk[:2] for chunk in block] for block in own] for name, own in blocks.items()} == {
         name: [[(0.5, 1.0)]] * 3 for name in "abc"
     }
@@ -104,15 +122,15 @@ def test_turns_alternate_and_everybody_begins_after_a_pause():
 
 def test_one_that_is_lost_does_not_stop_the_others():
     log, _, blocks, lost = played(fails_at=2)
-    assert log == "abc" + "bca" + "ac" + "ca"
+    assert log == "abc" + "acb" + "ac" + "ac"
     assert lost == {"b": "gone"}
     assert set(blocks) == {"a", "c"}
     assert len(blocks["a"]) == 4
 
 
 def test_turns_end_when_time_is_up_but_not_before_three():
-    assert played(until=2.5, rounds=9)[0] == "abc" + "bca" + "cab" + "abc"  # the clock says 0, 1, 2, 3
-    assert played(until=-1.0)[0] == "abc" + "bca" + "cab"  # fewer have no spread
+    assert played(until=2.5, rounds=9)[0] == "abc" + "acb" + "cab" + "cba"  # the clock says 0, 1, 2, 3
+    assert played(until=-1.0)[0] == "abc" + "acb" + "cab"  # fewer have no spread
 
 
 class PlayedClock(Clock):

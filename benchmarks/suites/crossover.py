@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastgan.backend import cores, cuda_problem
 from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.turns import ratio
-from fastgan.benchmarks.variants import step_case, with_costs
+from fastgan.benchmarks.variants import step_case
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row
@@ -57,13 +57,17 @@ def cases(size: str) -> list[Case]:
     ]
 
 
+def keys(size: str) -> Iterator[str]:
+    """What the points are called."""
+    return (case.key for case in cases(size))
+
+
 def rows(bench: "Bench") -> Iterator["Row"]:
     """The grid in the columns that are measured together, then the rest; then a note per pair."""
     gpu = cuda_problem() is None
     if not gpu:
         bench.note(NO_GPU)
-    found = [with_costs(case, **case.shape) for case in cases(bench.size) if bench.wants(case)]
-    measured = []
+    found, measured = cases(bench.size), []
     for row in bench.each(replace(case, columns=names) for names in TOGETHER[gpu] for case in found):
         measured.append(row)
         yield row

@@ -60,7 +60,6 @@ def cases(size: str) -> list[Case]:
 def rung(network: str, size: str, name: str, make: Make, columns: tuple[str, ...], brings: str) -> Case:
     """One way of training one network."""
     recipe = recipe_of(network, size)
-    moved, computed = costs(network, size)
     return Case(
         suite="ideas",
         group=network,
@@ -68,17 +67,9 @@ def rung(network: str, size: str, name: str, make: Make, columns: tuple[str, ...
         make=lambda column: make(recipe, random_images(IMAGES[size], SHAPE), column),
         wrong=against(partial(reference, network, size), TOLERANCE),
         shape={"batch": recipe.batch, "brings": brings},
-        bytes=moved,
-        flops=computed,
         columns=columns,
+        counted=lambda: (launches.floor(recipe, SHAPE), launches.flops(recipe, SHAPE)),
     )
-
-
-@cache
-def costs(network: str, size: str) -> tuple[int, int]:
-    """Bytes and floating-point operations of a step, at the least."""
-    recipe = recipe_of(network, size)
-    return launches.floor(recipe, SHAPE), launches.flops(recipe, SHAPE)
 
 
 def recipe_of(network: str, size: str) -> fg.Recipe:
@@ -277,7 +268,8 @@ class Fitted(Fit):
 
     def first(self) -> Results:
         """(steps, 2)."""
-        super().first()
+        with self.column.switched():
+            self.trainer.fit(FIRST)
         return [to_host(self.trainer.losses[:FIRST])]
 
 
@@ -289,6 +281,11 @@ RUNGS: tuple[tuple[str, Make, tuple[str, ...], str], ...] = (
     ("captured", Fitted, ("cuda-graph",), "whole steps replayed as CUDA graphs"),
     ("as trained", Fitted, ("cpu-kernels",), "Trainer.fit: threads as it chooses them"),
 )
+
+
+def keys(size: str) -> Iterator[str]:
+    """What the rungs are called."""
+    return (case.key for case in cases(size))
 
 
 def rows(bench: "Bench") -> Iterator["Row"]:

@@ -89,6 +89,13 @@ def cases(size: str) -> list[Case]:
     return [operation.case("kernels", size) for operation in operations(size)]
 
 
+def keys(size: str) -> Iterator[str]:
+    """What kernels and layers are called."""
+    from fastgan.benchmarks.suites import layers
+
+    return (case.key for case in (*cases(size), *layers.cases(size)))
+
+
 def rows(bench: Any) -> Iterator[dict[str, Any]]:
     """Every kernel, then every layer, in all columns."""
     from fastgan.benchmarks.suites import layers

@@ -107,7 +107,10 @@ def both_ways(
     result: str = "",
     **more: Any,
 ) -> list[Operation]:
-    """The layer forward, and forward and backward; `cost` is that of the forward pass."""
+    """The layer forward, and forward and backward; `cost` is that of the forward pass.
+
+    With a gradient in the place of each number, both ways have twice the bytes, and two more products.
+    """
     shape, size, flops = cost
     place = "x".join(str(n) for n in operands()[0].shape)
     wrt = tuple(range(1 + len(layer.parameters())))
@@ -119,15 +122,15 @@ def both_ways(
             f"{name}_{direction}",
             place,
             shape,
-            times * size,
-            times * flops,
+            passes * size,
+            (2 * passes - 1) * flops,
             operands,
-            Taped(layer, backward=times > 1),
+            Taped(layer, backward=passes > 1),
             tolerance,
             rival,
             **more,
         )
-        for direction, times, rival in (("forward", 1, forward), ("forward_backward", 3, backward))
+        for direction, passes, rival in (("forward", 1, forward), ("forward_backward", 2, backward))
     ]
 
 
@@ -214,8 +217,7 @@ def conv_transposed(*sizes: Any) -> list[Operation]:
 def critic(n: int, *widths: int) -> Operation:
     """The gradient penalty of an MLP critic, and its gradient for the weights: backward twice.
 
-    A forward pass, a gradient for the input, and for each of these products two more, but none for the data: 6 products
-    a layer, of which the first layer's forward pass needs no gradient for its input.
+    The least are 4 products a layer: forward, the slope at the input, from there up again, and the weights' gradient.
     """
     pairs = list(pairwise(widths))
     network = Sequential()

@@ -15,7 +15,7 @@ from fastgan.backend import cores, cuda_problem
 from fastgan.benchmarks import memory
 from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.columns import COLUMNS
-from fastgan.benchmarks.variants import step_case, with_costs
+from fastgan.benchmarks.variants import step_case
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row
@@ -69,11 +69,14 @@ def axes_of(size: str) -> dict[str, tuple[int, ...]]:
     return AXES[size] | (LARGER if size == "full" and cores() >= MANY else {})
 
 
+def keys(size: str) -> Iterator[str]:
+    """What the points are called."""
+    return (case.key for case in cases(size))
+
+
 def rows(bench: "Bench") -> Iterator["Row"]:
     """Times, with the memory of some; then a note per axis."""
-    rest = REST[bench.size]
-    found = [with_costs(case, **rest | dict(case.shape)) for case in cases(bench.size) if bench.wants(case)]
-    measured = []
+    found, measured = [case for case in cases(bench.size) if bench.wants(case)], []
     for number, case in enumerate(found):
         with bench.within(1 / (len(found) - number)):
             here, due = bench.measure(case), bench.until
