@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fastgan.backend import cores
 from fastgan.benchmarks import ceilings, machine, results, selftest, turns
 from fastgan.benchmarks.cases import Case, Station
 from fastgan.benchmarks.columns import COLUMNS, Column
+from fastgan.benchmarks.paces import PACES
 from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME
 from fastgan.benchmarks.suites import module_of
 from fastgan.errors import OutputError, UsageError
@@ -25,26 +26,6 @@ from fastgan.errors import OutputError, UsageError
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How long a size takes: seconds of a turn, turns per column, for all, and for making a case.
-
-    `ceilings` are the seconds for each device's, None for what is best; `weights` share out the time, 1 where none is.
-    """
-
-    turn: float
-    rounds: int
-    limit: float
-    making: float
-    ceilings: float | None = None
-    weights: dict[str, int] = field(default_factory=dict)
-
-
-PACES = {
-    "full": Pace(0.06, 9, 870.0, 100.0, weights={"kernels": 3, "steps": 5, "quality-time": 8}),
-    "quick": Pace(0.03, 5, 112.0, 20.0, weights={"kernels": 4, "steps": 7, "scaling": 2, "quality-time": 4}),
-    "tiny": Pace(0.0, 2, 600.0, 100.0, ceilings=0.3),
-}
 GPU_LIMIT = 525.0  # seconds of a full run where there is a GPU, which is lent by the minute
 MANY_CORES = 8
 WRITE_EVERY = 1.0  # seconds: writing the file takes 30 ms
@@ -72,7 +53,9 @@ class Bench:
         self.pace, self.start = PACES[size], time.perf_counter()
         self.named = tuple(columns)  # who was asked for, whether it can run here or not
         self.absent = {name: reason for name in self.named if (reason := COLUMNS[name].absent())}
-        self.columns: dict[str, Column] = {n: COLUMNS[n] for n in self.named if n not in self.absent}
+        there = [COLUMNS[name] for name in self.named if name not in self.absent]
+        # on the device they have here, which no worker has to find out: that imports CuPy
+        self.columns: dict[str, Column] = {c.name: replace(c, device=c.where()) for c in there}
         on_gpu = any(column.device == "cuda" for column in self.columns.values())
         self.limit = limit or (min(self.pace.limit, GPU_LIMIT) if on_gpu else self.pace.limit)
         self.last = self.until = (
@@ -207,7 +190,7 @@ class Bench:
         """A row with nothing measured yet."""
         empty = {"shape": {}, "bytes": 0, "flops": 0, "seconds": None, "first": None, "making": None}
         last: Row = {"launches": None, "ceiling": None, "percent": None, "extra": {}}
-        where = COLUMNS[column].where() if column in self.columns else COLUMNS[column].device
+        where = self.columns.get(column, COLUMNS[column]).device
         return (
             {"suite": suite, "group": group, "case": case, "column": column, "device": where}
             | empty

@@ -21,6 +21,7 @@ from fastgan.benchmarks.turns import Chunk, turn
 from fastgan.errors import FastganError
 
 Results = list[NDArray[Any]]
+BLOCK = 1 << 20  # elements of a piece: a temporary array as large as the largest operands would take seconds
 SAMPLE = 65_536  # elements of an array that are compared one by one; all are in the sums
 
 
@@ -43,8 +44,8 @@ class Case:
     """`make` builds the work of a column (AbsentError: it has none) and `wrong` names the columns that answer wrongly.
 
     `bytes` and `flops` are the least that one call must move through memory and compute; 0 is unknown, and `counted`
-    gives both where finding out takes time: cases are made anew in every process. `shape` is for people and plots. `columns` limits who is asked; empty asks
-    all. Cases are made anew in each process: see `suites.find`.
+    gives both where finding out takes time: cases are made anew in every process. `shape` is for people and plots.
+    `columns` limits who is asked; empty asks all. See `suites.find`.
     """
 
     suite: str
@@ -104,7 +105,9 @@ def summary(found: Sequence[Any]) -> Results:
     for array in found:
         flat = np.asarray(array).reshape(-1)
         sample = flat[:: max(1, -(-flat.size // SAMPLE))].astype(np.float64)
-        out.append(np.concatenate([sample, [flat.sum(dtype=np.float64), np.abs(flat).sum(dtype=np.float64)]]))
+        pieces = [flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)]
+        sums = [sum(f(x).sum(dtype=np.float64) for x in pieces) for f in (np.asarray, np.abs)]
+        out.append(np.concatenate([sample, sums]))
     return out
 
 

@@ -6,10 +6,8 @@ much larger than the cache, never a data sheet's numbers.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,14 @@ import numpy as np
 from fastgan.backend import Array, Fusable, cores
 from fastgan.benchmarks import turns
 from fastgan.benchmarks.columns import Clock, CupyClock
-from fastgan.benchmarks.machine import libraries, memory
+from fastgan.benchmarks.machine import cache_bytes, libraries, memory
 from fastgan.kernels import splitting
 
 SECONDS = {"cpu": 3.0, "cuda": 2.0}
 ROUNDS = 3  # in which numbers of threads take turns
 WIDTHS = (512, 1024, 2048, 4096, 8192)  # of square products, as far as there is time
-CALLS, LAUNCHES = (
-    2000,
-    500,
-)  # in a chunk; a GPU's queue takes about 1000 launches before it makes the host wait
-CACHE = 32 << 20  # bytes, where the system does not say
+# in a chunk; a GPU's queue takes about 1000 launches before it makes the host wait
+CALLS, LAUNCHES = 2000, 500
 GPU_COPY = 1 << 30  # bytes, twenty times an H200's cache
 
 Spread = tuple[float, float, float]  # 20th percentile, median, 80th
@@ -90,8 +85,7 @@ def _of_gpu(seconds: float) -> dict[str, tuple[Spread, str]]:
         if library.available()
         else (_gemm(library), "cuBLAS, default math mode")
     )
-    kernel = import_module("fastgan.benchmarks.kernel_times").adding_one()
-    launch = partial(kernel, 1, cupy.zeros(32, np.float32), 32)
+    launch = partial(adding_one(), 1, cupy.zeros(32, np.float32), 32)
     launches = turns.turn(launch, clock, steps=LAUNCHES, seconds=seconds / 10)
     products = _products(cupy, multiply, clock, seconds / 2, name)
     cupy.get_default_memory_pool().free_all_blocks()  # the engines are in other processes
@@ -100,6 +94,20 @@ def _of_gpu(seconds: float) -> dict[str, tuple[Spread, str]]:
         "gemm": products,
         "launch": (_spread([asked for asked, _, _ in launches]), "the host's part of a kernel on 32 numbers"),
     }
+
+
+def adding_one() -> Any:
+    """A kernel that adds 1 to n numbers: the smallest that there is a use for."""
+    from numba import cuda, float32
+
+    from fastgan.kernels.cuda.launching import INOUT, INT, Kernel
+
+    def add_one(x: Any, n: Any) -> None:
+        i = cuda.grid(1)
+        if i < n:
+            x[i] += float32(1)
+
+    return Kernel(add_one, (INOUT, INT), block=32)  # type: ignore[no-untyped-call]
 
 
 def _nothing(x: Array) -> Array:
@@ -139,16 +147,6 @@ def _copy_by_threads(seconds: float) -> tuple[Spread, str]:
 def _copy_size() -> int:
     """Bytes of an array to copy: four times the caches, at least 64 MiB, at most a sixteenth of the memory."""
     return min(max(64 << 20, 4 * cache_bytes()), (memory() or 4 << 30) // 16)
-
-
-def cache_bytes() -> int:
-    """Bytes of the last caches of all cores together."""
-    found = {}
-    for folder in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cache/index3"):
-        with suppress(OSError, ValueError):
-            size = int((folder / "size").read_text().strip().removesuffix("K")) << 10
-            found[(folder / "shared_cpu_list").read_text()] = size
-    return sum(found.values()) or CACHE
 
 
 def blas() -> str:

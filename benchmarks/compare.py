@@ -15,10 +15,10 @@ from typing import Any
 from fastgan.benchmarks import machine
 from fastgan.benchmarks.columns import OWN
 from fastgan.benchmarks.results import (
-    OUT_OF_TIME,
     Results,
     Row,
     case_rows,
+    failed,
     load,
     paired,
     short_commit,
@@ -95,7 +95,7 @@ def _of_case(key: Key, old: dict[str, Row], new: dict[str, Row], threshold: floa
         was, now = _timed(old, column), _timed(new, column)
         if was and now and was["shape"] == now["shape"]:
             yield _change(key, column, old, new, threshold)
-        elif was and _broken(new.get(column, {})):
+        elif was and failed(new.get(column, {})):
             yield Change(key, column, "broken", was, new[column])
         else:  # a case of another shape is another case
             if was:
@@ -107,10 +107,6 @@ def _of_case(key: Key, old: dict[str, Row], new: dict[str, Row], threshold: floa
 def _timed(rows: Mapping[str, Row], column: str) -> Row | None:
     row = rows.get(column)
     return row if row and row["seconds"] else None
-
-
-def _broken(row: Mapping[str, Any]) -> bool:
-    return not row.get("error", OUT_OF_TIME).startswith(OUT_OF_TIME)
 
 
 def _change(key: Key, column: str, old: dict[str, Row], new: dict[str, Row], threshold: float) -> Change:

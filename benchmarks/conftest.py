@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from fastgan.benchmarks import ceilings, machine, suites
-from fastgan.benchmarks.bench import PACES
+from fastgan.benchmarks.bench import facts
 from fastgan.benchmarks.cases import AbsentError, Case, Results, Station, summary
-from fastgan.benchmarks.columns import COLUMNS, Column
+from fastgan.benchmarks.columns import COLUMNS, OWN, Column
+from fastgan.benchmarks.paces import PACES
 
+REFERENCE = "cpu-kernels"
 ROUNDS = {"full": 20, "quick": 5, "tiny": 1}
 
 
@@ -28,13 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test per case of the module's SUITES and column; both are names, which the JSON file has as parameters."""
+    """A test per case and column; both are names, which the JSON file has as parameters."""
     size = metafunc.config.getoption("size")
-    known.update((case.key, case) for suite in metafunc.module.SUITES for case in suites.cases(suite, size))
+    known.update((case.key, case) for suite in suites.WITH_CASES for case in suites.cases(suite, size))
     pairs = [
-        pytest.param(key, name, id=f"{case.group}/{case.name}-{name}", marks=marks(case, name))
+        pytest.param(key, name, id=f"{key}-{name}", marks=marks(case, name))
         for key, case in known.items()
-        if case.suite in metafunc.module.SUITES
         for name in case.columns or COLUMNS
     ]
     metafunc.parametrize(("case", "column"), pairs)
@@ -59,9 +60,8 @@ class Shown:
 
 shown = Shown()
 known: dict[str, Case] = {}
-found: dict[
-    str, dict[str, Results]
-] = {}  # results by case and column: some cases compare columns with each other
+# results by case and column: some cases compare columns with each other
+found: dict[str, dict[str, Results]] = {}
 
 
 @pytest.fixture
@@ -81,6 +81,8 @@ def measure(case: Case, column: Column, size: str, benchmark: Any) -> None:
     except AbsentError as absent:
         pytest.skip(str(absent))
     results = found.setdefault(case.key, {})
+    if not column.own and not set(results) & set(OWN):  # as with -k torch: steps are held against fastgan's
+        results[REFERENCE] = summary(case.make(COLUMNS[REFERENCE]).first())
     results[column.name] = summary(work.first())
     reason = case.wrong(results).get(column.name)
     assert not reason, f"{case.key}, {column.name}, is wrong and not timed: {reason}"
@@ -89,12 +91,13 @@ def measure(case: Case, column: Column, size: str, benchmark: Any) -> None:
     def turn() -> None:
         shown.seconds += median(total for _, total, _ in work.turn(count, PACES[size].turn))
 
-    benchmark.extra_info.update(facts(case, column))
+    about = facts(case)
+    benchmark.extra_info.update(about, column=column.name, on=column.where(), **of_machine())
     benchmark.pedantic(turn, rounds=ROUNDS[size], iterations=1)
     if benchmark.stats and size != "tiny":
         seconds = benchmark.stats.stats.median
         limits = ceilings.measured(column.where())
-        ceiling, percent = ceilings.share(seconds, case.bytes, case.flops, limits)
+        ceiling, percent = ceilings.share(seconds, about["bytes"], about["flops"], limits)
         benchmark.extra_info.update(ceiling=ceiling, percent=percent)
 
 
@@ -103,12 +106,6 @@ def why_not(column: Column, size: str) -> str:
     if column.name == "torch-compiled" and size != "full":
         return "torch.compile takes seconds for each case: --size full"
     return column.absent()
-
-
-def facts(case: Case, column: Column) -> dict[str, Any]:
-    """What a number means."""
-    shape = {"shape": dict(case.shape), "bytes": case.bytes, "flops": case.flops}
-    return {**shape, "column": column.name, "on": column.where(), **of_machine()}
 
 
 @cache

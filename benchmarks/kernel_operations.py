@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastgan.benchmarks.operations import Operands, Operation
 from fastgan.benchmarks.peer_kernels import Rival
+from fastgan.nn.flat import aligned_zeros
 from fastgan.ops import passes
 
 SLOPE = 0.2
@@ -26,7 +27,16 @@ def normal(shape: tuple[int, ...] | int, seed: int, scale: float = 1.0) -> NDArr
     """Normal numbers, float32, the same each time; large arrays repeat themselves."""
     n = int(np.prod(shape))
     base = np.random.default_rng(seed).standard_normal(min(n, PERIOD), dtype=np.float32)
-    return np.resize(base * np.float32(scale), shape)
+    base *= np.float32(scale)
+    return repeated(base, n).reshape(shape)
+
+
+def repeated(base: NDArray[Any], n: int) -> NDArray[Any]:
+    """n numbers: those of `base`, again and again, on a boundary as `operations.placed` wants it."""
+    out: NDArray[Any] = aligned_zeros(n, "cpu")
+    for i in range(0, n, base.size):
+        out[i : i + base.size] = base[: n - i]
+    return out
 
 
 def linear(n: int, i: int, o: int) -> Operation:

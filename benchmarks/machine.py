@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ SETTINGS = (
 )
 ARITHMETIC = "float32 throughout, TF32 off everywhere (PyTorch and JAX set to highest)"
 DATA = "in the device's memory before the first step: bytes for fastgan, float32 for the peers"
+CACHE = 32 << 20  # bytes
 PARTS = (("GPU", "gpu"), ("CPU", "cpu"), ("cores", "cores"))  # what makes a machine another one
 BUSY = 0.125  # of the cores, and at least half of one: the load from which others disturb
 
@@ -82,6 +84,16 @@ def memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def cache_bytes() -> int:
+    """Bytes of the caches of the last level, all together; 32 MiB where the system does not say."""
+    found = {}
+    for folder in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cache/index3"):
+        with suppress(OSError, ValueError):
+            size = int((folder / "size").read_text().strip().removesuffix("K")) << 10
+            found[(folder / "shared_cpu_list").read_text()] = size
+    return sum(found.values()) or CACHE
 
 
 def versions() -> dict[str, str]:

@@ -5,40 +5,34 @@ the same function runs in every column of ours, on arrays of that column. Where 
 through so many copies of the operands that none is in the cache when its turn comes.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count as count_from
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgan.backend import Array, cpu_threads, cuda_problem, module_of, to_host
-from fastgan.benchmarks import peer_kernels
+from fastgan.benchmarks import machine, peer_kernels
 from fastgan.benchmarks.cases import AbsentError, Calls, Case, Results, Work, against
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.turns import Chunk
 from fastgan.nn.flat import aligned_zeros
 
 Operands = list[NDArray[Any]]
+Wrong = Callable[[Mapping[str, Results]], dict[str, str]]
 
 GRAPH_CALLS = 20  # at least, in one graph: then launching it is a small part
 GPU_CACHE = 128 * 2**20  # more than the L2 of an H200 (50 MB) or B200 (126 MB)
-CPU_CACHE = 64 * 2**20  # where the system does not tell
-BLOCK = 2**20  # elements of a reference computed at a time
-SETS_SHARE, SET_SHARE = (
-    32,
-    12,
-)  # part of the memory that all copies, or one, may take: columns live side by side
+# part of the memory that all copies, or one, may take: columns live side by side
+SETS_SHARE, SET_SHARE = 32, 12
 COMPILED = "torch-compiled"
-ONE_THREAD = (
-    2**24
-)  # operations of a product below which a second BLAS thread does not pay (see Trainer.threads)
+# operations of a product below which a second BLAS thread does not pay (see Trainer.threads)
+ONE_THREAD = 2**24
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,9 @@ class Operation:
     """`own` takes the operands as arrays of any library, may write to them, and returns the results.
 
     `bytes` and `flops` as in Case. `fresh`: copies of the inputs are larger than the cache, all together.
-    `elementwise`: it may be cut into pieces. `counted`: `own` takes the number of the `call` as well. `split`: kernels
-    share samples among threads, as they do in the training of convolutional networks. `finished` makes of results and
-    first operands what is compared.
+    `counted`: `own` takes the number of the `call` as well. `split`: kernels share samples among threads, as they do in
+    the training of convolutional networks. `finished` makes of results what is compared. `without` names columns
+    that are not asked.
     """
 
     group: str
@@ -62,19 +56,20 @@ class Operation:
     rival: peer_kernels.Rival | None = None
     fresh: bool = False
     inputs: str = ""  # "fresh" where they are by themselves
-    elementwise: bool = False
     counted: bool = False
     split: bool = False
     most: int = 3000  # copies of the operands
     compiled: bool = False  # whether torch.compile is asked, which takes seconds
-    finished: Callable[[Sequence[Any], Operands], Sequence[Any]] = field(default=lambda found, first: found)
-    wrong: Callable[[Mapping[str, Results]], dict[str, str]] | None = None
+    finished: Callable[[Sequence[Any]], Sequence[Any]] = list
+    without: tuple[str, ...] = ()
+    wrong: Wrong | None = None
 
     def case(self, suite: str, size: str) -> Case:
         """The case that it is; `torch.compile` is asked in full runs only, and tiny operands are in the cache."""
         small = size == "tiny"
         inputs = "same" if small else self.inputs or ("fresh" if self.fresh else "same")
         peers = [name for name in peer_kernels.COLUMNS if self.rival and peer_kernels.has(name, self.rival)]
+        asked = "numpy", "cpu-kernels", "cupy", "cuda-kernels", "cuda-graph", *peers
         compiled = [COMPILED] * (self.compiled and size == "full")
         return Case(
             suite,
@@ -85,7 +80,7 @@ class Operation:
             {**self.shape, "inputs": inputs},
             self.bytes,
             self.flops,
-            ("numpy", "cpu-kernels", "cupy", "cuda-kernels", "cuda-graph", *peers, *compiled),
+            (*(name for name in asked if name not in self.without), *compiled),
         )
 
     def threads(self, column: Column) -> AbstractContextManager[None]:
@@ -117,7 +112,8 @@ class Own(Calls):
 
     def __init__(self, operation: Operation, column: Column, operands: Operands, count: int) -> None:
         self.operation, self.column, self.device = operation, column, column.where()
-        self.sets = [[placed(x, self.device) for x in operands] for _ in range(count)]
+        copied = [[placed(x, self.device) for x in operands] for _ in range(count - 1)]
+        self.sets = [*copied, [placed(x, self.device, copy=False) for x in operands]]
         self.round, self.numbers = cycle(self.sets), count_from(0)
         self.own: Callable[..., Sequence[Any]] = self.numbered if operation.counted else operation.own
         super().__init__(self.once, self.found, column.clock())
@@ -133,7 +129,7 @@ class Own(Calls):
     def found(self) -> Results:
         """What the first call leaves."""
         found = [to_host(x) for x in self.once()]
-        return list(self.operation.finished(found, self.operation.operands()))
+        return list(self.operation.finished(found))
 
     def first(self) -> Results:
         """The results of one call."""
@@ -166,14 +162,13 @@ class Graph(Own):
             self.calls()
         recording = self.capturer.record(self.calls)
         self.call, self.times = recording.replay, self.length
-        operands = self.operation.operands()
-        for array, value in zip(self.sets[0], operands, strict=True):
+        for array, value in zip(self.sets[0], self.operation.operands(), strict=True):
             array[...] = module_of(self.device).asarray(value)
         with self.capturer.on_stream():
             recording.replay()
         self.clock.wait()
         self.recording = recording
-        return list(self.operation.finished([to_host(x) for x in recording.outputs], operands))
+        return list(self.operation.finished([to_host(x) for x in recording.outputs]))
 
     @property
     def length(self) -> int:
@@ -199,10 +194,15 @@ class Graph(Own):
                 yield
 
 
-def placed(x: NDArray[Any], device: str) -> Array:
-    """A copy of an operand on the device; float32 on a boundary of 128 bytes, as fastgan's buffers are."""
+def placed(x: NDArray[Any], device: str, *, copy: bool = True) -> Array:
+    """A copy of an operand on the device; float32 on a boundary of 128 bytes, as fastgan's buffers are.
+
+    Unless a `copy` is wanted it may be the operand itself: 2 s of making 1.6 GB.
+    """
     if device != "cpu":
         return module_of(device).asarray(x)
+    if not copy and x.ctypes.data % 128 == 0:
+        return x
     if x.dtype != np.float32:
         return x.copy()
     place = aligned_zeros(x.size, device).reshape(x.shape)
@@ -211,21 +211,9 @@ def placed(x: NDArray[Any], device: str) -> Array:
 
 
 def reference(operation: Operation) -> Results:
-    """The right answer: the array code in float64; of an elementwise operation piece by piece, for memory's sake."""
-    operands = operation.operands()
-    if not operation.elementwise:
-        return list(_exact(operation, operands))
-    pieces = [
-        [part.astype(np.float32) for part in _exact(operation, [x[i : i + BLOCK] for x in operands])]
-        for i in range(0, len(operands[0]), BLOCK)
-    ]
-    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-
-
-def _exact(operation: Operation, operands: Operands) -> Sequence[Any]:
-    wide = [x.astype(np.float64) if x.dtype == np.float32 else x.copy() for x in operands]
-    found = operation.own(*wide)
-    return operation.finished(found, [x.astype(np.float64) for x in operands])
+    """The right answer: the array code in float64."""
+    wide = [x.astype(np.float64) if x.dtype == np.float32 else x for x in operation.operands()]
+    return list(operation.finished(operation.own(*wide)))
 
 
 def copies(size: int, column: Column, *, most: int) -> int:
@@ -238,14 +226,8 @@ def copies(size: int, column: Column, *, most: int) -> int:
 
 @cache
 def cache_bytes(device: str) -> int:
-    """Bytes of the largest cache, as the system says, or more than it is likely to be."""
-    if device != "cpu":
-        return GPU_CACHE
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        sizes.append(int(text.rstrip("KM")) * (2**20 if text.endswith("M") else 2**10))
-    return max(sizes, default=CPU_CACHE)
+    """Bytes of the caches that operands must not stay in."""
+    return machine.cache_bytes() if device == "cpu" else GPU_CACHE
 
 
 def largest_cache() -> int:
@@ -255,10 +237,7 @@ def largest_cache() -> int:
 
 @cache
 def memory(device: str) -> int:
-    """Bytes of memory of the device."""
-    if device != "cpu":
-        return int(module_of(device).cuda.Device().mem_info[1])
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no such numbers
-        return 8 * 2**30
+    """Bytes of memory of the device; 8 GiB where the system does not say."""
+    if device == "cpu":
+        return machine.memory() or 8 << 30
+    return int(module_of(device).cuda.Device().mem_info[1])

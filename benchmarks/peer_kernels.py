@@ -64,7 +64,7 @@ class Engine(Protocol):
     clock: Clock
 
     def array(self, x: NDArray[Any], layout: str) -> Any:
-        """An array of the engine, on its device."""
+        """An array of the engine, on its device; it may be `x` itself."""
 
     def host(self, x: Any, layout: str) -> NDArray[Any]:
         """An array of NumPy in fastgan's layout."""
@@ -89,15 +89,16 @@ def make(
     column: Column,
     operands: Operands,
     count: int,
-    finished: Callable[[Sequence[Any], Operands], Sequence[Any]],
+    finished: Callable[[Sequence[Any]], Sequence[Any]],
 ) -> Work:
     """Work on `count` copies of the operands, one after the other, in a column that `has` it."""
     engine: Engine = import_module(f"fastgan.benchmarks.peers.ops_{column.package}").Engine(column)
-    pairs = [_calls(engine, rival, rival.prepare(*operands)) for _ in range(count)]
+    copied = ([x.copy() for x in operands] for _ in range(count - 1))
+    pairs = [_calls(engine, rival, rival.prepare(*own)) for own in (*copied, operands)]
     round_ = cycle([call for call, _ in pairs])
 
     def results() -> Results:
-        return list(finished([engine.host(x, layout) for x, layout in pairs[0][1]()], operands))
+        return list(finished([engine.host(x, layout) for x, layout in pairs[0][1]()]))
 
     return Calls(lambda: next(round_)(), results, engine.clock)
 
@@ -122,7 +123,7 @@ def _calls(engine: Engine, rival: Rival, given: Sequence[Any]) -> tuple[Call, Ca
 
 def turned(x: NDArray[Any], layout: str) -> NDArray[Any]:
     """An array of ours as PyTorch has it."""
-    return np.ascontiguousarray(x.transpose(LAYOUTS[layout])) if layout else x.copy()
+    return np.ascontiguousarray(x.transpose(LAYOUTS[layout])) if layout else x
 
 
 def turned_back(x: NDArray[Any], layout: str) -> NDArray[Any]:

@@ -23,7 +23,6 @@ from fastgan.benchmarks.plots import (
     legend,
     number,
     rank,
-    short,
     span,
 )
 
@@ -88,17 +87,19 @@ def _border(axes: Axes, ratio: NDArray[np.float64]) -> None:
 
 def scaling(title: str, panels: Sequence[tuple[str, Mapping[str, Mapping[float, Spread]]]]) -> Figure:
     """Panels side by side: a label, and by column the values with their spread over the size that grows."""
-    figure, first = canvas(WIDTH, 2.9, left=0.55, right=0.25, top=0.45, bottom=0.45)
-    box = first.get_position()
+    width = WIDTH * len(panels) / 2
+    figure, first = canvas(width, 2.9, left=0.55, right=0.25, top=0.45, bottom=0.45)
+    box, gap = first.get_position(), 0.59 / width
     first.remove()
-    gap, step = 0.085, (box.width + 0.085) / 2
+    step = (box.width + gap) / len(panels)
     for i, (label, lines) in enumerate(panels):
         axes = bare(figure.add_axes((box.x0 + i * step, box.y0, step - gap, box.height)))
         axes.grid(axis="y")
         for column in sorted(lines, key=rank):
             _line(axes, column, lines[column])
-        sizes = [size for own in lines.values() for size in own]
+        sizes = sorted({size for own in lines.values() for size in own})
         span(axes, "x", sizes, log=_wide(sizes))
+        axes.set_xticks(sizes)
         values = [x for own in lines.values() for spread in own.values() for x in spread]
         span(axes, "y", values, room=0.06, log=_wide(values))
         axes.set(xlabel=title, ylabel=label)
@@ -119,14 +120,13 @@ def _wide(values: Sequence[float]) -> bool:
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores of one training over its seconds, and the seconds in which it reached what was wanted."""
+    """Scores of one training over its seconds."""
 
     column: str
     points: Sequence[tuple[float, float]]
-    reached: float | None = None
 
 
-def quality(curves: Sequence[Curve], score: str, lines: Mapping[str, float]) -> Figure:
+def quality(curves: Sequence[Curve], lines: Mapping[str, float]) -> Figure:
     """Score over seconds, a line per seed; `lines` are what it is held against, by name."""
     figure, axes = canvas(WIDTH, 3.4, left=0.6, top=0.42, bottom=0.45)
     axes.grid(axis="y")
@@ -147,6 +147,6 @@ def quality(curves: Sequence[Curve], score: str, lines: Mapping[str, float]) -> 
     span(axes, "x", seconds)
     values = [*scores, *lines.values()]
     span(axes, "y", values, room=0.06, log=_wide(values))
-    axes.set(xlabel="seconds of training", ylabel=short(score, 40))
+    axes.set(xlabel="seconds of training", ylabel="score, less is better")
     legend(axes, 5)
     return figure

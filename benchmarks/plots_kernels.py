@@ -44,7 +44,7 @@ def roofline(points: Sequence[Point], copy: float, gemm: float) -> Figure:
     roof = [(x, min(x * copy, gemm) / 1e9) for x in (low / 1.5, gemm / copy, high * 1.5)]
     rates = [rate / 1e9 for point in points for rate in point.rates.values()]
     span(axes, "x", [low / 1.2, high * 1.2], log=True)
-    span(axes, "y", [*rates, *(y for _, y in roof)], room=0.07, log=True)
+    span(axes, "y", [*rates, *(y for _, y in roof)], room=0.13, log=True)
     ceilings = f"{number(copy / 1e9)} GB/s copied, {number(gemm / 1e9)} Gflop/s of products"
     axes.plot(*zip(*roof, strict=True), color=INK, lw=1.2, label=ceilings)
     for column in sorted({column for point in points for column in point.rates}, key=rank):

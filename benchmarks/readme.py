@@ -7,27 +7,34 @@ test can say whether they agree; and where fastgan is slower than a peer, the fu
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.results import (
-    ABSENT,
-    OUT_OF_TIME,
+    WHERE,
+    Ratio,
     Results,
     Row,
+    against,
     case_rows,
+    failed,
     load,
     other_kind,
-    paired,
+    ours,
+    over_seeds,
     parsed,
+    reason,
     rows,
+    seed_by_seed,
     short_commit,
     shown,
     spread_of,
+    title,
+    trained,
 )
 from fastgan.errors import DataError, FastganError, UsageError
 from fastgan.train.files import write_atomic
@@ -35,13 +42,16 @@ from fastgan.train.files import write_atomic
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m fastgan.benchmarks.readme"
-WHERE = {"cpu": "on the CPU", "cuda": "on the GPU"}
-SUITES = ("steps", "ideas", "quality-time")  # whose rows are shown here; report.html has all
+SUITES = ("steps", "ideas", "quality-time")  # whose failures are said here; report.html has all
+REPORTED = re.compile(r"growth: |\S+ (beats|does not beat) |no GPU: ")  # notes on what only the report shows
 PLAIN = "plain"  # the lowest rung of the ladder of ideas
+PEER = "torch"  # whose memory is measured
+MIB = 2**20
 HOW_TO_READ = (
     "Median and 20th to 80th percentile of one training step, in milliseconds; all columns of a row were timed in "
     "turn, and a ratio is that of the turns of one round, with its own percentiles. Below 1 fastgan is faster; "
-    "**slower** means what it says, and *same* that the spread of the ratio includes 1. "
+    "**slower** means what it says, *same* that the spread of the ratio includes 1, and *unsure* that the rounds are too "
+    "few or do not agree. "
     "[benchmarks/README.md](benchmarks/README.md) says how all this is measured. "
     f"These lines are made from `benchmarks/results/` by `{COMMAND}`."
 )
@@ -53,7 +63,7 @@ def block(found: Mapping[str, Results]) -> str:
     if not sections:
         return "No machine was measured yet."
     timed = {
-        row["column"] for results in found.values() for row in rows(results, suite="steps") if _timed(row)
+        row["column"] for results in found.values() for row in rows(results, suite="steps") if row["seconds"]
     }
     legend = "; ".join(f"`{name}`: {column.about}" for name, column in COLUMNS.items() if name in timed)
     return "\n\n".join([HOW_TO_READ, *([f"{legend}."] if legend else []), *sections])
@@ -61,7 +71,7 @@ def block(found: Mapping[str, Results]) -> str:
 
 def _section(results: Results, name: str) -> Iterator[str]:
     body = [line for device in WHERE for line in _steps(results, device)]
-    body += [*_ideas(results), *_quality(results)]
+    body += [*_ideas(results), *_quality(results), *_memory(results)]
     if not body:
         return
     machine, where = results["machine"], results["device"]
@@ -71,58 +81,61 @@ def _section(results: Results, name: str) -> Iterator[str]:
 
 
 def _steps(results: Results, device: str) -> Iterator[str]:
-    """Times of every column on one device, then the ratios of fastgan as it runs there to each peer."""
-    cases = {key: _on(device, by_column) for key, by_column in case_rows(results, suite="steps")}
-    cases = {key: by_column for key, by_column in cases.items() if any(map(_timed, by_column.values()))}
-    if not cases:
-        return
-    columns = [name for name in COLUMNS if any(_timed(by_column.get(name)) for by_column in cases.values())]
-    own, others = [name for name in columns if name in OWN], [name for name in columns if name not in OWN]
-    ratios = [f"{own[-1]} / {peer}" for peer in others if own]
-    table = [[f"one step {WHERE[device]}, ms", *columns, *ratios]]
-    for (_, group, case), by_column in cases.items():
-        label = f"`{group}`" + (f", {case.removeprefix(group).strip(', ')}" if case != group else "")
-        times = [_time(by_column.get(name)) for name in columns]
-        table.append([label, *times, *(_against(by_column, own, peer) for peer in others if own)])
-    yield from ("", *_table(table))
+    """Times of every column on one device and the ratios to each peer; folded, the recipes that no peer has."""
+    cases = [_on(device, by_column) for _, by_column in case_rows(results, suite="steps")]
+    cases = [by_column for by_column in cases if any(row["seconds"] for row in by_column.values())]
+    beside = [c for c in cases if any(c[n]["seconds"] or reason(c[n]) for n in c if n not in OWN)]
+    alone = [by_column for by_column in cases if by_column not in beside]
+    head = f"one step {WHERE[device]}, ms"
+    if beside:
+        yield from ("", *_table(_times(head, beside, device)))
+    if alone:
+        yield from ("", f"<details><summary>{len(alone)} recipes that no peer has {WHERE[device]}</summary>")
+        yield from ("", *_table(_times(head, alone, device)), "", "</details>")
+
+
+def _times(head: str, cases: Sequence[Mapping[str, Row]], device: str) -> Iterator[list[str]]:
+    """A row per case: times, and under those of a peer the ratio to it."""
+    timed = {name for by_column in cases for name, row in by_column.items() if row["seconds"]}
+    columns = [name for name in COLUMNS if name in timed]
+    usual = next((name for name in reversed(columns) if name in OWN), "")
+    yield [head, *(c if c in OWN or not usual else f"{c}<br>{usual} / {c}" for c in columns)]
+    for by_column in cases:
+        row, best = next(iter(by_column.values())), ours(by_column, device)
+        label = f"`{row['group']}`" + row["case"].removeprefix(row["group"])
+        yield [label, *(_cell(by_column.get(name), best, usual) for name in columns)]
+
+
+def _cell(row: Row | None, best: Row | None, usual: str) -> str:
+    """A time, or what there is instead; of a peer the ratio too, with the name of what is not the usual column."""
+    time = _time(row)
+    if row is None or best is None or row["column"] in OWN or not (ratio := against(best, row)):
+        return time
+    name = f", {best['column']}" if best["column"] != usual else ""
+    return f"{time}<br>{_said(ratio, name)}"
 
 
 def _on(device: str, by_column: Mapping[str, Row]) -> dict[str, Row]:
     return {name: row for name, row in by_column.items() if row["device"] == device and name in COLUMNS}
 
 
-def _timed(row: Row | None) -> bool:
-    return bool(row and row["seconds"])
-
-
 def _time(row: Row | None) -> str:
     """A cell: the time, or what there is instead of one; empty where there is nothing to measure."""
-    if row and row["seconds"]:
-        return shown(spread_of(row["seconds"]), 1e-3)
-    error = row.get("error", "") if row else ""
-    if not error or error.startswith(ABSENT):
-        return ""
-    return "no time" if error.startswith(OUT_OF_TIME) else "wrong" if error.startswith("wrong") else "failed"
+    return shown(spread_of(row["seconds"]), 1e-3) if row and row["seconds"] else reason(row or {})
 
 
-def _against(by_column: Mapping[str, Row], own: Sequence[str], peer: str) -> str:
-    """Time of the last of our columns that has one, which is fastgan as it runs on the device, over a peer's."""
-    best = next((name for name in reversed(own) if _timed(by_column.get(name))), None)
-    if best is None or not _timed(by_column.get(peer)):
-        return ""
-    ratio = paired(by_column[best], by_column[peer])
-    low, middle, high = ratio
-    figure = f"{middle:.2f} ({low:.2f} - {high:.2f})" + (f", {best}" if best != own[-1] else "")
-    if round(low, 2) <= 1 <= round(high, 2):
-        return f"*same*: {figure}"
-    return f"**slower: {figure}**" if middle > 1 else figure
+def _said(ratio: Ratio, more: str = "") -> str:
+    """A cell: fastgan's time over another's, and in a word what that means unless it is faster."""
+    figure = f"{ratio}{more}"
+    words = {"same": f"*same*: {figure}", "unsure": f"*unsure*: {figure}", "slower": f"**slower: {figure}**"}
+    return words.get(ratio.verdict, figure)
 
 
 def _ideas(results: Results) -> Iterator[str]:
     """What each idea brought: a row per network and rung of the ladder, its time on each device and of plain's."""
     cases = dict(case_rows(results, suite="ideas"))
-    found = {(key, device): _last(by_column, device) for key, by_column in cases.items() for device in WHERE}
-    devices = [d for d in WHERE if any(_timed(row) for (_, device), row in found.items() if device == d)]
+    found = {(key, device): ours(by_column, device) for key, by_column in cases.items() for device in WHERE}
+    devices = [d for d in WHERE if any(row for (_, device), row in found.items() if device == d)]
     if not devices:
         return
     heads = [head for device in devices for head in (f"{WHERE[device]}, ms", "of plain")]
@@ -130,61 +143,54 @@ def _ideas(results: Results) -> Iterator[str]:
     for key, by_column in cases.items():
         pairs = [(found[key, device], found.get(((*key[:2], PLAIN), device))) for device in devices]
         cells = [cell for row, plain in pairs for cell in (_time(row), _part(row, plain))]
-        brings = next(iter(by_column.values()))["shape"].get("brings", "")
-        table.append([f"`{key[1]}`, {key[2]}", brings, *cells])
+        brings = next(iter(by_column.values()))["shape"].get("brings")
+        table.append([f"`{key[1]}`, {key[2]}", str(brings or ""), *cells])
     yield from ("", *_table(table))
-
-
-def _last(by_column: Mapping[str, Row], device: str) -> Row | None:
-    """The row of a case on a device: fastgan as it runs there, where several columns have one."""
-    own = _on(device, by_column)
-    return next((own[name] for name in reversed(OWN) if name in own), None)
 
 
 def _part(row: Row | None, plain: Row | None) -> str:
     """A cell: the part of the time of `plain`; without spread where the two did not go the same rounds."""
-    if row is plain or row is None or plain is None or not _timed(row) or not _timed(plain):
+    if row is plain or row is None or plain is None:
         return ""
-    try:
-        low, middle, high = paired(row, plain)
-    except UsageError:
-        return f"{row['seconds']['median'] / plain['seconds']['median']:.2f}"
-    return f"{middle:.2f} ({low:.2f} - {high:.2f})"
+    return str(against(row, plain) or f"{row['seconds']['median'] / plain['seconds']['median']:.2f}")
 
 
 def _quality(results: Results) -> Iterator[str]:
-    """Seconds until samples are good, a row per recipe: what is reached, then every column that got there or not."""
-    cases = [
-        (key, {name: row for name, row in by_column.items() if "reached" in row["extra"]})
-        for key, by_column in case_rows(results, suite="quality-time")
-    ]
-    columns = [name for name in COLUMNS if any(name in by_column for _, by_column in cases)]
-    if not columns:
-        return
-    table = [["seconds to a quality (each seed)", "reached", "real against real", *columns]]
-    for (_, group, _), by_column in cases:
-        if by_column:
-            extra = next(iter(by_column.values()))["extra"]
-            goal = f"{extra.get('score_name', 'score')} {_plain(extra.get('threshold'))}"
-            cells = [_reached(by_column.get(name)) for name in columns]
-            table.append([f"`{group}`", goal, _plain(extra.get("floor")), *cells])
-    yield from ("", *_table(table))
+    """Seconds until samples are good, a row per recipe and a column per engine, and the ratio seed by seed."""
+    found = list(trained(results))
+    names = [name for name in COLUMNS if any(name in columns for _, _, columns in found)]
+    usual = next((name for name in reversed(names) if name in OWN), "")
+    peers = [name for name in names if name not in OWN and usual]
+    heads = ["seconds to a quality: median (least - most)", "wanted", "real against real", *names]
+    table = [[*heads, *(f"{usual} / {peer}" for peer in peers)]]
+    for group, told, columns in found:
+        goal = f"{told.get('score_name') or 'score'}: {_figure(told, 'threshold')}"
+        cells = [over_seeds(columns.get(name, {})) for name in names]
+        ratios = [seed_by_seed(columns.get(usual, {}), columns.get(peer, {})) for peer in peers]
+        beside = [f"{_said(r[0])}, {r[1]} seed{'s' * (r[1] > 1)}" if r else "" for r in ratios]
+        table.append([f"`{group}`", goal, _figure(told, "floor"), *cells, *beside])
+    if found:
+        yield from ("", *_table(table))
 
 
-def _reached(row: Row | None) -> str:
-    if row is None:
-        return ""
-    reached = row["extra"]["reached"]
-    seconds = reached if isinstance(reached, list) else [reached]
-    done = sorted(value for value in seconds if value is not None)
-    if len(done) < len(seconds) or not done:
-        got = f": {', '.join(f'{value:.1f}' for value in done)}" if done else ""
-        return f"{len(done)} of {len(seconds)} seeds{got}"
-    return f"{median(done):.1f} ({', '.join(f'{value:.1f}' for value in done)})"
+def _figure(told: Mapping[str, Any], key: str) -> str:
+    return "" if told.get(key) is None else f"{told[key]:.3g}"
 
 
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value or "")
+def _memory(results: Results) -> Iterator[str]:
+    """What training adds at its peak, fastgan's and PyTorch's, at the largest size of each axis that both have."""
+    largest = {}
+    for (_, axis, _), by_column in case_rows(results, suite="scaling"):
+        known = {name: row for name, row in by_column.items() if row["extra"].get("memory")}
+        own = next((known[name] for name in reversed(OWN) if name in known), None)
+        if own and PEER in known:
+            largest[axis] = own, known[PEER]  # sizes grow
+    table = [["memory that training `toy-mlp` adds, MiB", "fastgan", "PyTorch", "fastgan / PyTorch"]]
+    for own, peer in largest.values():
+        a, b = (row["extra"]["memory"] / MIB for row in (own, peer))
+        table.append([title(peer), f"{a:,.0f}, {own['column']}", f"{b:,.0f}, {PEER}", f"{a / b:.2f}"])
+    if largest:
+        yield from ("", *_table(table))
 
 
 def _facts(results: Results, name: str) -> Iterator[str]:
@@ -197,7 +203,7 @@ def _facts(results: Results, name: str) -> Iterator[str]:
     )
     test = {True: "passed", False: "**failed**"}.get(results["selftest"].get("passed"), "not run")
     said = [results["machine"].get("system"), versions, f"threads: {settings}"]
-    said += [results.get("arithmetic"), results.get("data") and f"data {results['data']}"]
+    said += [results["arithmetic"], f"data {results['data']}"]
     said += [f"commit {short_commit(results)}, {results['when'][:10]}, `{results['command']}`"]
     said += [f"self-test {test}", f"benchmarks/results/{name}"]
     yield _one_line("; ".join(filter(None, said)) + ".")
@@ -215,20 +221,19 @@ def _unfinished(results: Results) -> Iterator[str]:
 
 
 def _remarks(results: Results) -> Iterator[str]:
-    """Problems and notes, but for those that begin with a case that is not shown here."""
+    """Problems and notes, but for those on what is not shown here."""
     here = {f"{row['group']} {row['case']}, " for row in results["rows"] if row["suite"] in SUITES}
     elsewhere = tuple({f"{row['group']} {row['case']}, " for row in results["rows"]} - here)
     yield from (f"Problem: {line}" for line in results["problems"] if not line.startswith(elsewhere))
-    yield from (line for line in results["notes"] if not line.startswith(elsewhere))
+    yield from (n for n in results["notes"] if not n.startswith(elsewhere) and not REPORTED.match(n))
 
 
 def _failed_peers(results: Results) -> Iterator[str]:
     """Which peers have no time and why; fastgan's own failures are among the problems."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for row in rows(results, suite="steps"):
-        error = row.get("error", "")
-        if row["column"] not in OWN and error and not error.startswith((ABSENT, OUT_OF_TIME)):
-            reasons.setdefault((row["column"], error), []).append(row["case"])
+    for row in (row for suite in SUITES for row in rows(results, suite=suite)):
+        if row["column"] not in OWN and failed(row):
+            reasons.setdefault((row["column"], row["error"]), []).append(title(row))
     for (column, error), cases in reasons.items():
         yield f"`{column}`, {', '.join(cases)}: {error}"
 
@@ -262,9 +267,7 @@ def measured(folder: Path) -> dict[str, Results]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the README, or with --check say whether it is as it would be written; 1 if not, 2 for a bad file."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="make the README's tables from result files")
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit with 1 where they disagree"
-    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if they disagree")
     parser.add_argument("--readme", type=Path, default=CHECKOUT / "README.md")
     parser.add_argument("--results", type=Path, default=CHECKOUT / "benchmarks" / "results")
     options = parser.parse_args(arguments)
@@ -278,8 +281,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _update(readme: Path, folder: Path, check: bool) -> int:
     try:
         old = readme.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"no file {str(readme)!r}; run this in a checkout, or give --readme") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(
+            f"cannot read {str(readme)!r}: {why}; run this in a checkout, or give --readme"
+        ) from error
     new = replaced(old, block(measured(folder)))
     if old == new:
         return 0

@@ -1,14 +1,9 @@
 """The report of one run: a single page of HTML with everything in it, tables and figures, and nothing to load or run.
 
-    python -m fastgan.benchmarks.report RESULT.json [--out report.html]
-
 One idea: it is a function of the result file, at whatever moment the run ended. A section is there where rows are, one
 line says what is missing, and every row is in the table at the end. The same file gives the same bytes.
 """
 
-import argparse
-import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +22,7 @@ from fastgan.benchmarks.report_page import (
     tag,
     text,
 )
-from fastgan.benchmarks.results import Results, Row, load, short_commit, shown, spread_of
-from fastgan.errors import FastganError
+from fastgan.benchmarks.results import Results, Row, plain, short_commit, shown, spread_of
 from fastgan.train.files import write_atomic
 
 Section = Callable[[Results], Iterator[Html]]
@@ -59,7 +53,7 @@ def write(results: Results, path: Path) -> None:
 
 def made(results: Results) -> str:
     """The page."""
-    results = tidy(results)
+    results = plain(results, printable)  # a run that is not yet a file has NumPy's numbers
     with plots.style():
         found = {key: list(content(results)) for key, (_, content) in SECTIONS.items()}
     there = {key: parts for key, parts in found.items() if parts}
@@ -124,14 +118,13 @@ def known(results: Results) -> Iterator[tuple[str, object]]:
     yield "versions", ", ".join(f"{name} {said}" for name, said in results["versions"].items())
     yield "threads", ", ".join(f"{name}: {count}" for name, count in threads.items())
     yield "set by the user", ", ".join(f"{name}={value}" for name, value in environment.items())
-    yield "arithmetic", results.get("arithmetic")
-    yield "data", results.get("data")
+    yield "arithmetic", results["arithmetic"]
+    yield "data", results["data"]
     yield "commit", short_commit(results)
     yield "when", results["when"]
     yield "command", tag("code", results["command"]) if results["command"] else ""
-    seconds = results.get("seconds")
-    yield "size", results["size"] + (f", {seconds:,.0f} s in all" if seconds else "")
-    yield "suites", ", ".join(results.get("suites", []))
+    yield "size", f"{results['size']}, {results['seconds']:,.0f} s in all"
+    yield "suites", ", ".join(results["suites"])
     yield "columns", items(f"{name}: {about}" for name, about in results["columns"].items())
     yield "left out", items(f"{name}: {reason}" for name, reason in results["absent"].items())
 
@@ -195,36 +188,6 @@ def pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {f'{x:.6g}' if isinstance(x, float) else x}" for key, x in words)
 
 
-def tidy(value: Any) -> Any:
-    """As a file would hold it: no NumPy numbers, what is not finite is None; and nothing that cannot be printed."""
-    if isinstance(value, Mapping):
-        return {tidy(str(key)): tidy(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [tidy(item) for item in value]
-    if hasattr(value, "tolist"):
-        return tidy(value.tolist())
-    if isinstance(value, str):
-        return "".join(c if c.isprintable() else " " for c in value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of a result file again; 0, or the exit code of what is wrong with it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastgan.benchmarks.report", description="make the report of a result file"
-    )
-    parser.add_argument("result", type=Path, help="a JSON file of `fastgan bench`")
-    parser.add_argument("--out", type=Path, help="where to write it (default: report.html beside it)")
-    options = parser.parse_args(arguments)
-    out = options.out or options.result.with_name("report.html")
-    try:
-        write(load(options.result), out)
-    except FastganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(out)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def printable(text: str) -> str:
+    """Without what cannot be printed, which XML would not take."""
+    return "".join(c if c.isprintable() else " " for c in text)

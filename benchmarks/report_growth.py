@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgan.benchmarks import plots, plots_growth, plots_steps
+from fastgan.benchmarks.columns import OWN
 from fastgan.benchmarks.report_page import Html, figure, folded, items, joined, said, table, tag
 from fastgan.benchmarks.report_speed import errors, times_faster
-from fastgan.benchmarks.results import Results, Row, case_rows, rows, spread_of
+from fastgan.benchmarks.results import (
+    Results,
+    Row,
+    case_rows,
+    over_seeds,
+    rows,
+    seed_by_seed,
+    spread_of,
+    title,
+    trained,
+)
 from fastgan.benchmarks.suites.crossover import PAIRS
-from fastgan.benchmarks.table import title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,53 +211,31 @@ def line_of(row: Row) -> tuple[str, str, float, float, float]:
 
 def quality(results: Results) -> Iterator[Html]:
     """Scores over seconds, and the seconds until they were good enough."""
-    found = rows(results, suite="quality-time")
-    if not found:
-        return
-    cases: dict[tuple[str, str], list[Row]] = {}
-    for row in found:
-        if "reached" in row["extra"]:
-            cases.setdefault((row["group"], row["extra"].get("score_name") or "score"), []).append(row)
-    for i, ((name, score), own) in enumerate(cases.items()):
-        curves = [curve for row in own for curve in curves_of(row)]
-        extra = own[0]["extra"]
-        wanted = {"threshold": extra.get("threshold"), "real against real": extra.get("floor")}
+    for i, (name, told, columns) in enumerate(trained(results)):
+        wanted = {"threshold": told.get("threshold"), "real against real": told.get("floor")}
         held = {line: value for line, value in wanted.items() if value is not None}
+        curves = [curve_of(row) for own in columns.values() for row in own.values()]
         drawn = [curve for curve in curves if curve.points]
         if drawn:
-            yield figure(f"quality-{i}", f"{name}: {score}", plots_growth.quality(drawn, score, held))
-        yield table(
-            ["column", "seconds to reach it: median", "each seed", "coverage"], lines_of(own), words=4
-        )
+            title = f"{name}: {told.get('score_name') or 'score'}"
+            yield figure(f"quality-{i}", title, plots_growth.quality(drawn, held))
+        heads = ["column", "seconds to reach it", "fastgan's over its", "each seed", "classes kept"]
+        yield table(heads, (line(column, columns) for column in columns), words=5)
     yield from errors(dict(case_rows(results, suite="quality-time")))
 
 
-def curves_of(row: Row) -> Iterator[plots_growth.Curve]:
-    """A row's curve, or its curves where it has all seeds."""
-    found = row["extra"].get("curve") or []
-    several = bool(found) and bool(found[0]) and isinstance(found[0][0], list)
-    for curve in found if several else [found]:
-        yield plots_growth.Curve(row["column"], [(x, y) for x, y, *_ in curve if None not in (x, y)])
+def curve_of(row: Row) -> plots_growth.Curve:
+    """Its scores over its seconds."""
+    points = row["extra"].get("curve") or []
+    return plots_growth.Curve(row["column"], [(x, y) for x, y, *_ in points if None not in (x, y)])
 
 
-def lines_of(own: list[Row]) -> Iterator[list[object]]:
-    """A line of the table per column."""
-    for column in sorted({row["column"] for row in own}, key=plots.rank):
-        mine = [row["extra"] for row in own if row["column"] == column]
-        seconds = [x for extra in mine for x in as_list(extra["reached"])]
-        done = [x for x in seconds if x is not None]
-        # a seed that never got there counts as longer than any that did
-        middle = median(x if x is not None else float("inf") for x in seconds) if seconds else float("inf")
-        shown = (
-            f"{middle:.1f}" if middle < float("inf") else f"not reached ({len(done)} of {len(seconds)} seeds)"
-        )
-        each = ", ".join("not reached" if x is None else f"{x:.1f}" for x in seconds)
-        coverage = ", ".join(
-            str(x) for extra in mine for x in as_list(extra.get("coverage")) if x is not None
-        )
-        yield [column, shown, each, coverage]
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list of one, where it is not one."""
-    return value if isinstance(value, list) else [value]
+def line(column: str, columns: Mapping[str, Mapping[str, Row]]) -> list[object]:
+    """A line of the table: what a column's seeds came to, and fastgan's time over its, seed by seed."""
+    own = next((columns[name] for name in reversed(OWN) if name in columns), {})
+    ratio = None if column in OWN else seed_by_seed(own, columns[column])
+    extras = [row["extra"] for row in columns[column].values() if "reached" in row["extra"]]
+    each = ["not reached" if extra["reached"] is None else f"{extra['reached']:.1f}" for extra in extras]
+    kept = [str(extra["coverage"]) for extra in extras if extra.get("coverage") is not None]
+    over = f"{ratio[0]}, {ratio[1]} seed{'s' * (ratio[1] > 1)}" if ratio else ""
+    return [column, over_seeds(columns[column]), over, ", ".join(each), ", ".join(kept)]

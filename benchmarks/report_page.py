@@ -75,10 +75,10 @@ def said(line: object, css: str = "") -> Html:
     return tag("p", line, css)
 
 
-def items(lines: Iterable[object], css: str = "") -> Html:
+def items(lines: Iterable[object]) -> Html:
     """A list, or nothing."""
     found = joined(tag("li", line) for line in lines)
-    return tag("ul", found, css) if found else Html()
+    return tag("ul", found) if found else Html()
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, words: int = 1) -> Html:

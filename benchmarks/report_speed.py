@@ -9,18 +9,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from fastgan.benchmarks import plots, plots_kernels, plots_steps
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.report_page import Html, figure, folded, items, joined, said, table, tag, text
-from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME, Results, Row, case_rows, paired, shown, spread_of
-from fastgan.benchmarks.table import title
+from fastgan.benchmarks.results import (
+    WHERE,
+    Results,
+    Row,
+    against,
+    case_rows,
+    ours,
+    paired,
+    reason,
+    shown,
+    spread_of,
+    title,
+)
 from fastgan.errors import UsageError
 
-DEVICES = {"cuda": "on the GPU", "cpu": "on the CPU"}
 Cases = Mapping[tuple[str, str, str], Mapping[str, Row]]
 WHISKERS = "Medians, with the 20th to 80th percentile as a thin line; the fastest is on top. "
-FEW = 3  # rounds, below which a spread says nothing
 FASTER = "Below 1 fastgan is faster; ratios are of the turns of one round, with their own percentiles."
 LADDER = (
     "One GAN trained in ways of which each adds an idea; milliseconds in bold, over them the factor to the one before. "
-    "Factors are of the turns of one round: where times scatter they are not those of the medians."
+    "Factors are of the turns of one round: where times scatter they are not those of the medians, and where their "
+    "spread includes 1 it says as fast."
 )
 CACHED = "More than 100 % means that operands came from a cache, or were mostly read."
 
@@ -30,10 +40,11 @@ def steps(results: Results) -> Iterator[Html]:
     cases = dict(case_rows(results, suite="steps"))
     if not cases:
         return
-    yield said(WHISKERS + "Each recipe has its own scale.")
-    for device, where in DEVICES.items():
-        found = [(title(next(iter(rows.values()))), of_case(rows, device)) for rows in cases.values()]
-        drawn = [(name, plots.bars([("", own)], "ms per step")) for name, own in found if own]
+    yield said(WHISKERS + "Each recipe has its own scale; those that only fastgan has are in the table.")
+    for device, where in WHERE.items():
+        found = [(named(next(iter(rows.values()))), of_case(rows, device)) for rows in cases.values()]
+        peers = [(name, own) for name, own in found if any(bar.label not in OWN for bar in own)]
+        drawn = [(name, plots.bars([("", own)], "ms per step")) for name, own in peers or found if own]
         if drawn:
             yield tag("h3", f"Milliseconds per step {where}")
             yield tag(
@@ -57,7 +68,7 @@ def of_case(rows: Mapping[str, Row], device: str = "") -> list[plots.Bar]:
 
 def against_peers(cases: Cases, name: str) -> Iterator[Html]:
     """A table per device of all times, and the ratios to the peers."""
-    for device, where in DEVICES.items():
+    for device, where in WHERE.items():
         own = {key: {c: r for c, r in rows.items() if r["device"] == device} for key, rows in cases.items()}
         own = {key: rows for key, rows in own.items() if any(row["seconds"] for row in rows.values())}
         columns = sorted(
@@ -65,69 +76,47 @@ def against_peers(cases: Cases, name: str) -> Iterator[Html]:
         )
         if not own:
             continue
-        verdicts = [ratio(rows, peer)[1] for rows in own.values() for peer in rows if peer not in OWN]
-        ours = [column for column in columns if column in OWN][-1:]
-        beside = f", and the time of {ours[0]} over each peer's" if ours and len(columns) > len(ours) else ""
+        verdicts = [
+            found.verdict
+            for rows in own.values()
+            for peer, row in rows.items()
+            if peer not in OWN and (best := ours(rows, device)) and (found := against(best, row))
+        ]
+        usual = next((column for column in reversed(columns) if column in OWN), "")
+        beside = f", and the time of {usual} over each peer's" if usual and {*columns} - {*OWN} else ""
         yield tag("h3", f"{name.capitalize()} {where}, ms{beside}")
         yield said(f"{FASTER} {tally(verdicts)}", "quiet")
         yield table(
             [name, *columns],
-            ([title(next(iter(r.values()))), *(cell(r, c, ours) for c in columns)] for r in own.values()),
+            ([named(next(iter(r.values()))), *(cell(r, c, usual) for c in columns)] for r in own.values()),
         )
 
 
 def tally(verdicts: Sequence[str]) -> str:
     """How often fastgan was slower, in words."""
-    count = sum(bool(verdict) for verdict in verdicts)
-    slower = verdicts.count("slower")
-    if not count:
+    if not verdicts:
         return "No peer was timed beside fastgan."
-    return f"fastgan is slower in {slower} of {count} comparisons, and the same in {verdicts.count('same')}."
+    slower, same = verdicts.count("slower"), verdicts.count("same")
+    return f"fastgan is slower in {slower} of {len(verdicts)} comparisons, and the same in {same}."
 
 
-def spread_of_ratio(low: float, high: float, rounds: int) -> str:
-    """In brackets; time may have ended after a round or two, which have no percentiles worth the name."""
-    return f"({low:.2f} - {high:.2f})" if rounds >= FEW else f"({rounds} round{'s' * (rounds > 1)} only)"
-
-
-def cell(rows: Mapping[str, Row], column: str, ours: Sequence[str]) -> Html:
-    """The time of a column, and of a peer what fastgan's is of it: that of `ours`, else the one that is named."""
+def cell(rows: Mapping[str, Row], column: str, usual: str) -> Html:
+    """The time of a column, and of a peer what fastgan's is of it: that of `usual`, else the one that is named."""
     row = rows.get(column)
     if row is None or not row["seconds"]:
-        return text(reason(row))
-    parts: list[object] = [shown(spread_of(row["seconds"]), 1e-3)]
-    words, verdict = ratio(rows, column) if column not in OWN else ("", "")
-    words = words.removesuffix(f", {''.join(ours)}")
-    if words:
-        parts.append(
-            tag("b", f"slower: {words}") if verdict == "slower" else f"{verdict or 'no ratio'}: {words}"
-        )
-    return joined(parts, "<br>")
+        return text(reason(row or {}))
+    time = text(shown(spread_of(row["seconds"]), 1e-3))
+    own = None if column in OWN else ours(rows, row["device"])
+    if own is None:
+        return time
+    found, name = against(own, row), f", {own['column']}" * (own["column"] != usual)
+    words = f"{found.verdict}: {found}{name}" if found else "no ratio: too few rounds that both were in"
+    return joined([time, tag("b", words) if found and found.verdict == "slower" else words], "<br>")
 
 
-def reason(row: Row | None) -> str:
-    """Why there is no time, in a word."""
-    error = (row or {}).get("error") or ""
-    if not error or error.startswith(ABSENT):
-        return ""
-    if error.startswith(OUT_OF_TIME):
-        return OUT_OF_TIME
-    return "wrong result" if error.startswith("wrong") else "failed"
-
-
-def ratio(rows: Mapping[str, Row], peer: str) -> tuple[str, str]:
-    """fastgan's time over a peer's in figures, and "faster", "same" (the spread includes 1) or "slower"."""
-    other = rows[peer]
-    there = (name for name in OWN if name in rows and rows[name]["seconds"])
-    own = [name for name in there if rows[name]["device"] == other["device"]]
-    if not own or not other["seconds"]:
-        return "", ""
-    try:
-        low, middle, high = paired(rows[own[-1]], other)
-    except UsageError:
-        return "not timed in the same rounds", ""
-    words = f"{middle:.2f} {spread_of_ratio(low, high, len(other['seconds']['blocks']))}, {own[-1]}"
-    return words, "same" if round(low, 2) <= 1 <= round(high, 2) else "slower" if middle > 1 else "faster"
+def named(row: Row) -> str:
+    """What a case is called where layers and kernels stand together, for some have the same name."""
+    return f"{title(row)} (layer)" if row["suite"] == "layers" else title(row)
 
 
 def errors(cases: Cases) -> Iterator[Html]:
@@ -135,9 +124,8 @@ def errors(cases: Cases) -> Iterator[Html]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for rows in cases.values():
         for row in rows.values():
-            error = row.get("error") or ""
-            if error and not error.startswith(ABSENT):
-                reasons.setdefault((row["column"], error), []).append(title(row))
+            if reason(row):
+                reasons.setdefault((row["column"], row["error"]), []).append(title(row))
     lines = [f"{column}, {', '.join(names)}: {error}" for (column, error), names in reasons.items()]
     if lines:
         yield tag("div", said("Without a time:") + items(lines))
@@ -151,7 +139,7 @@ def ideas(results: Results) -> Iterator[Html]:
     yield said(LADDER)
     drawn = []
     for group in dict.fromkeys(group for _, group, _ in cases):
-        for device, where in DEVICES.items():
+        for device, where in WHERE.items():
             rungs = ladder({key[2]: rows for key, rows in cases.items() if key[1] == group}, device)
             if len(rungs) > 1:
                 factor = plots_steps.faster(rungs[-1].whole)
@@ -168,12 +156,12 @@ def ladder(cases: Mapping[str, Mapping[str, Row]], device: str) -> list[plots_st
     first: Row | None = None
     before: Row | None = None
     for name, rows in cases.items():
-        own = [rows[c] for c in OWN if c in rows and rows[c]["device"] == device and rows[c]["seconds"]]
-        if own:
-            row = own[-1]
+        if row := ours(rows, device):
             low, median, high = (x * 1e3 for x in spread_of(row["seconds"]))
             first = first or row
             factor = times_faster(before, row) if before else None
+            if before and (found := against(row, before)) and found.verdict == "same":
+                factor = 1.0
             whole = times_faster(first, row)
             rungs.append(plots_steps.Rung(name, row["column"], low, median, high, factor, whole))
             before = row
@@ -201,7 +189,7 @@ def kernels(results: Results) -> Iterator[Html]:
             kind = f"{group} (layer)" if suite == "layers" else group
             drawn.append((kind, plots.bars(part, "ms", log=True)))
     yield tag("div", joined(figure(f"kernels-{i}", *pair) for i, pair in enumerate(drawn)), "grid")
-    for device, where in DEVICES.items():
+    for device, where in WHERE.items():
         yield from roofline(cases, device, where, results["ceilings"].get(device) or {})
         yield from bandwidth(cases, device, where)
     yield folded("Times of kernels and layers as a table", joined(against_peers(cases, "case")))
@@ -219,7 +207,7 @@ def roofline(cases: Cases, device: str, where: str, ceilings: Mapping[str, float
         if own and first["bytes"] and first["flops"]:
             rates = {c: first["flops"] / best(row) for c, row in own.items()}
             points.append(plots_kernels.Point(len(points) + 1, first["flops"] / first["bytes"], rates))
-            names.append(title(first))
+            names.append(named(first))
     if not points:
         return
     if not copy or not gemm:
@@ -263,7 +251,7 @@ def bandwidth(cases: Cases, device: str, where: str) -> Iterator[Html]:
             for r in own
         ]
         if bars:
-            blocks.append((title(own[0]), bars))
+            blocks.append((named(own[0]), bars))
     if blocks:
         drawn = [plots.bars(part, "% of the bandwidth of copying", limit=100) for part in plots.parts(blocks)]
         name = f"Cases that memory binds {where}, percent of the bandwidth of copying"

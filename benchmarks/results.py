@@ -1,17 +1,20 @@
 """Result files of `fastgan bench`: written whole or not at all, read only where they are what they say.
 
 One idea: everything that reads results (report, comparison, the README's tables) gets them from `load`, which has
-looked at the format, the version and every row, so that it says in one line what is wrong with a file and nothing after
-it has to. benchmarks/README.md says what a file holds.
+looked at the types of what they read (`result_types`), so that it says in one line what is wrong with a file and
+nothing after it has to. What a row means (is it a failure, is fastgan slower than a peer) is said here once, too.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from fastgan.benchmarks import turns
+from fastgan.benchmarks.columns import COLUMNS, OWN
+from fastgan.benchmarks.result_types import NAMES, damage_of
 from fastgan.errors import DataError, UsageError
 from fastgan.train.files import write_atomic
 
@@ -22,27 +25,32 @@ Results = dict[str, Any]
 Row = dict[str, Any]
 Spread = tuple[float, float, float]  # 20th percentile, median, 80th
 
-HEAD = {  # what a file must have, and what it must be
-    "device": str,
-    "machine": dict,
-    "versions": dict,
-    "threads": dict,
-    "commit": str,
-    "when": str,
-    "command": str,
-    "size": str,
-    "columns": dict,
-    "absent": dict,
-    "ceilings": dict,
-    "selftest": dict,
-    "rows": list,
-    "notes": list,
-    "problems": list,
-    "finished": bool,
-}
-NAMES = ("suite", "group", "case", "column", "device")
-ROW = (*NAMES, "shape", "seconds", "extra")
-SECONDS = ("median", "low", "high", "fastest", "asking", "device", "blocks")
+WHERE = {"cuda": "on the GPU", "cpu": "on the CPU"}
+FEW = 3  # rounds, below which a spread says nothing
+# Rounds that a verdict needs, and how many of them may go the other way: of two engines that are equally fast, one in
+# sixteen or fewer then passes for faster or slower than the other.
+SURE = {5: 0, 8: 1}
+
+
+class Ratio(NamedTuple):
+    """A time over another: of the turns of one round 20th percentile, median, 80th; of seeds least, median, most."""
+
+    low: float
+    median: float
+    high: float
+    sure: bool = True  # whether the rounds are enough for a verdict, and agree on it
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} - {self.high:.2f})"
+
+    @property
+    def verdict(self) -> str:
+        """What became of the first: "faster", "slower", "same" where the spread includes 1, else "unsure"."""
+        if round(self.low, 2) <= 1 <= round(self.high, 2):
+            return "same"
+        if not self.sure:
+            return "unsure"
+        return "slower" if self.median > 1 else "faster"
 
 
 def write(results: Results, path: Path) -> None:
@@ -110,42 +118,7 @@ def other_kind(found: Any) -> str:
         return ""
     if "machine_info" in found and "benchmarks" in found:
         return "a file of pytest-benchmark (compare those with `pytest-benchmark compare`)"
-    if "recipes" in found and "steps_per_chunk" in found:
-        return "a file of the GPU gate as it was before `fastgan bench`"
-    if set(found) == {"versions", "rows"}:
-        return "a file of `fastgan.benchmarks.steps` as it was before `fastgan bench`"
     return "JSON of something else"
-
-
-def damage_of(found: Mapping[str, Any]) -> str:
-    """What is wrong with the content of a result file, in a few words, or ""."""
-    if missing := [key for key, kind in HEAD.items() if not isinstance(found.get(key), kind)]:
-        return f"no usable {', '.join(missing)}"
-    for number, row in enumerate(found["rows"], 1):
-        if not isinstance(row, dict):
-            return f"row {number} is no object"
-        where = "row " + "/".join([str(number), *(str(row[key]) for key in NAMES[:4] if key in row)])
-        if missing := [key for key in ROW if key not in row]:
-            return f"{where} lacks {', '.join(missing)}"
-        if wrong := [key for key in NAMES if not isinstance(row[key], str)]:
-            return f"{where}: {', '.join(wrong)} should be text"
-        if reason := _wrong_seconds(row["seconds"]):
-            return f"{where}: {reason}"
-    return ""
-
-
-def _wrong_seconds(seconds: Any) -> str:
-    if seconds is None:
-        return ""
-    if not isinstance(seconds, dict):
-        return "seconds should be an object or null"
-    if missing := [key for key in SECONDS if key not in seconds]:
-        return f"seconds lack {', '.join(missing)}"
-    blocks = seconds["blocks"]
-    times = [seconds[key] for key in SECONDS[:4]] + (blocks if isinstance(blocks, list) else [None])
-    if not blocks or not all(isinstance(t, int | float) and 0 < t < math.inf for t in times):
-        return "seconds are not all numbers above 0"
-    return ""
 
 
 def rows(results: Results, **wanted: str) -> list[Row]:
@@ -159,6 +132,86 @@ def case_rows(results: Results, **wanted: str) -> Iterator[tuple[tuple[str, str,
     for row in rows(results, **wanted):
         cases.setdefault((row["suite"], row["group"], row["case"]), {})[row["column"]] = row
     yield from cases.items()
+
+
+def title(row: Row) -> str:
+    """What a case is called in a line."""
+    return str(row["case"] if row["case"].startswith(row["group"]) else f"{row['group']} {row['case']}")
+
+
+def failed(row: Row) -> bool:
+    """Whether somebody is to blame that a row has no time: not where time ran out or there is nothing to measure."""
+    return reason(row) not in ("", OUT_OF_TIME)
+
+
+def reason(row: Row) -> str:
+    """Why there is no time, in a word or two; "" where there is nothing to measure, or nothing went wrong."""
+    error = row.get("error") or ""
+    if not error or error.startswith(ABSENT):
+        return ""
+    return next((word for word in (OUT_OF_TIME, "wrong") if error.startswith(word)), "failed")
+
+
+def ours(by_column: Mapping[str, Row], device: str) -> Row | None:
+    """fastgan as it runs on a device: the last of its columns that has a time there."""
+    there = (by_column[name] for name in reversed(OWN) if name in by_column)
+    return next((row for row in there if row["seconds"] and row["device"] == device), None)
+
+
+def against(own: Row, peer: Row) -> Ratio | None:
+    """fastgan's time over a peer's, round by round; None where they were not timed in the same rounds, or too few."""
+    try:
+        ratio = paired(own, peer)
+    except UsageError:
+        return None
+    blocks = own["seconds"]["blocks"], peer["seconds"]["blocks"]
+    return Ratio(*ratio, sure=agree(*blocks)) if len(blocks[0]) >= FEW else None
+
+
+def agree(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether rounds say which of two is faster: there are enough, and hardly any goes the other way."""
+    other_way = min(
+        sum(x <= y for x, y in zip(a, b, strict=True)), sum(x >= y for x, y in zip(a, b, strict=True))
+    )
+    return any(len(a) >= rounds and other_way <= allowed for rounds, allowed in SURE.items())
+
+
+def trained(results: Results) -> Iterator[tuple[str, dict[str, Any], dict[str, dict[str, Row]]]]:
+    """Each recipe that somebody trained for its quality: what was wanted of it, and its rows by column and seed."""
+    found = rows(results, suite="quality-time")
+    for group in dict.fromkeys(row["group"] for row in found):
+        own = [row for row in found if row["group"] == group]
+        if told := [row["extra"] for row in own if "reached" in row["extra"]]:
+            columns = {name: [r for r in own if r["column"] == name] for name in {r["column"] for r in own}}
+            yield group, told[0], {c: {r["case"]: r for r in columns[c]} for c in COLUMNS if c in columns}
+
+
+def over_seeds(by_seed: Mapping[str, Row]) -> str:
+    """Seconds to a quality: median (least - most) of the seeds of a column, of which some may not have got there."""
+    found = by_seed.values()
+    tried = sorted(_seconds_to(row) for row in found if "reached" in row["extra"])
+    if not tried:
+        return ", ".join(dict.fromkeys(filter(None, map(reason, found))))
+    # a seed that never got there counts as longer than any that did
+    least, middle, most = (
+        f"{x:.1f}" if x < math.inf else "not reached" for x in (tried[0], median(tried), tried[-1])
+    )
+    lost = [word for row in found if (word := reason(row))]
+    said = "".join(f", {lost.count(word)} {word}" for word in dict.fromkeys(lost))
+    figure = f"{middle} ({least} - {most})" if least != most else middle
+    return f"{figure}, {sum(x < math.inf for x in tried)} of {len(found)} seeds{said}"
+
+
+def seed_by_seed(own: Mapping[str, Row], peer: Mapping[str, Row]) -> tuple[Ratio, int] | None:
+    """Seconds to a quality over a peer's: over the seeds in which both got there, and how many those are."""
+    pairs = [(_seconds_to(own[seed]), _seconds_to(peer[seed])) for seed in own if seed in peer]
+    ratios = [a / b for a, b in pairs if a < math.inf and b < math.inf]
+    return (Ratio(min(ratios), median(ratios), max(ratios)), len(ratios)) if ratios else None
+
+
+def _seconds_to(row: Row) -> float:
+    reached = row["extra"].get("reached")
+    return math.inf if reached is None else float(reached)
 
 
 def paired(row_a: Row, row_b: Row) -> Spread:
@@ -197,14 +250,17 @@ def decimals(value: float) -> int:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any, word: Callable[[str], str] = str) -> Any:
+    """As JSON holds it: NumPy's numbers become Python's, what is not finite None; every text goes through `word`."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {word(str(key)): plain(item, word) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy
-        return _plain(value.tolist())
+        return [plain(item, word) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), word)
+    if isinstance(value, str):
+        return word(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ import math
 
 import bench_files
 
+from fastgan.benchmarks.bench import facts
 from fastgan.benchmarks.columns import COLUMNS
 
 
@@ -30,8 +31,7 @@ class PlayedBench:
         return [self.timed(case, name) for name in case.columns or self.columns if name in self.columns]
 
     def timed(self, case, name):
-        row = self.row(case.suite, case.group, case.name, name, shape=dict(case.shape))
-        row |= {"bytes": case.bytes, "flops": case.flops}
+        row = self.row(case.suite, case.group, case.name, name, **facts(case))
         cost = self.cost(row)
         return row | ({"error": "failed"} if cost is None else {"seconds": bench_files.seconds(cost, cost)})
 

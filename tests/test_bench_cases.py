@@ -1,11 +1,13 @@
 """The suites of kernels and layers: every case right in every column that is here, and wrong ones refused."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
-from fastgan.benchmarks import operations, peer_kernels, state_operations
+from fastgan import backend, data, random
+from fastgan.benchmarks import kernel_operations, operations, peer_kernels, state_operations
 from fastgan.benchmarks.cases import AbsentError, Station, against, summary
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.operations import Operation, copies
@@ -158,6 +160,63 @@ def test_fresh_inputs_are_larger_than_the_cache_all_together(column, monkeypatch
     assert rows.nbytes > 2 * operations.cache_bytes("cpu")
 
 
+@pytest.mark.parametrize("make", [state_operations.adam, state_operations.rmsprop])
+def test_large_operands_repeat_and_are_held_against_one_period(make, monkeypatch):
+    for module in (kernel_operations, state_operations):
+        monkeypatch.setattr(module, "PERIOD", 1000)
+    operation = make(2500)
+    for x in operation.operands():
+        np.testing.assert_array_equal(x, np.resize(x[:1000], 2500))
+    case = operation.case("kernels", "full")
+    found = case.make(COLUMNS["numpy"]).first()
+    assert against(lambda: operations.reference(operation), 1e-5)({"numpy": summary(found)}) == {}
+    assert case.wrong({"numpy": summary(found)}) == {}
+    for result in found:
+        right = result[2400]
+        result[2400] += np.abs(result).max()
+        assert case.wrong({"numpy": summary(found)})
+        result[2400] = right
+
+
+def test_no_column_asks_for_gigabytes_of_temporary_arrays():
+    large = {case.key: case.columns for case in kernels.cases("full")}
+    assert not {"numpy", "autograd", "torch-compiled"} & {*large["kernels/adam/1e8"]}
+    assert {"cpu-kernels", "cuda-graph", "torch"} <= {*large["kernels/adam/1e8"]}
+    assert {"numpy", "autograd", "jax"} <= {*large["kernels/adam/1e7"]}
+    assert "numpy" not in large["kernels/noise/1e7"]
+
+
+@pytest.mark.parametrize("column", ["numpy", "torch", "autograd"])
+def test_copies_share_no_memory_and_only_one_set_is_the_operands_themselves(column, monkeypatch):
+    if reason := COLUMNS[column].absent():
+        pytest.skip(reason)
+    monkeypatch.setattr(operations, "cache_bytes", lambda device: 28_000)
+    operation, seen = state_operations.adam(1000), []
+    kept = operation.operands()
+    monkeypatch.setattr(
+        peer_kernels, "_calls", lambda engine, rival, given: seen.append(list(given)) or (None, None)
+    )
+    work = operations.make(replace(operation, operands=lambda: kept), COLUMNS[column])
+    sets = work.sets if column == "numpy" else seen
+    assert len(sets) > 2
+    arrays = [x for own in sets for x in own]
+    assert not any(np.shares_memory(a, b) for a, b in combinations(arrays, 2))
+    assert sum(any(x is y for y in kept) for x in arrays) == len(kept)
+
+
+def test_right_answers_of_noise_and_batches_are_array_codes(monkeypatch):
+    seen, normal, assemble = [], random.normal, data.assemble
+
+    def spy(function):
+        return lambda *a, **k: seen.append(backend._kernels_wanted.get()) or function(*a, **k)
+
+    monkeypatch.setattr(state_operations.random, "normal", spy(normal))
+    monkeypatch.setattr(state_operations.data, "assemble", spy(assemble))
+    for key in ("kernels/noise/1e3", "kernels/batch_sampling/6x20"):
+        TINY[key].wrong({"cpu-kernels": [np.zeros(3)]})
+    assert seen == [False, False]
+
+
 def test_a_rotation_goes_through_all_copies_and_begins_with_untouched_ones(monkeypatch):
     monkeypatch.setattr(operations, "cache_bytes", lambda device: 28_000)
     seen = []
@@ -218,7 +277,6 @@ def test_pytorchs_layouts_are_turned_and_turned_back():
         x = np.arange(2 * 3 * 4 * 5).reshape((2, 3, 4, 5) if len(axes) == 4 else (24, 5))
         turned = peer_kernels.turned(x, layout)
         np.testing.assert_array_equal(peer_kernels.turned_back(turned, layout), x)
-        assert turned is not x
 
 
 def test_batches_are_drawn_anew_by_each_call_and_a_graph_shows_its_last():

@@ -163,18 +163,6 @@ def test_arrays_are_much_larger_than_the_cache(monkeypatch):
     assert ceilings._copy_size() == 256 << 20
 
 
-def test_caches_are_counted_once(monkeypatch, tmp_path):
-    for number, shared in enumerate(("0-1", "0-1", "2-3", "2-3", "4")):
-        folder = tmp_path / f"cpu{number}" / "cache" / "index3"
-        folder.mkdir(parents=True)
-        (folder / "size").write_text("nothing\n" if shared == "4" else "32768K\n")
-        (folder / "shared_cpu_list").write_text(shared + "\n")
-    monkeypatch.setattr(ceilings, "Path", lambda path: tmp_path)
-    assert ceilings.cache_bytes() == 2 * 32 << 20
-    monkeypatch.setattr(ceilings, "Path", lambda path: tmp_path / "nowhere")
-    assert ceilings.cache_bytes() == 32 << 20
-
-
 # A GPU: what would run there, on the stand-in
 @pytest.fixture
 def gpu(monkeypatch):

@@ -6,12 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import bench_files
 import pytest
 from cli_helpers import ok, refused
 
-from fastgan.benchmarks import columns
-from fastgan.cli import main
+from fastgan.benchmarks import bench as module
+from fastgan.benchmarks import columns, report, results
+from fastgan.cli import bench, main
+from fastgan.errors import DataError, OutputError
 
 ONE = (
     "--tiny",
@@ -53,7 +57,9 @@ def test_a_run_shows_a_line_per_case(run):
     row = next(row for row in json.loads((folder / "result.json").read_text())["rows"] if row["seconds"])
     assert line.split()[:3] == ["ring-gan", "numpy", f"{row['seconds']['median'] * 1e3:.4g}"]
     assert "-- steps" in done.stdout.splitlines()
-    assert done.stdout.splitlines()[-1].endswith(f"{folder / 'result.json'}, {folder / 'report.html'}")
+    *_, said, last = done.stdout.splitlines()
+    assert said.endswith(f" s: {folder / 'result.json'}")
+    assert last == str(folder / "report.html")
 
 
 def test_results_are_never_written_over(run, capsys):
@@ -80,6 +86,15 @@ def test_what_makes_no_sense_is_one_line(arguments, message, tmp_path, monkeypat
     assert message in refused(capsys, 2, "bench", *arguments)
 
 
+def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch, capsys):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert main(["bench", *ONE, "--out", str(tmp_path / "a")]) == 4
+    assert "a: Permission denied; give another --out" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["bench", *ONE, "--out", str(tmp_path / "file" / "in")]) == 4
@@ -95,10 +110,8 @@ def test_no_case_of_that_name(tmp_path, monkeypatch, capsys):
 
 def quiet(monkeypatch):
     """No ceilings and no self-test, which take seconds."""
-    from fastgan.benchmarks import bench
-
-    monkeypatch.setattr(bench.ceilings, "measured", lambda device, seconds: {})
-    monkeypatch.setattr(bench.selftest, "run", lambda *_: {"passed": True, "lines": []})
+    monkeypatch.setattr(module.ceilings, "measured", lambda device, seconds: {})
+    monkeypatch.setattr(module.selftest, "run", lambda *_: {"passed": True, "lines": []})
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -164,3 +177,106 @@ def test_peers_that_are_missing_are_said_with_the_fix(monkeypatch, tmp_path, cap
     monkeypatch.setattr(columns.importlib.util, "find_spec", lambda name: None)
     assert main(["bench", *ONE, "--column", "torch", "--out", str(tmp_path / "a")]) == 0
     assert "torch left out: torch is not installed; pip install 'fastgan[peers]'" in capsys.readouterr().out
+
+
+def ends(monkeypatch, tmp_path, how, *, rows=1):
+    """A run whose suites keep rows, then end with `how`: its exit code and its file."""
+    quiet(monkeypatch)
+
+    def played(self, suite):
+        for _ in range(rows):
+            self.keep(self.row("steps", "g", "g", "numpy"))
+        if how:
+            raise how
+
+    monkeypatch.setattr(module.Bench, "go_through", played)
+    return main(["bench", *ONE, "--out", str(tmp_path / "a")]), tmp_path / "a" / "result.json"
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [(OutputError("no space"), 4), (DataError("bad"), 2), (RuntimeError("a bug"), 1)]
+)
+def test_an_error_says_where_the_rows_are(how, code, monkeypatch, tmp_path, capsys):
+    found, path = ends(monkeypatch, tmp_path, how)
+    assert found == code
+    said, error = capsys.readouterr().err.splitlines()
+    assert said == f"fastgan: what was measured before this is in {path}"
+    assert str(how) in error
+    assert len(results.load(path)["rows"]) == 1
+
+
+def test_an_error_before_any_row_says_only_that(monkeypatch, tmp_path, capsys):
+    assert ends(monkeypatch, tmp_path, DataError("bad"), rows=0)[0] == 2
+    assert capsys.readouterr().err == "fastgan: error: bad\n"
+
+
+@pytest.mark.parametrize(("how", "code"), [(KeyboardInterrupt(), 130), (OutputError("no space"), 4)])
+def test_a_report_that_fails_leaves_word_of_the_rows(how, code, monkeypatch, tmp_path, capsys):
+    def write(found, path):
+        raise how
+
+    monkeypatch.setattr(report, "write", write)
+    found, path = ends(monkeypatch, tmp_path, None)
+    assert found == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("1 rows in ")
+    assert last.endswith(f" s: {path}")
+
+
+def shown(capsys, *rows):
+    """What the live table prints of these rows."""
+    table = bench.Table(None)
+    for row in rows:
+        table.row(row)
+    table.flush()
+    return capsys.readouterr().out.splitlines()
+
+
+CASE = "kernels/linear_leaky_relu_forward/128x1024x1024"
+
+
+def test_names_are_not_cut(capsys):
+    names = [
+        CASE,
+        CASE.replace("x1024x1024", "x1024x100"),
+        "layers/conv_transpose2d_forward_backward/1x2x3x4",
+    ]
+    lines = shown(capsys, *(bench_files.row(name, "numpy", (1.0,)) for name in names))
+    assert len({line.partition(" numpy")[0] for line in lines if not line.startswith("--")}) == 3
+    assert any("linear_leaky_relu_forward 128x1024x1024 " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("its process ended with signal 11", "torch failed"),
+        ("wrong result, not timed: off", "torch wrong"),
+        (results.OUT_OF_TIME, "torch no time left"),
+        (f"{results.ABSENT}no peer is written", ""),
+    ],
+)
+def test_a_cell_says_what_there_is_instead_of_a_time(error, said, capsys):
+    rows = (bench_files.row(CASE, "numpy", (1.0,)), bench_files.row(CASE, "torch", error=error))
+    assert shown(capsys, *rows)[-1].split("numpy 1000")[1].strip() == said
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        ((0.5,) * 9, "0.50 (0.50 - 0.50) of torch's time"),
+        ((0.5, 1.0, 1.5), "same as torch"),
+        ((2.0,) * 9, "2.00 (2.00 - 2.00) of torch's time"),
+        ((2.0,) * 4, "2.00 (2.00 - 2.00) of torch's time, few rounds"),
+        ((2.0, 2.0), ""),
+    ],
+)
+def test_a_line_ends_with_the_quickest_peer(blocks, said):
+    found = {
+        "cpu-kernels": bench_files.row(CASE, "cpu-kernels", blocks),
+        "torch": bench_files.row(CASE, "torch", (1.0,) * len(blocks)),
+        "jax": bench_files.row(CASE, "jax", (3.0,) * len(blocks)),
+        "numpy": bench_files.row(CASE, "numpy", (0.1,) * len(blocks)),
+    }
+    assert bench.beside(found).strip() == said
+    assert bench.beside({name: found[name] for name in ("torch", "jax")}) == ""
+    assert bench.beside({"numpy": found["numpy"]}) == ""

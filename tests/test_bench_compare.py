@@ -100,11 +100,12 @@ def test_a_peer_on_another_device_says_nothing():
     assert change.beside is None
 
 
-def test_a_case_that_breaks_is_broken_and_one_that_had_no_time_left_is_not():
+@pytest.mark.parametrize("error", [results.OUT_OF_TIME, f"{results.ABSENT}no such kernel here"])
+def test_a_case_that_breaks_is_broken_and_one_that_is_nobodys_fault_is_not(error):
     old = bench_files.results(row(STEP, "cpu-kernels", (1.0,)), row(OTHER, "cpu-kernels", (1.0,)))
     new = bench_files.results(
         row(STEP, "cpu-kernels", error="wrong result, not timed: off"),
-        row(OTHER, "cpu-kernels", error=results.OUT_OF_TIME),
+        row(OTHER, "cpu-kernels", error=error),
     )
     broken, late = compare(old, new)
     assert (broken.key[1], broken.verdict, broken.fails(9.0)) == ("keras-mlp", "broken", True)

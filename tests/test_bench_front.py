@@ -5,12 +5,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_cupy import install
 
-from fastgan.benchmarks import columns, conftest, operations, state_operations
+from fastgan.benchmarks import columns, conftest, operations, state_operations, suites
 from fastgan.benchmarks.cases import AbsentError, Case, against, summary
 from fastgan.benchmarks.columns import COLUMNS, Clock, Column
 from fastgan.benchmarks.operations import Graph
@@ -97,6 +98,35 @@ def test_a_wrong_answer_is_not_timed_by_pytest_benchmark_and_a_right_one_is(monk
     assert spy.seconds == [pytest.approx(0.002)]
 
 
+def test_costs_that_take_time_to_find_are_in_what_pytest_benchmark_keeps(monkeypatch):
+    """Those of a training step, and the share of a ceiling with them."""
+    monkeypatch.setattr(conftest, "found", {})
+    monkeypatch.setattr(conftest.ceilings, "measured", lambda device: {"copy": 1e6, "gemm": 1e6})
+    case, spy = Case("s", "g", "n", lambda column: Slow(), lambda found: {}, counted=lambda: (500, 40)), Spy()
+    spy.stats = SimpleNamespace(stats=SimpleNamespace(median=0.002))
+    conftest.measure(case, COLUMNS["numpy"], "quick", spy)
+    assert (spy.extra_info["bytes"], spy.extra_info["flops"]) == (500, 40)
+    assert (spy.extra_info["ceiling"], spy.extra_info["percent"]) == ("copy", pytest.approx(25))
+
+
+def test_pytest_has_the_cases_of_all_suites_that_have_any():
+    asked = []
+    config = SimpleNamespace(getoption=lambda name: "tiny")
+    conftest.pytest_generate_tests(
+        SimpleNamespace(config=config, parametrize=lambda names, pairs: asked.extend(pairs))
+    )
+    keys = {pair.values[0] for pair in asked}
+    assert {key.partition("/")[0] for key in keys} == set(suites.WITH_CASES)
+    assert set(suites.WITH_CASES) == {
+        path.stem
+        for path in Path(suites.__file__).parent.glob("*.py")
+        if "\ndef cases(size" in path.read_text()
+    }
+    assert {pair.values[1] for pair in asked if pair.values[0] == "kernels/adam/50"} == {
+        *("numpy", "cpu-kernels", "cupy", "cuda-kernels", "cuda-graph", "torch", "jax", "autograd"),
+    }
+
+
 def test_pytest_benchmark_skips_with_the_reason(monkeypatch):
     def absent(column):
         raise AbsentError("not here")
@@ -113,7 +143,7 @@ def test_pytest_benchmark_skips_with_the_reason(monkeypatch):
 
 def test_pytest_benchmark_runs_the_cases_and_keeps_what_they_mean(tmp_path):
     pytest.importorskip("pytest_benchmark")
-    command = [sys.executable, "-m", "pytest", "-q", "benchmarks/bench_kernels.py", "--size", "tiny"]
+    command = [sys.executable, "-m", "pytest", "-q", "benchmarks", "--size", "tiny"]
     command += ["-k", "score_loss", "-p", "no:cacheprovider", f"--benchmark-json={tmp_path / 'a.json'}"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=300, check=False

@@ -76,18 +76,33 @@ def test_ratios_and_who_is_slower():
 
 
 def test_peers_of_the_other_device_are_no_comparison():
-    rows = {
-        row["column"]: row for row in (made.row("s", "g", "c", c, 1e-3) for c in ("cpu-kernels", "torch"))
-    }
-    assert report_speed.ratio(rows, "torch") == ("", "")
-    rows["torch"]["device"] = "cpu"
-    assert report_speed.ratio(rows, "torch")[1] == "same"
-    blocks = {name: row["seconds"]["blocks"] for name, row in rows.items()}
-    for own in blocks.values():
-        own[1:] = []
-    assert "(1 round only)" in report_speed.ratio(rows, "torch")[0]
-    blocks["torch"].append(1.0)
-    assert report_speed.ratio(rows, "torch") == ("not timed in the same rounds", "")
+    rows = [made.row("steps", "g", "c", c, 1e-3, jitter=0) for c in ("cuda-graph", "torch")]
+    assert "same: 1.00 (1.00 - 1.00)" in some(*rows).text
+    rows[1]["seconds"]["blocks"].append(1.0)
+    assert "no ratio: too few rounds that both were in" in some(*rows).text
+    assert "No peer was timed beside fastgan." in some(*rows).text
+    rows[1]["seconds"]["blocks"].pop()
+    rows[1]["device"] = "cpu"
+    assert "same: 1.00" not in some(*rows).text
+
+
+def test_only_recipes_with_a_peer_are_drawn_unless_none_has_one():
+    alone = made.row("steps", "digits", "digits", "cpu-kernels", 1e-3, gpu=False)
+    other = made.row("steps", "toy-mlp", "toy-mlp", "cpu-kernels", 1e-3, gpu=False)
+    peer = made.row("steps", "toy-mlp", "toy-mlp", "torch", 1e-3, gpu=False)
+    assert some(alone, other, peer).text.count("ms per step") == 1
+    assert some(alone, other).text.count("ms per step") == 2
+
+
+def test_a_kernel_and_a_layer_of_one_name_can_be_told_apart():
+    rows = [
+        made.row(suite, "batch_norm", "128x1024", "cpu-kernels", 1e-3, ceiling="copy", percent=50.0)
+        for suite in ("kernels", "layers")
+    ]
+    for row in rows:
+        row |= {"bytes": 1000, "flops": 1000}
+    words = some(*rows).words
+    assert words.count("batch_norm 128x1024") == words.count("batch_norm 128x1024 (layer)") == 2
 
 
 def test_ladder_and_its_factors():
@@ -104,6 +119,8 @@ def test_ladder_and_its_factors():
         ("fused", 4.0),
         ("as trained", 0.5),
     ]
+    by_case["as trained"]["cpu-kernels"]["seconds"]["blocks"] = [1e-3, 3e-3] * 3 + [1e-3]
+    assert report_speed.ladder(by_case, "cpu")[-1].factor == 1.0  # from 0.67 to 2
     by_case["as trained"]["cpu-kernels"]["seconds"]["blocks"] = [1e-3] * made.ROUNDS
     assert report_speed.ladder(by_case, "cpu")[-1].whole == 8.0
     found = [made.row("ideas", "g", name, c, t, jitter=0) for (name, c), t in rows.items()]
@@ -189,8 +206,11 @@ def test_quality_of_all_seeds():
     text = some(*rows).text
     assert "threshold: 3" in text
     assert "real against real: 1.5" in text
-    assert "cpu-kernels 3.0 2.0, 4.0, 3.0 10, 9, 8" in text
-    assert "torch not reached (1 of 3 seeds) not reached, not reached, 1.0 3" in text
+    assert "cpu-kernels 3.0 (2.0 - 4.0), 3 of 3 seeds 2.0, 4.0, 3.0 10, 9, 8" in text
+    assert (
+        "torch not reached (1.0 - not reached), 1 of 3 seeds 3.00 (3.00 - 3.00), 1 seed not reached, not"
+        in text
+    )
 
 
 def test_long_names_keep_inside_their_figures():
@@ -279,7 +299,7 @@ def test_factors_in_words(factor, words):
 def test_curves_keep_their_points():
     with plots.style():
         curves = [plots_growth.Curve("torch", [(1.0, 4.0), (2.0, 3.0)])]
-        figure = plots_growth.quality(curves, "score", {"threshold": 3.5})
+        figure = plots_growth.quality(curves, {"threshold": 3.5})
         (line, held) = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[1, 4], [2, 3]]
     assert held.get_ydata() == [3.5, 3.5]

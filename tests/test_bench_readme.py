@@ -3,17 +3,17 @@
 import re
 
 import bench_files
+import bench_results
 import pytest
 from bench_files import row
 from click.testing import CliRunner
 
-from fastgan.benchmarks import readme, results
+from fastgan.benchmarks import readme, result_types, results
 from fastgan.benchmarks.columns import COLUMNS
-from fastgan.benchmarks.suites import SUITES
+from fastgan.benchmarks.suites import SUITES, crossover, scaling
 from fastgan.errors import DataError, UsageError
 
 STEP = "steps/keras-mlp/keras-mlp"
-QUALITY = "quality-time/digits/seconds to a score"
 
 
 def tables(text):
@@ -53,23 +53,24 @@ def test_figures_are_milliseconds_with_their_spread():
 @pytest.mark.parametrize(
     ("ours", "cell"),
     [
-        ((1.0, 1.0, 1.0), "0.50 (0.50 - 0.50)"),
-        ((2.2, 2.2, 2.2), "**slower: 1.10 (1.10 - 1.10)**"),
+        ((1.0,) * 9, "0.50 (0.50 - 0.50)"),
+        ((2.2,) * 9, "**slower: 1.10 (1.10 - 1.10)**"),
         ((1.7, 2.2, 2.3), "*same*: 1.10 (0.95 - 1.13)"),
         ((1.6, 1.8, 2.8), "*same*: 0.90 (0.84 - 1.20)"),
-        ((2.0, 2.0, 2.0), "*same*: 1.00 (1.00 - 1.00)"),
-        ((2.002, 2.002, 2.002), "*same*: 1.00 (1.00 - 1.00)"),
-        ((2.02, 2.02, 2.02), "**slower: 1.01 (1.01 - 1.01)**"),
+        ((2.0,) * 9, "*same*: 1.00 (1.00 - 1.00)"),
+        ((2.002,) * 9, "*same*: 1.00 (1.00 - 1.00)"),
+        ((1.0,) * 4, "*unsure*: 0.50 (0.50 - 0.50)"),
+        ((2.02,) * 9, "**slower: 1.01 (1.01 - 1.01)**"),
     ],
 )
 def test_slower_is_said_and_same_is_a_spread_around_one(ours, cell):
-    found = only_row(row(STEP, "cpu-kernels", ours), row(STEP, "torch", (2.0, 2.0, 2.0)))
-    assert found["cpu-kernels / torch"] == cell
+    found = only_row(row(STEP, "cpu-kernels", ours), row(STEP, "torch", (2.0,) * len(ours)))
+    assert found["torch<br>cpu-kernels / torch"] == f"2000 (2000 - 2000)<br>{cell}"
 
 
 def test_ratios_are_of_rounds():
     found = only_row(row(STEP, "cpu-kernels", (1.0, 9.0, 4.0)), row(STEP, "torch", (2.0, 3.0, 8.0)))
-    assert found["cpu-kernels / torch"] == "*same*: 0.50 (0.50 - 2.00)"
+    assert found["torch<br>cpu-kernels / torch"].endswith("<br>*same*: 0.50 (0.50 - 2.00)")
 
 
 def test_columns_stand_in_their_order_and_empty_ones_are_left_out():
@@ -83,7 +84,8 @@ def test_columns_stand_in_their_order_and_empty_ones_are_left_out():
         row(STEP, "numpy", (1.0,)),
     )
     ((head, _),) = tables(text)
-    assert head[1:] == ["numpy", "cpu-kernels", "torch", "jax", "cpu-kernels / torch", "cpu-kernels / jax"]
+    peers = ["torch<br>cpu-kernels / torch", "jax<br>cpu-kernels / jax"]
+    assert head[1:] == ["numpy", "cpu-kernels", *peers]
     assert "- `torch-compiled`, keras-mlp: making: it does not compile" in text.splitlines()
     assert "no peer is written" not in text
     assert "signal 11" not in text  # the file has a problem that says so
@@ -117,28 +119,54 @@ def test_a_cell_without_a_time_says_what_there_is_instead():
             row(STEP, "autograd", error=f"{results.ABSENT}no peer"),
         )
     )[0]
-    assert mixed[2] == ["`keras-mlp`", "1000 (1000 - 1000)", "wrong", "no time", "failed", "", "", "", ""]
+    assert mixed[2] == ["`keras-mlp`", "1000 (1000 - 1000)", "wrong", "no time left", "failed", ""]
 
 
 def test_where_fastgan_as_it_runs_has_no_time_the_ratio_names_what_it_is_of():
     table = tables(
         made(
-            row("steps/toy-mlp/toy-mlp", "cpu-kernels", (1.0,)),
-            row(STEP, "numpy", (3.0,)),
-            row(STEP, "torch", (2.0,)),
+            row("steps/toy-mlp/toy-mlp", "cpu-kernels", (1.0,) * 9),
+            row("steps/toy-mlp/toy-mlp", "torch", (1.0,) * 9),
+            row(STEP, "numpy", (3.0,) * 9),
+            row(STEP, "torch", (2.0,) * 9),
         )
     )[0]
-    assert table[2][-1] == "**slower: 1.50 (1.50 - 1.50), numpy**"
+    assert table[2][-1].endswith("<br>**slower: 1.50 (1.50 - 1.50), numpy**")
+
+
+def test_too_few_rounds_and_other_rounds_have_no_ratio():
+    for rounds in (2, 3):
+        found = only_row(row(STEP, "cpu-kernels", (1.0,) * rounds), row(STEP, "torch", (1.0, 1.0)))
+        assert found["torch<br>cpu-kernels / torch"] == "1000 (1000 - 1000)"
+
+
+def test_recipes_that_no_peer_has_are_folded():
+    text = made(
+        row("steps/ring-gan/ring-gan", "cpu-kernels", (1.0,)),
+        row(STEP, "cpu-kernels", (1.0,)),
+        row(STEP, "torch", (1.0,)),
+        row("steps/digits/digits", "cpu-kernels", (1.0,)),
+        row("steps/digits/digits", "torch", error=f"{results.ABSENT}no peer is written"),
+        row("steps/toy-mlp/toy-mlp", "cpu-kernels", (1.0,)),
+        row("steps/toy-mlp/toy-mlp", "torch", error="it crashed"),
+    )
+    beside, alone = tables(text)
+    assert [line[0] for line in beside[1:]] == ["`keras-mlp`", "`toy-mlp`"]
+    assert [line[0] for line in alone[1:]] == ["`ring-gan`", "`digits`"]
+    assert alone[0] == ["one step on the CPU, ms", "cpu-kernels"]
+    shown, folded = text.split("<details><summary>2 recipes that no peer has on the CPU</summary>")
+    assert "keras-mlp" in shown
+    assert "digits" in folded.partition("</details>")[0]
 
 
 def test_devices_have_a_table_each_with_ratios_to_peers_on_the_same_device():
     gpu = bench_files.HOST | {"gpu": "NVIDIA Abacus", "cores": 16}
     text = made(
-        row(STEP, "numpy", (0.02,)),
-        row(STEP, "cpu-kernels", (0.01,)),
-        row(STEP, "autograd", (0.04,)),
+        row(STEP, "numpy", (0.02,) * 9),
+        row(STEP, "cpu-kernels", (0.01,) * 9),
+        row(STEP, "autograd", (0.04,) * 9),
         *[
-            row(STEP, name, (ms / 1e3,), device="cuda")
+            row(STEP, name, (ms / 1e3,) * 9, device="cuda")
             for name, ms in (
                 ("cupy", 4),
                 ("cuda-kernels", 2),
@@ -153,12 +181,12 @@ def test_devices_have_a_table_each_with_ratios_to_peers_on_the_same_device():
     )
     assert "### NVIDIA Abacus, with 16 cores of Abacus 9000" in text.splitlines()
     assert "threads: BLAS 16, OMP_NUM_THREADS=4" in text
-    cpu, cuda = tables(text)
-    assert cpu[0] == ["one step on the CPU, ms", "numpy", "cpu-kernels", "autograd", "cpu-kernels / autograd"]
+    cuda, cpu = tables(text)
+    assert cpu[0][1:] == ["numpy", "cpu-kernels", "autograd<br>cpu-kernels / autograd"]
     assert cuda[0][:4] == ["one step on the GPU, ms", "cupy", "cuda-kernels", "cuda-graph"]
-    assert cuda[0][4:] == ["torch", "torch-graph", "cuda-graph / torch", "cuda-graph / torch-graph"]
-    figures = [cell.partition(" (")[0] for cell in cuda[1]]
-    assert figures == ["`keras-mlp`", "4.00", "2.00", "1.00", "5.00", "2.00", "0.20", "0.50"]
+    assert cuda[0][4:] == ["torch<br>cuda-graph / torch", "torch-graph<br>cuda-graph / torch-graph"]
+    figures = [part.partition(" (")[0] for cell in cuda[1] for part in cell.split("<br>")]
+    assert figures == ["`keras-mlp`", "4.00", "2.00", "1.00", "5.00", "0.20", "2.00", "0.50"]
 
 
 def test_a_case_that_is_not_its_recipe_says_what_it_is():
@@ -178,12 +206,24 @@ def test_what_the_figures_hold_for_is_said():
     assert "self-test not run" in made(row(STEP, "numpy", (1.0,)), selftest={})
 
 
+POINTS = ([(8, True)], [(8, False)], [(8, True), (16, False)], [(8, False), (16, True)])
+
+
 def test_remarks_are_lines_but_those_on_cases_that_are_not_shown():
     text = made(
         row(STEP, "numpy", (1.0,)),
         row("kernels/adam/1e6", "numpy", (1.0,)),
         row("startup/keras-mlp/keras-mlp", "numpy", (1.0,)),
-        notes=["the machine was\nbusy", "the machine was busy", "adam 1e6, numpy: odd"],
+        notes=[
+            "the machine was\nbusy",
+            "the machine was busy",
+            "adam 1e6, numpy: odd",
+            crossover.NO_GPU,
+            *(crossover.sentence("numpy", "cpu-kernels", points) for points in POINTS),
+            scaling.growth(
+                "batch", [row("scaling/batch/x", "numpy", (n,), shape={"batch": n}) for n in (1, 2)]
+            ),
+        ],
         problems=["keras-mlp keras-mlp, cpu-kernels: a | b"],
         finished=False,
         size="quick",
@@ -212,19 +252,19 @@ def test_what_each_idea_brought_is_a_row_each():
     heads = [
         "what each idea brings to a step",
         "",
-        "on the CPU, ms",
-        "of plain",
         "on the GPU, ms",
+        "of plain",
+        "on the CPU, ms",
         "of plain",
     ]
     assert table[0] == heads
     assert [[cell.partition(" (")[0] for cell in line] for line in table[1:]] == [
-        ["`toy-mlp`, plain", "plain!", "40.0", "", "20.0", ""],
-        ["`toy-mlp`, tape", "tape!", "50.0", "1.25", "", ""],
-        ["`toy-mlp`, fused", "fused!", "10.0", "0.25", "5.00", "0.25"],
-        ["`toy-mlp`, captured", "captured!", "", "", "1.00", "0.05"],
+        ["`toy-mlp`, plain", "plain!", "20.0", "", "40.0", ""],
+        ["`toy-mlp`, tape", "tape!", "", "", "50.0", "1.25"],
+        ["`toy-mlp`, fused", "fused!", "5.00", "0.25", "10.0", "0.25"],
+        ["`toy-mlp`, captured", "captured!", "1.00", "0.05", "", ""],
     ]
-    assert table[3][3] == "0.25 (0.25 - 0.25)"
+    assert table[3][5] == "0.25 (0.25 - 0.25)"
 
 
 def test_ideas_without_plain_or_of_other_rounds_do_without_a_spread():
@@ -236,23 +276,68 @@ def test_ideas_without_plain_or_of_other_rounds_do_without_a_spread():
     assert table(row("ideas/a/plain", "numpy", (2.0,)), tape)[2][-1] == "0.50"
 
 
-def test_time_to_quality_shows_every_seed_and_who_did_not_get_there():
+def test_time_to_quality_is_a_row_per_recipe_over_its_seeds():
     goal = {"score_name": "Frechet distance", "threshold": 12.5, "floor": 3.25}
+
+    def seed(name, number, column, reached):
+        return row(f"quality-time/{name}/seed {number}", column, extra=goal | {"reached": reached})
+
     (table,) = tables(
         made(
-            row(QUALITY, "cpu-kernels", extra=goal | {"reached": [30.04, 20.0, 50.0]}),
-            row(QUALITY, "torch", extra=goal | {"reached": [40.0, None, 35.0]}),
-            row(QUALITY, "jax", extra={}),
-            row("quality-time/other/x", "torch", extra={"reached": [None]}),
-            row("quality-time/other/x", "cpu-kernels", extra={"reached": 7}),
-            row("quality-time/none/x", "torch", error="failed"),
+            *(seed("digits", n, "cpu-kernels", x) for n, x in ((1, 30.04), (2, 20.0), (3, 50.0))),
+            *(seed("digits", n, "torch", x) for n, x in ((1, 40.0), (2, None), (3, 25.0))),
+            row("quality-time/digits/seed 4", "torch", error=results.OUT_OF_TIME),
+            seed("other", 1, "torch", None),
+            seed("other", 1, "cpu-kernels", 7),
+            row("quality-time/none/seed 1", "torch", error=results.OUT_OF_TIME),
         )
     )
-    assert table == [
-        ["seconds to a quality (each seed)", "reached", "real against real", "cpu-kernels", "torch"],
-        ["`digits`", "Frechet distance 12.5", "3.25", "30.0 (20.0, 30.0, 50.0)", "2 of 3 seeds: 35.0, 40.0"],
-        ["`other`", "score", "", "7.0 (7.0)", "0 of 1 seeds"],
+    heads = [
+        "seconds to a quality: median (least - most)",
+        "wanted",
+        "real against real",
+        "cpu-kernels",
+        "torch",
     ]
+    assert table == [
+        [*heads, "cpu-kernels / torch"],
+        [
+            *("`digits`", "Frechet distance: 12.5", "3.25", "30.0 (20.0 - 50.0), 3 of 3 seeds"),
+            "40.0 (25.0 - not reached), 2 of 4 seeds, 1 no time left",
+            "*same*: 1.38 (0.75 - 2.00), 2 seeds",
+        ],
+        ["`other`", "Frechet distance: 12.5", "3.25", "7.0, 1 of 1 seeds", "not reached, 0 of 1 seeds", ""],
+    ]
+
+
+def test_memory_is_that_of_the_largest_size_that_both_have():
+    def case(axis, value, column, mib):
+        extra = {} if mib is None else {"memory": mib * 2**20}
+        return row(f"scaling/{axis}/{axis} {value}", column, (1.0,), shape={axis: value}, extra=extra)
+
+    text = made(
+        *(case("batch", n, "cpu-kernels", n) for n in (8, 16, 32)),
+        *(case("batch", n, "torch", 4 * n if n < 32 else None) for n in (8, 16, 32)),
+        case("width", 64, "cpu-kernels", 3000),
+        case("width", 64, "torch", 1000),
+        case("depth", 2, "cpu-kernels", 5),
+    )
+    (table,) = tables(text)
+    assert table == [
+        ["memory that training `toy-mlp` adds, MiB", "fastgan", "PyTorch", "fastgan / PyTorch"],
+        ["batch 16", "16, cpu-kernels", "64, torch", "0.25"],
+        ["width 64", "3,000, cpu-kernels", "1,000, torch", "3.00"],
+    ]
+
+
+def test_a_full_run_has_a_section_that_is_short():
+    """Launches, first calls and kernels are left to the report."""
+    for gpu in (True, False):
+        text = readme.block({"a.json": bench_results.full(gpu=gpu)})
+        assert "launches" not in text
+        assert "startup" not in text
+        assert len(text.splitlines()) < 120
+        assert len(tables(text)) == (7 if gpu else 5)
 
 
 def test_nothing_measured_is_said():
@@ -318,7 +403,10 @@ def test_bad_files_are_a_line_each(checkout, capsys):
     assert "older fastgan" in capsys.readouterr().err
     (checkout / "README.md").unlink()
     assert command(checkout) == UsageError.exit_code
-    assert "no file" in capsys.readouterr().err
+    assert "No such file" in capsys.readouterr().err
+    (checkout / "README.md").write_bytes(b"\xff\xfe")
+    assert command(checkout) == UsageError.exit_code
+    assert "it is no text; run this in a checkout" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -366,9 +454,7 @@ def test_the_guide_names_every_column_and_suite(name):
 
 
 def test_the_guide_names_what_a_row_holds():
-    assert not [
-        key for key in (*results.ROW, "first", "making", "notes", "problems") if f"`{key}`" not in GUIDE
-    ]
+    assert not [key for key in (*result_types.ROW, "notes", "problems", "error") if f"`{key}`" not in GUIDE]
 
 
 def test_files_that_the_guide_names_exist():

@@ -3,14 +3,13 @@
 import errno
 import json
 import os
-from pathlib import Path
 
 import bench_files
 import numpy as np
 import pytest
 from bench_files import row
 
-from fastgan.benchmarks import results
+from fastgan.benchmarks import plots, readme, report, result_types, results
 from fastgan.errors import DataError, FastganError, OutputError, UsageError
 
 STEP = "steps/keras-mlp/keras-mlp"
@@ -122,8 +121,7 @@ def test_a_file_that_was_cut_is_said(tmp_path, part):
     ("content", "kind"),
     [
         ({"machine_info": {}, "commit_info": {}, "benchmarks": [], "version": "5"}, "pytest-benchmark"),
-        ({"recipes": {}, "steps_per_chunk": 20, "columns": {}, "problems": []}, "the GPU gate"),
-        ({"versions": {}, "rows": []}, "fastgan.benchmarks.steps"),
+        ({"versions": {}, "rows": []}, "something else"),
         ({}, "something else"),
         ([1], "something else"),
         ("{}", "something else"),
@@ -134,13 +132,6 @@ def test_files_of_other_kinds_are_named(tmp_path, content, kind):
     message = complaint(UsageError, saved(tmp_path / "a.json", content))
     assert kind in message
     assert "wanted a file that `fastgan bench` wrote" in message
-
-
-def test_the_file_of_the_steps_before_is_of_another_kind():
-    old = Path(__file__).parents[1] / "benchmarks" / "results" / "cpu-2-core-epyc.json"
-    if not old.exists():
-        pytest.skip("the old file is gone")
-    assert "fastgan.benchmarks.steps" in results.other_kind(results.parsed(old))
 
 
 @pytest.mark.parametrize("version", [0, None, "1", 0.9])
@@ -157,7 +148,7 @@ def test_a_newer_version_is_said(tmp_path):
     assert "a newer fastgan (result version 2, wanted 1); update fastgan" in message
 
 
-@pytest.mark.parametrize("key", results.HEAD)
+@pytest.mark.parametrize("key", result_types.HEAD)
 def test_a_head_without_something_is_said(tmp_path, key):
     content = one()
     del content[key]
@@ -165,38 +156,211 @@ def test_a_head_without_something_is_said(tmp_path, key):
     assert f"no usable {key};" in complaint(DataError, saved(tmp_path / "a.json", one(**{key: None})))
 
 
-@pytest.mark.parametrize("key", results.ROW)
+@pytest.mark.parametrize("key", result_types.ROW)
 def test_a_row_without_something_is_said(tmp_path, key):
     content = bench_files.results(row(STEP, "numpy", (1.0,)), row(STEP, "cpu-kernels", (1.0,)))
     del content["rows"][1][key]
     message = complaint(DataError, saved(tmp_path / "a.json", content))
     assert "row 2/" in message
-    assert f"lacks {key};" in message
+    assert f"has no usable {key};" in message
+
+
+DAMAGED = [
+    ({"seconds": 1.0}, "seconds"),
+    ({"seconds": {"median": 1.0}}, "low, high, fastest, asking, device, blocks in seconds"),
+    ({"seconds": bench_files.seconds(1.0) | {"blocks": []}}, "seconds: they are not all numbers above 0"),
+    (
+        {"seconds": bench_files.seconds(1.0) | {"blocks": [1.0, None]}},
+        "seconds: they are not all numbers above 0",
+    ),
+    ({"seconds": bench_files.seconds(1.0) | {"blocks": 3}}, "blocks in seconds"),
+    ({"seconds": bench_files.seconds(1.0) | {"low": 0.0}}, "seconds: they are not all numbers above 0"),
+    ({"seconds": bench_files.seconds(1.0) | {"median": "1"}}, "median in seconds"),
+    ({"seconds": bench_files.seconds(1.0) | {"asking": None}}, "asking in seconds"),
+    ({"seconds": bench_files.seconds(1.0) | {"device": "1"}}, "device in seconds"),
+    ({"group": 3}, "group"),
+    ({"shape": [1]}, "shape"),
+    ({"shape": {"batch": "64"}}, "batch in shape"),
+    ({"suite": "crossover", "shape": {"batch": 64}}, "batch and width in shape"),
+    ({"extra": None}, "extra"),
+    ({"extra": {"reached": [1.0, 2.0]}}, "reached in extra"),
+    ({"extra": {"curve": [[1.0]]}}, "curve in extra"),
+    ({"extra": {"memory": "much"}}, "memory in extra"),
+    ({"error": 7}, "error"),
+    ({"launches": "many"}, "launches"),
+    ({"percent": "half"}, "percent"),
+    ({"bytes": None}, "bytes"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), DAMAGED)
+def test_a_row_that_holds_nonsense_is_said(tmp_path, change, reason):
+    content = bench_files.results(row(STEP, "numpy", (1.0,)) | change)
+    assert f" has no usable {reason};" in complaint(DataError, saved(tmp_path / "a.json", content))
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"seconds": 1.0}, "seconds should be an object or null"),
-        ({"seconds": {"median": 1.0}}, "seconds lack low, high, fastest, asking, device, blocks"),
-        ({"seconds": bench_files.seconds(1.0) | {"blocks": []}}, "seconds are not all numbers above 0"),
-        (
-            {"seconds": bench_files.seconds(1.0) | {"blocks": [1.0, None]}},
-            "seconds are not all numbers above 0",
-        ),
-        ({"seconds": bench_files.seconds(1.0) | {"blocks": 3}}, "seconds are not all numbers above 0"),
-        ({"seconds": bench_files.seconds(1.0) | {"low": 0.0}}, "seconds are not all numbers above 0"),
-        ({"seconds": bench_files.seconds(1.0) | {"median": "1"}}, "seconds are not all numbers above 0"),
-        ({"group": 3}, "group should be text"),
+        ({"notes": [3]}, "notes"),
+        ({"problems": [None]}, "problems"),
+        ({"columns": {"numpy": None}}, "columns"),
+        ({"absent": {"jax": 3}}, "absent"),
+        ({"ceilings": {"cpu": 3}}, "ceilings"),
+        ({"ceilings": {"cpu": {"copy": "fast"}}}, "copy in ceilings"),
+        ({"machine": {"memory_bytes": "8 GB"}}, "memory_bytes in machine"),
+        ({"threads": {"environment": [1]}}, "environment in threads"),
+        ({"selftest": {"lines": None}}, "lines in selftest"),
     ],
 )
-def test_a_row_that_holds_nonsense_is_said(tmp_path, change, reason):
-    content = bench_files.results(row(STEP, "numpy", (1.0,)) | change)
-    assert reason in complaint(DataError, saved(tmp_path / "a.json", content))
+def test_a_head_that_holds_nonsense_is_said(tmp_path, change, reason):
+    content = bench_files.results(row(STEP, "numpy", (1.0,))) | change
+    assert f"no usable {reason};" in complaint(DataError, saved(tmp_path / "a.json", content))
+
+
+def test_whatever_is_lost_of_a_file_is_a_line_or_does_no_harm(tmp_path, monkeypatch):
+    """Each value of a file in turn becomes null, a word or a list: it is refused, or all that reads it can."""
+    monkeypatch.setattr(plots, "svg", lambda figure, name, title: "<svg></svg>")  # drawn, but not written
+    extra = {"reached": 1.0, "threshold": 2.0, "floor": 1.0, "score_name": "score", "curve": [[1.0, 2.0]]}
+    whole = bench_files.results(
+        row(STEP, "cpu-kernels", (1.0,) * 3),
+        row("quality-time/digits/seed 1", "torch", extra=extra),
+        row("scaling/width/width 8", "torch", (1.0,), shape={"width": 8}, extra={"memory": 7}),
+    )
+    whole["ceilings"]["cpu"] = {"copy": 1e10, "gemm": 1e11}
+    spots = [(whole, key) for key in whole]
+    spots += [
+        (whole[key], name) for key in ("machine", "threads", "selftest", "ceilings") for name in whole[key]
+    ]
+    spots += [(whole["ceilings"]["cpu"], name) for name in whole["ceilings"]["cpu"]]
+    for found in whole["rows"]:
+        spots += [(part, key) for part in (found, found["seconds"] or {}, found["extra"]) for key in part]
+    refused = 0
+    for holder, key in spots:
+        good = holder[key]
+        for bad in (None, "x", [1]):
+            holder[key] = bad
+            path = saved(tmp_path / "a.json", whole)
+            try:
+                content = results.load(path)
+            except FastganError as error:
+                refused += "\n" not in str(error)
+                continue
+            readme.block({"a.json": content})
+            report.made(content | {"rows": content["rows"][1:]})
+        holder[key] = good
+    assert refused > 150
 
 
 def test_a_row_that_is_no_row_is_said(tmp_path):
-    assert "row 1 is no object" in complaint(DataError, saved(tmp_path / "a.json", bench_files.results(3)))
+    assert "no usable rows;" in complaint(DataError, saved(tmp_path / "a.json", bench_files.results(3)))
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "failed"),
+    [
+        (None, "", False),
+        ("", "", False),
+        (f"{results.ABSENT}no peer is written", "", False),
+        (results.OUT_OF_TIME, "no time left", False),
+        ("wrong result, not timed: off", "wrong", True),
+        ("its process ended with signal 11", "failed", True),
+        ("making: it does not compile", "failed", True),
+    ],
+)
+def test_what_an_error_is_called_and_whether_somebody_is_to_blame(error, word, failed):
+    found = row(STEP, "torch", error=error)
+    assert (results.reason(found), results.failed(found)) == (word, failed)
+    assert not results.failed({})
+
+
+def test_a_title_names_the_group_once():
+    assert results.title(row("steps/dcgan64/dcgan64, batch 8", "numpy")) == "dcgan64, batch 8"
+    assert results.title(row("kernels/adam/1e6", "numpy")) == "adam 1e6"
+
+
+def test_fastgan_as_it_runs_is_the_last_column_with_a_time_on_the_device():
+    found = {name: row(STEP, name, (1.0,)) for name in ("cpu-kernels", "numpy", "torch")}
+    found |= {name: row(STEP, name, (1.0,), device="cuda") for name in ("cuda-kernels", "cupy")}
+    found["cuda-graph"] = row(STEP, "cuda-graph", device="cuda", error="x")
+    assert results.ours(found, "cpu")["column"] == "cpu-kernels"
+    assert results.ours(found, "cuda")["column"] == "cuda-kernels"
+    assert results.ours({"torch": found["torch"]}, "cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said", "verdict"),
+    [
+        ((1.0,) * 9, "0.50 (0.50 - 0.50)", "faster"),
+        ((2.2,) * 9, "1.10 (1.10 - 1.10)", "slower"),
+        ((1.7, 2.2, 2.3), "1.10 (0.95 - 1.13)", "same"),
+        ((1.0,) * 4, "0.50 (0.50 - 0.50)", "unsure"),
+        ((1.0,) * 5, "0.50 (0.50 - 0.50)", "faster"),
+        ((1.0, 1.0, 1.0, 1.0, 2.1), "0.50 (0.50 - 0.61)", "unsure"),  # equal engines do that often
+        ((1.0,) * 8 + (2.1,), "0.50 (0.50 - 0.50)", "faster"),
+        ((1.0,) * 8 + (2.1, 2.1), "0.50 (0.50 - 0.61)", "unsure"),
+        ((2.002,) * 9, "1.00 (1.00 - 1.00)", "same"),
+    ],
+)
+def test_a_ratio_says_what_it_means(blocks, said, verdict):
+    found = results.against(row(STEP, "cpu-kernels", blocks), row(STEP, "torch", (2.0,) * len(blocks)))
+    assert (str(found), found.verdict) == (said, verdict)
+
+
+def test_no_ratio_of_few_or_other_rounds():
+    two, three = row(STEP, "cpu-kernels", (1.0, 2.0)), row(STEP, "torch", (1.0, 2.0, 3.0))
+    assert results.against(two, two) is None
+    assert results.against(two, three) is None
+    assert results.against(three, row(STEP, "jax", error="x")) is None
+
+
+def seeds(column, *reached, error=results.OUT_OF_TIME):
+    """A row per seed; a string is one that has an error."""
+    return {
+        f"seed {n}": row(f"quality-time/digits/seed {n}", column)
+        | ({"error": error} if value == "lost" else {"extra": {"reached": value}})
+        for n, value in enumerate(reached, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        ((12.3, 14.2, 11.0), "12.3 (11.0 - 14.2), 3 of 3 seeds"),
+        ((12.3, None, 11.0), "12.3 (11.0 - not reached), 2 of 3 seeds"),
+        ((None, None, 11.0), "not reached (11.0 - not reached), 1 of 3 seeds"),
+        ((None, None), "not reached, 0 of 2 seeds"),
+        ((7,), "7.0, 1 of 1 seeds"),
+        ((12.3, "lost", 11.0), "11.7 (11.0 - 12.3), 2 of 3 seeds, 1 no time left"),
+        (("lost", "lost"), "no time left"),
+        ((), ""),
+    ],
+)
+def test_seconds_over_seeds(reached, said):
+    assert results.over_seeds(seeds("torch", *reached)) == said
+
+
+def test_seconds_beside_a_peers_go_seed_by_seed():
+    ratio, count = results.seed_by_seed(
+        seeds("cpu-kernels", 1.0, 9.0, 4.0, 5.0), seeds("torch", 2.0, 3.0, 8.0, None)
+    )
+    assert (ratio[:3], count) == ((0.5, 0.5, 3.0), 3)
+    assert results.seed_by_seed(seeds("numpy", 1.0), seeds("torch", None)) is None
+    assert results.seed_by_seed({}, seeds("torch", 1.0)) is None
+
+
+def test_who_was_trained_comes_by_recipe_column_and_seed():
+    found = bench_files.results(
+        *seeds("torch", 2.0, "lost").values(),
+        *seeds("cpu-kernels", 1.0, 2.0).values(),
+        row("quality-time/keras-mlp/seed 1", "torch", error=results.OUT_OF_TIME),
+    )
+    ((group, told, columns),) = results.trained(found)
+    assert (group, told) == ("digits", {"reached": 2.0})
+    assert {name: list(own) for name, own in columns.items()} == {
+        "cpu-kernels": ["seed 1", "seed 2"],
+        "torch": ["seed 1", "seed 2"],
+    }
 
 
 def test_rows_are_found_by_what_they_say():

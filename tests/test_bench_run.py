@@ -6,7 +6,6 @@ Workers are played in this process; one test at the end starts real ones.
 import dataclasses
 import json
 import math
-import time
 import warnings
 from functools import partial
 from types import SimpleNamespace

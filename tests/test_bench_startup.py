@@ -12,8 +12,9 @@ from bench_played import PlayedBench
 
 import fastgan as fg
 from fastgan import backend
-from fastgan.benchmarks import peers, training
+from fastgan.benchmarks import columns, peers, training
 from fastgan.benchmarks.columns import COLUMNS
+from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.suites import startup
 
 TIMES = {"import", "making", "first_step", "second_step", "ten_more"}
@@ -66,15 +67,26 @@ def test_without_time_nothing_starts():
     bench = PlayedBench(columns=("numpy",))
     bench.seconds = -1.0
     (row,) = startup.rows(bench)
-    assert row["error"] == "no time left"
+    assert row["error"] == OUT_OF_TIME
     assert row["extra"] == {}
+
+
+@pytest.mark.parametrize(("after", "reason"), [(-0.1, OUT_OF_TIME), (3.0, "did not end in 1 s")])
+def test_time_that_ran_out_is_nobodys_fault(after, reason, monkeypatch):
+    """A limit of a start is fastgan's fault, the end of the time for everything is not."""
+    monkeypatch.setitem(startup.LIMITS, "tiny", 1.0)
+    monkeypatch.setattr(startup, "CODE", "import time; time.sleep(60)")
+    bench, left = PlayedBench(columns=("numpy",)), iter((4.0, after))
+    bench.left = lambda: next(left)
+    (row,) = startup.rows(bench)
+    assert row["error"] == reason
 
 
 def test_a_real_start_from_empty_and_filled_caches(tmp_path):
     """Some file must have been added by the first start and none by the second."""
     kept = []
     for cache in ("empty", "filled"):
-        row = startup.started("cpu-kernels", "ring-gan", 2, str(tmp_path), 300)
+        row = startup.started(PlayedBench(), COLUMNS["cpu-kernels"], "ring-gan", 2, str(tmp_path))
         assert "error" not in row
         assert row["extra"].pop("cache") == cache
         assert row["extra"].keys() == TIMES
@@ -91,14 +103,15 @@ def test_a_peer_starts(monkeypatch):
     original = startup.advance
 
     def spy(work, count):
-        made.append((work.peer.name, count))
+        made.append((type(work), count))
         original(work, count)
 
     monkeypatch.setattr(startup, "advance", spy)
-    found = startup.begin("torch", "toy-mlp", 2)
+    monkeypatch.setattr(columns, "_best", lambda package: pytest.fail("looked for a GPU, which imports CuPy"))
+    found = startup.begin("torch", "cpu", "toy-mlp", 2)
     assert found.keys() == TIMES - {"import"}
     assert min(found.values()) > 0
-    assert made == [("torch eager", 1), ("torch eager", 1), ("torch eager", 10)]
+    assert made == [(training.Stepped, 1), (training.Stepped, 1), (training.Stepped, 10)]
 
 
 def test_a_peer_makes_the_steps_that_are_asked_for(monkeypatch):
@@ -117,7 +130,7 @@ def test_steps_are_the_first_the_second_and_ten_more(monkeypatch):
     monkeypatch.setattr(
         startup, "advance", lambda work, count: made.append((work.trainer.recipe.batch, count))
     )
-    startup.begin("numpy", "toy-mlp", 3)
+    startup.begin("numpy", "cpu", "toy-mlp", 3)
     assert made == [(3, 1), (3, 1), (3, 10)]
 
 

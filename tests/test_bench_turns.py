@@ -106,7 +106,7 @@ def test_a_worker_that_died_unasked_says_so():
     assert worker.call(60, "count") == 1
     worker._process.kill()
     worker._process.join()
-    with pytest.raises(turns.LostError, match="^its process ended with signal 9$"):
+    with pytest.raises(turns.LostError, match=r"^its process ended with signal 9$"):
         worker.call(60, "count")
     assert worker.call(60, "count") == 1
     worker.end()

@@ -14,7 +14,7 @@ def test_compiled_torch_trains_as_eager_torch_does(recipe, monkeypatch):
     pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
     from fastgan.benchmarks.peers import torch_compiled, torch_eager
 
-    monkeypatch.setattr(torch_compiled, "compiled", lambda function, mode: function)
+    monkeypatch.setattr(torch_compiled, "compiled", lambda function: function)
     ours = torch_compiled.make(recipe, DATA, seed=3, device="cpu")
     theirs = torch_eager.make(recipe, DATA, seed=3)
     assert ours.parameters == theirs.parameters
@@ -34,12 +34,12 @@ def test_torch_peers_put_everything_on_their_device(kind, recipe, monkeypatch):
 
     adam = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda p, *, fused, capturable, **rest: adam(p, **rest))
-    monkeypatch.setattr(torch_compiled, "compiled", lambda function, mode: function)
+    monkeypatch.setattr(torch_compiled, "compiled", lambda function: function)
     row = peers.SETTINGS[recipe]
     if kind == "graph":
         gan = torch_eager.Gan(row, DATA, 0, device="meta", capturable=True)
     else:
-        gan = torch_compiled._Gan(row, DATA, 0, "meta", "default")
+        gan = torch_compiled._Gan(row, DATA, 0, "meta")
     for _ in range(2):
         gan.step()
     losses = [gan.critic_loss, gan.generator_loss] if kind == "graph" else gan.losses
@@ -51,9 +51,9 @@ def test_running_statistics_of_compiled_torch(monkeypatch):
     pytest.importorskip("torch", reason="torch is not installed: its peers are not tested")
     from fastgan.benchmarks.peers import torch_compiled, torch_eager
 
-    monkeypatch.setattr(torch_compiled, "compiled", lambda function, mode: function)
+    monkeypatch.setattr(torch_compiled, "compiled", lambda function: function)
     row = peers.SETTINGS["keras-mlp"]
-    gan, eager = torch_compiled._Gan(row, DATA, 3, "cpu", "default"), torch_eager.Gan(row, DATA, 3)
+    gan, eager = torch_compiled._Gan(row, DATA, 3, "cpu"), torch_eager.Gan(row, DATA, 3)
     gan.step(), eager.step()
     norms = [layer for layer in eager.generator if hasattr(layer, "running_mean")]
     assert len(norms) == len(gan.running) == 3

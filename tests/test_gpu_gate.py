@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from fastgan import backend
-from fastgan.benchmarks import gpu_gate, kernel_times, machine, table
+from fastgan.benchmarks import gpu_gate, machine, table
 from fastgan.benchmarks.columns import COLUMNS
+from fastgan.errors import OutputError
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu_gate.sh"
@@ -72,7 +73,7 @@ def test_dry_run_measures_the_columns(dry):
 def test_dry_run_prints_the_table_last(dry):
     printed, written = dry
     lines = printed.splitlines()
-    head = next(i for i, line in enumerate(lines) if line.split() == ["numpy", "cpu-kern", "peer/ours"])
+    head = next(i for i, line in enumerate(lines) if line.split() == ["numpy", "cpu-kern", "ours/peer"])
     row = lines[head + 1].split()
     assert row[0] == "toy-mlp"
     timed = next(row for row in written["rows"] if row["seconds"])
@@ -83,17 +84,21 @@ def test_dry_run_prints_the_table_last(dry):
 
 def full_results():
     def row(column, median, **more):
-        seconds = median and {"median": median}
+        seconds = median and {"median": median, "blocks": [median * x for x in (1, 1, 2, 0.5, 1)]}
         place = {"suite": "steps", "group": "cs231n-vanilla", "case": "cs231n-vanilla", "column": column}
         return place | {"device": "cuda", "seconds": seconds, "launches": None} | more
 
-    medians = {"cupy": 0.0123, "cuda-graph": 0.0001, "torch": 0.004, "jax": 0.0003, "cuda-kernels": None}
+    medians = {"cupy": 0.0123, "cuda-kernels": None, "cuda-graph": 0.0001, "torch": 0.004, "jax": 0.0003}
+    on_cpu = {"cpu-kernels": 0.00001, "autograd": 0.00002}
     return {
         "device": "NVIDIA H200 with a long name",
         "commit": "0123456789abcdef+",
         "arithmetic": machine.facts("x", "y")["arithmetic"],
         "columns": dict.fromkeys(COLUMNS, "about"),
-        "rows": [row(name, median) for name, median in medians.items()],
+        "rows": [
+            *(row(name, median) for name, median in medians.items()),
+            *(row(name, median, device="cpu") for name, median in on_cpu.items()),
+        ],
         "selftest": {"passed": False},
         "tests": {"summary": "9 passed"},
         "notes": ["digits, torch-compiled: " + "it failed " * 30],
@@ -106,11 +111,24 @@ def test_the_table_fits_and_says_what_failed():
     assert max(map(len, lines)) <= 100
     assert "commit 0123456789ab+" in lines[0]  # with changes
     assert "self-test failed" in lines[0]
-    assert lines[2].split() == ["cupy", "graph", "torch", "jax", "peer/ours"]
-    assert lines[3].split() == ["cs231n-vanilla", "12.3000", "0.1000", "4.0000", "0.3000", "3.00"]
+    assert lines[2].split() == ["cpu-kern", "cupy", "graph", "torch", "jax", "autograd", "ours/peer"]
+    times = ["0.0100", "12.3000", "0.1000", "4.0000", "0.3000", "0.0200"]
+    assert lines[3].split() == ["cs231n-vanilla", *times, "0.33"]  # of the GPU: 0.1 over 0.3
     assert len(lines[2]) == len(lines[3])
     for part in ("tests: 9 passed", "note: digits", "problem: tests: 1"):
         assert part in "\n".join(lines)
+
+
+def test_the_tables_ratio_is_of_the_turns_of_one_round_on_one_device():
+    rows = {row["column"]: row for row in full_results()["rows"]}
+    rows["jax"]["seconds"]["blocks"] = [0.0001] * 5  # in most rounds jax was as quick
+    assert table.line(rows, ["jax"]).split()[-1] == "1.00"
+    rows["cuda-graph"]["seconds"] = rows["cupy"]["seconds"] = None
+    assert (
+        table.line(rows, ["jax"]).split()[-1] == "0.50"
+    )  # of the CPU: never a GPU's peer beside a CPU's kernels
+    rows["autograd"]["seconds"]["blocks"].pop()  # not measured in the same rounds
+    assert table.line(rows, ["jax"]).split() == ["cs231n-vanilla", "0.3000"]
 
 
 def test_a_line_while_the_run_goes_on():
@@ -119,13 +137,6 @@ def test_a_line_while_the_run_goes_on():
     assert table.short(row | {"error": "gone " * 50}).startswith("cs231n-vanilla, cupy: gone gone")
     assert len(table.short(row | {"error": "gone " * 50})) <= 100
     assert table.short(row | {"seconds": None, "launches": 26}).endswith("26 launches")
-
-
-def test_dense_shapes_are_those_of_the_recipes():
-    shapes = kernel_times.dense_shapes()
-    assert {(128, 96, 1024), (128, 1024, 784), (256, 784, 256), (256, 256, 1), (512, 2, 512)} <= set(shapes)
-    assert len(shapes) == len(set(shapes)) > 20
-    assert all(min(shape) > 0 for shape in shapes)
 
 
 @pytest.mark.skipif(backend.cuda_problem() is None, reason="there is a GPU")
@@ -156,7 +167,31 @@ def test_unknown_options_are_named(arguments, message, capsys):
 def test_results_go_where_either_spelling_says(tmp_path):
     assert gpu_gate.parsed(["--out", str(tmp_path)]).out == tmp_path
     assert gpu_gate.parsed([str(tmp_path)]).out == tmp_path
-    assert gpu_gate.parsed([]).out == ROOT / "benchmarks" / "results"
+    assert gpu_gate.parsed([]).out == Path("bench", "gate")  # never among the committed results
+
+
+def test_what_cannot_be_done_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gpu_gate.Bench, "run", lambda bench: None)
+    out, file = tmp_path / "a" / "b", tmp_path / "file"
+    assert gpu_gate.main(["--tiny", "--out", str(out)]) == 0
+    (out / "dry-run.json").write_text("kept")
+    file.touch()
+    for folder, said in (
+        (out, "dry-run.json exists already; give another --out, or remove it\n"),
+        (file / "c", "Not a directory; give another --out\n"),
+    ):
+        capsys.readouterr()
+        assert gpu_gate.main(["--tiny", "--out", str(folder)]) == OutputError.exit_code
+        written = capsys.readouterr()
+        assert written.err.startswith("gpu_gate: ")
+        assert written.err.endswith(said)
+        assert written.err.count("\n") == 1
+    assert (out / "dry-run.json").read_text() == "kept"
+
+
+def test_a_case_that_does_not_exist_is_one_line(tmp_path, capsys):
+    assert gpu_gate.main(["--tiny", "--only", "no such case", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("gpu_gate: no case has 'no such case' in its name")
 
 
 def gpu_tests_in(folder, body, seconds=60.0):

@@ -10,30 +10,23 @@ What is compared travels between processes as plain arrays, "facts", and may arr
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastgan as fg
 from fastgan.backend import to_device, to_host
+from fastgan.benchmarks.peers.settings import ALL, CONVOLUTIONAL, Arrays, Images, Peer
 from fastgan.benchmarks.peers.spreads import SPREADS, Spread
-from fastgan.errors import UsageError
 from fastgan.tape import Tensor, no_grad
 
-if TYPE_CHECKING:
-    from fastgan.benchmarks.peers import Peer
-
-Images = NDArray[np.float32]
-Arrays = list[NDArray[np.float32]]
 Facts = Sequence[NDArray[Any]]  # images, scores, losses of each step, moves of each parameter, counts
 
 STEPS = 5  # enough to tell steps apart; later each run goes its own way
 PLAYED = 32  # images and scores that are compared
 DENSE_TOLERANCE = 1e-4  # of the largest number: sums of float32 in another order
-CONVOLUTION_TOLERANCE = (
-    1e-3  # libraries may choose algorithms that transform images first (Winograd's, Fourier's)
-)
+CONVOLUTION_TOLERANCE = 1e-3  # libraries may transform images first (Winograd's, Fourier's algorithms)
 ALLOWED = 6.0  # standard deviations of the difference of two runs
 ROUNDING = 0.002  # the least deviation that is believed, of losses below 1 and of relative moves
 
@@ -45,27 +38,6 @@ def start_like(trainer: fg.Trainer) -> tuple[Arrays, Arrays]:
     return generator, critic
 
 
-def check_start(networks: Sequence[Arrays], shapes: Sequence[Sequence[tuple[int, ...]]]) -> None:
-    """UsageError unless the arrays of both networks, (generator, critic), have these shapes."""
-    for name, arrays, wanted in zip(("generator", "critic"), networks, shapes, strict=True):
-        found = [array.shape for array in arrays]
-        odd = [n for n, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]]
-        if odd or len(found) != len(wanted):
-            what = (
-                f"shape {found[odd[0]]} for its parameter {odd[0]}, wanted {wanted[odd[0]]}"
-                if odd
-                else f"{len(found)} parameters, wanted {len(wanted)}"
-            )
-            raise UsageError(f"start of the {name}: got {what}; take them from a trainer of the same recipe")
-
-
-def same_networks(peer: "Peer", trainer: fg.Trainer) -> str:
-    """Why a peer with the same start has other networks than a trainer, or ""."""
-    ours = [*_played(trainer), _sizes(trainer)]
-    theirs = [*peer.play(*_inputs(peer.latent)), np.array(peer.parameters)]
-    return _networks_differ(ours[:2], theirs[:2], ours[2], theirs[2], trainer.recipe.name)
-
-
 def trainer_facts(trainer: fg.Trainer, steps: int = STEPS) -> list[NDArray[Any]]:
     """What a new trainer's networks make of fixed inputs, and what its first steps do; it trains on one image."""
     played, start, before, done = _played(trainer), start_like(trainer), _updates(trainer), trainer.steps_done
@@ -75,7 +47,7 @@ def trainer_facts(trainer: fg.Trainer, steps: int = STEPS) -> list[NDArray[Any]]
     return [*played, losses, _moves(start, start_like(trainer)), np.array(counts)]
 
 
-def peer_facts(peer: "Peer", steps: int = STEPS) -> list[NDArray[Any]]:
+def peer_facts(peer: Peer, steps: int = STEPS) -> list[NDArray[Any]]:
     """The same of a new peer with the same start; what batch it takes is not to be seen from outside."""
     played, start, before = peer.play(*_inputs(peer.latent)), peer.values(), peer.updates()
     losses = []
@@ -91,8 +63,6 @@ def disagreement(ours: Facts, theirs: Facts, recipe: str, *, resized: bool = Fal
 
     Networks that are `resized` have spreads of their own, which nobody measured: three times the recipe's widest.
     """
-    from fastgan.benchmarks.peers import ALL
-
     counts, batch = ours[4][:4].astype(int), int(ours[4][4])
     if reason := _networks_differ(ours[:2], theirs[:2], counts[:2], theirs[4][:2], recipe):
         return reason
@@ -144,8 +114,6 @@ def _moves(old: tuple[Arrays, Arrays], new: tuple[Arrays, Arrays]) -> NDArray[np
 
 
 def _networks_differ(ours: Facts, theirs: Facts, sizes: NDArray[Any], their_sizes: Any, recipe: str) -> str:
-    from fastgan.benchmarks.peers import CONVOLUTIONAL
-
     if not np.array_equal(sizes, their_sizes):
         found, wanted = (tuple(int(n) for n in x) for x in (their_sizes, sizes))
         return f"trains {found} numbers (generator, critic), wanted {wanted}"

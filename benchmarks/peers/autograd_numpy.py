@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.benchmarks.peers import (
+from fastgan.benchmarks.peers import setting
+from fastgan.benchmarks.peers.settings import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     PENALTY,
@@ -24,7 +25,6 @@ from fastgan.benchmarks.peers import (
     Peer,
     Setting,
     check_start,
-    setting,
 )
 from fastgan.errors import UsageError
 
@@ -39,7 +39,6 @@ def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, dev
     gan = Gan(setting(recipe, data), data, seed)
     learners = gan.generator, gan.critic
     return Peer(
-        name="autograd",
         step=gan.step,
         sync=lambda: None,
         losses=lambda: (float(gan.critic_loss), float(gan.generator_loss)),

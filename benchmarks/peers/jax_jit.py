@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.benchmarks.peers import (
+from fastgan.benchmarks.peers import setting
+from fastgan.benchmarks.peers.jax_state import Layers, Learner, State, initial, size, started, values
+from fastgan.benchmarks.peers.settings import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     PENALTY,
@@ -23,9 +25,7 @@ from fastgan.benchmarks.peers import (
     Images,
     Peer,
     Setting,
-    setting,
 )
-from fastgan.benchmarks.peers.jax_state import Layers, Learner, State, initial, size, started, values
 
 if TYPE_CHECKING:
     from jax import Array
@@ -62,7 +62,6 @@ def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, dev
         return np.array(images), np.array(scores)
 
     return Peer(
-        name="jax jit",
         step=step,
         sync=sync,
         losses=lambda: (float(losses[0]), float(losses[1])),

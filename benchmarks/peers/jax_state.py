@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastgan.benchmarks.peers import Arrays, Setting, check_start
+from fastgan.benchmarks.peers.settings import Arrays, Setting, check_start
 
 if TYPE_CHECKING:
     from jax import Array

@@ -24,8 +24,8 @@ class Engine:
         self.functions, self.special = functions(), SPECIAL
 
     def array(self, x: NDArray[Any], layout: str) -> Any:
-        """A copy."""
-        return x.copy()
+        """The array itself."""
+        return x
 
     def host(self, x: Any, layout: str) -> NDArray[Any]:
         """The array itself."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.benchmarks.peers import (
+from fastgan.benchmarks.peers import setting
+from fastgan.benchmarks.peers.settings import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     PENALTY,
@@ -25,7 +26,6 @@ from fastgan.benchmarks.peers import (
     Peer,
     Setting,
     check_start,
-    setting,
 )
 from fastgan.benchmarks.peers.torch_eager import syncing
 from fastgan.benchmarks.peers.torch_graph import Replayed
@@ -37,23 +37,11 @@ RECIPES: tuple[str, ...] = tuple(SETTINGS)
 Tensors = list[Any]
 
 
-def make(
-    recipe: str | Setting,
-    data: NDArray[np.float32],
-    *,
-    seed: int = 0,
-    device: str = "cuda",
-    mode: str = "default",
-) -> Peer:
-    """`recipe` on `data`, float32 (n, 784) in [-1, 1]; the first step compiles. Raises `UsageError`.
-
-    A mode that makes graphs by itself (`reduce-overhead`, `max-autotune`) is left to do so, as is the CPU.
-    """
-    gan = _Gan(setting(recipe, data), data, seed, device, mode)
-    captured = device == "cuda" and mode in ("default", "max-autotune-no-cudagraphs")
+def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, device: str = "cuda") -> Peer:
+    """`recipe` on `data`, float32 (n, 784) in [-1, 1]; the first step compiles. Raises `UsageError`."""
+    gan = _Gan(setting(recipe, data), data, seed, device)
     return Peer(
-        name=f"torch.compile, mode {mode}" + ", in one CUDA graph" * captured,
-        step=Replayed(gan.step) if captured else gan.step,
+        step=Replayed(gan.step) if device == "cuda" else gan.step,
         sync=syncing(device),
         losses=lambda: (gan.losses[0].item(), gan.losses[1].item()),
         updates=lambda: (int(gan.generator.updates), int(gan.critic.updates)),
@@ -65,11 +53,11 @@ def make(
     )
 
 
-def compiled(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled as a whole: a part that does not compile is an error."""
     import torch
 
-    whole: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
+    whole: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
     return whole
 
 
@@ -117,7 +105,7 @@ class _Learner:
 class _Gan:
     """Everything that a step changes, and the updates that change it; `step` is what is timed."""
 
-    def __init__(self, row: Setting, data: NDArray[np.float32], seed: int, device: str, mode: str) -> None:
+    def __init__(self, row: Setting, data: NDArray[np.float32], seed: int, device: str) -> None:
         import torch
 
         torch.set_float32_matmul_precision("highest")  # PyTorch's default, said aloud: no TF32
@@ -135,8 +123,8 @@ class _Gan:
             "penalty": self._critic_penalty,
         }[row.critic_update]
         self.critic_updates = row.critic_updates if row.critic_update == "penalty" else 1
-        self.update_critic = compiled(update, mode)
-        self.update_generator = compiled(self._train_generator, mode)
+        self.update_critic = compiled(update)
+        self.update_generator = compiled(self._train_generator)
 
     def start(self, generator: Arrays, critic: Arrays) -> None:
         """In place, as a graph may know where the parameters are."""

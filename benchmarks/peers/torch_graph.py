@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.benchmarks.peers import ALL, Peer, Setting, setting
+from fastgan.benchmarks.peers import setting
+from fastgan.benchmarks.peers.settings import ALL, Peer, Setting
 from fastgan.benchmarks.peers.torch_eager import Gan, peer
 
 RECIPES: tuple[str, ...] = tuple(ALL)
@@ -24,7 +25,7 @@ Step = Callable[[], None]
 def make(recipe: str | Setting, data: NDArray[np.float32], *, seed: int = 0, device: str = "cuda") -> Peer:
     """`recipe` on `data`, float32 (n, 784) in [low, 1]; the fourth step captures. Raises `UsageError`."""
     gan = Gan(setting(recipe, data, ALL), data, seed, device=device, capturable=device == "cuda")
-    return peer(gan, "torch CUDA graph", Replayed(gan.step))
+    return peer(gan, Replayed(gan.step))
 
 
 class Replayed:

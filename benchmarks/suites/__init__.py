@@ -1,10 +1,10 @@
 """The suites of `fastgan bench`: a module each, with `rows(bench)`, which measures and yields, and often `cases(size)`.
 
-One idea: a suite is added here and nowhere else. `cases` are what pytest-benchmark and CI run as well; whatever a suite
-measures beyond them (memory, seconds to a quality) it does in `rows` by itself.
+One idea: a suite is added here and nowhere else. `cases` are what pytest-benchmark runs as well, and CI in their tiny
+size; whatever a suite measures beyond them (memory, launches, a first start, seconds to a quality) it does in `rows` by
+itself, and the tests look at that.
 """
 
-from collections.abc import Iterator
 from importlib import import_module
 
 from fastgan.benchmarks.cases import Case
@@ -19,7 +19,7 @@ SUITES = {
     "quality-time": "seconds until samples are good, against PyTorch with the same recipe",
 }
 SIZES = ("full", "quick", "tiny")  # tiny: one round of next to nothing, to see that it runs
-WITH_CASES = ("kernels", "layers", "steps", "ideas", "crossover", "scaling")
+WITH_CASES = ("kernels", "layers", "steps", "ideas", "crossover", "scaling")  # the modules that have `cases`
 
 
 def module_of(suite: str) -> str:
@@ -31,12 +31,6 @@ def cases(suite: str, size: str) -> list[Case]:
     """The cases of one module of this package."""
     found: list[Case] = import_module(module_of(suite)).cases(size)
     return found
-
-
-def every(size: str) -> Iterator[Case]:
-    """All cases."""
-    for suite in WITH_CASES:
-        yield from cases(suite, size)
 
 
 def find(key: str, size: str) -> Case:

@@ -62,7 +62,7 @@ SIZES: Mapping[str, Mapping[str, list[tuple[Any, ...]]]] = {
         "linear": [(128, 784, 256)],
         "adam": [(10**6,)],
         "norm": [(128, 1024)],
-        "noise": [(10**6,)],
+        "noise": [(10**5,)],
         "batch": [(128, 784, 0)],
         "conv": [CRITICS[1]],
         "data": [UPSAMPLING],

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SUITE = "quality-time"
 # The digits: twice the floor (0.41), where the score begins to level off (0.4 to 0.6 after 2,500 steps); about 1,000
-# steps. MNIST: 40 times the floor (0.48), where about half of the samples can be read, keras-mlp's among stray dots, and
-# all classes are kept; about 2,000 and 500 steps, 12 to 16 s on two cores, where 2 to 4 times the floor takes minutes.
+# steps. MNIST: 40 times the floor (0.48), where half of the samples can be read, keras-mlp's among stray dots, and all
+# classes are kept; about 2,000 and 500 steps, 12 to 16 s on two cores, where 2 to 4 times the floor takes minutes.
 # At 30 or more next to none can be read, noise scores over 40, and one class alone 56 or more.
 GOALS = {
     "digits": Goal(threshold=0.85, n=898, every=50, limit=25.0),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import fastgan as fg
 from fastgan.benchmarks import peers
 from fastgan.benchmarks.columns import COLUMNS, Column
+from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.training import Fit, Stepped, images_for, peer
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ import {package}
 imported = time.perf_counter() - begun
 import json
 from fastgan.benchmarks.suites import startup
-print(json.dumps({{"import": imported}} | startup.begin({column!r}, {recipe!r}, {batch})))"""
+print(json.dumps({{"import": imported}} | startup.begin({column!r}, {device!r}, {recipe!r}, {batch})))"""
 
 
 class FailedError(Exception):
@@ -67,17 +68,19 @@ def rows(bench: "Bench") -> Iterator["Row"]:
         with tempfile.TemporaryDirectory(prefix="fastgan-startup-", ignore_cleanup_errors=True) as folder:
             for state in ("cold", "warm") if name in KEEPING else ("cold",):
                 row = bench.row("startup", recipe, state, name, shape={"batch": batch})
-                yield row | started(name, recipe, batch, folder, min(LIMITS[bench.size], bench.left()))
+                yield row | started(bench, column, recipe, batch, folder)
 
 
-def started(column: str, recipe: str, batch: int, folder: str, seconds: float) -> dict[str, Any]:
+def started(bench: "Bench", column: Column, recipe: str, batch: int, folder: str) -> dict[str, Any]:
     """What a row says of one start with caches in `folder`, or its error."""
     filled = any(Path(folder).rglob("*.*"))
-    code = CODE.format(package=package(column), column=column, recipe=recipe, batch=batch)
+    at = {"package": package(column.name), "column": column.name, "device": column.where()}
+    code = CODE.format(**at, recipe=recipe, batch=batch)
     try:
-        found = fresh(code, {name: str(Path(folder, name.lower())) for name in CACHES}, seconds)
+        caches = {name: str(Path(folder, name.lower())) for name in CACHES}
+        found = fresh(code, caches, min(LIMITS[bench.size], bench.left()))
     except FailedError as reason:
-        return {"error": str(reason)}
+        return {"error": OUT_OF_TIME if bench.left() <= 0 else str(reason)}
     extra = found | {"cache": "filled" if filled else "empty"}
     return {"making": found["making"], "first": found["first_step"], "extra": extra}
 
@@ -91,7 +94,7 @@ def package(column: str) -> str:
 def fresh(code: str, environment: Mapping[str, str], seconds: float) -> dict[str, float]:
     """The JSON that a Python program prints last; `FailedError`. The process ends, and all that it started."""
     if seconds <= 0:
-        raise FailedError("no time left")
+        raise FailedError(OUT_OF_TIME)
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -122,12 +125,13 @@ def end(process: "subprocess.Popen[str]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def begin(name: str, recipe: str, batch: int) -> dict[str, float]:
+def begin(name: str, device: str, recipe: str, batch: int) -> dict[str, float]:
     """In the fresh process: seconds to build a column's trainer or peer, and of its first steps.
 
-    On a GPU fastgan captures its graph in one of the ten steps after the second.
+    On a GPU fastgan captures its graph in one of the ten steps after the second. The device is told, for to find it out
+    imports CuPy, which a peer's user would not.
     """
-    column, variant = COLUMNS[name], fg.recipes[recipe].replace(batch=batch)
+    column, variant = replace(COLUMNS[name], device=device), fg.recipes[recipe].replace(batch=batch)
     images = images_for(variant, IMAGES)
     marks = [time.perf_counter()]
     work = Fit(variant, images, column) if column.own else stepped(recipe, batch, images, column)

@@ -165,10 +165,13 @@ def rows(bench: "Bench") -> Iterator["Row"]:
             yield from counted(bench, case.group)
     with bench.within(0.15):
         yield from ideas.rows(bench)
-    with bench.within(0.8):
-        yield from bench.each(found)
     if bench.asked(f"startup/{startup.RECIPES[bench.size]}"):
-        yield from startup.rows(bench)
+        with bench.within(0.25):
+            yield from startup.rows(bench)
+    beside = [case for case in found if case.group in peers.ALL]
+    with bench.within(0.6 if len(beside) < len(found) else 1.0):  # a ratio needs more rounds than a time
+        yield from bench.each(beside)
+    yield from bench.each(case for case in found if case.group not in peers.ALL)
 
 
 def keys(size: str) -> Iterator[str]:
@@ -184,6 +187,8 @@ def keys(size: str) -> Iterator[str]:
 def counted(bench: "Bench", name: str) -> Iterator["Row"]:
     """What a step launches on a GPU with array code and with kernels, and how many bytes go through; needs no GPU."""
     recipe = fg.recipes[name]
+    if bench.size == "quick" and isinstance(recipe.critic, Net):
+        return  # takes seconds
     for column, kernels in (("cupy", False), ("cuda-kernels", True)):
         if column not in bench.named or (not kernels and isinstance(recipe.critic, Net)):
             continue  # with convolutions the stand-in for array code would compute all of them

@@ -1,6 +1,7 @@
 """`fastgan bench`: the benchmark suites for people, as a live table; and what can be done with their results.
 
-A run writes `result.json` after every case and `report.html` at its end, however that comes about.
+A run writes `result.json` after every case, and says where it is however the run ends; `report.html` comes at the end,
+after Ctrl-C too, but not after an error.
 """
 
 import shlex
@@ -19,14 +20,13 @@ from fastgan.benchmarks import compare as comparing
 from fastgan.benchmarks import results as files
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.suites import SUITES
-from fastgan.benchmarks.table import title
 from fastgan.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.status import Status
 
 FOLDER = Path("bench")
-NAME = 36  # width
+NAME = 40  # width; longer names push the rest, for cut ones would look alike
 
 
 class WithRun(click.Group):
@@ -83,8 +83,6 @@ def bench(
         return
     folder = out or FOLDER / time.strftime("%Y-%m-%d-%H%M%S")
     path = folder / "result.json"
-    if path.exists():
-        raise OutputError(f"{path} exists already; give another --out, or remove it")
     wanted = {
         "size": "tiny" if tiny else "quick" if quick else "full",
         "suites": [name for name in SUITES if not suites or name in suites],
@@ -99,7 +97,7 @@ def run(path: Path, wanted: dict[str, Any]) -> int:
     from fastgan.benchmarks.bench import Bench
     from fastgan.benchmarks.report import write as write_report
 
-    folder_for(path)
+    make_room(path)
     start = time.perf_counter()
     code = 0
     with screen() as table, terminating():
@@ -110,6 +108,7 @@ def run(path: Path, wanted: dict[str, Any]) -> int:
             said=table.say,
             shown=table.row,
         )
+        rows = made.results["rows"]
         table.begin(made.limit, made.results)
         try:
             made.run()
@@ -117,22 +116,30 @@ def run(path: Path, wanted: dict[str, Any]) -> int:
             code = 130
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-        table.flush()
-    report = path.with_name("report.html")
-    write_report(made.results, report)
-    rows = made.results["rows"]
+        except Exception:
+            if rows and path.exists():
+                print(f"fastgan: what was measured before this is in {path}", file=sys.stderr)
+            raise
+        finally:
+            table.flush()
     if code:
         print(f"fastgan: interrupted; {len(rows)} rows are kept in {path}", file=sys.stderr)
-    print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s: {path}, {report}")
+    print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s: {path}", flush=True)
+    report = path.with_name("report.html")
+    write_report(made.results, report)
+    print(report)
     return code or int(bool(made.results["problems"]))
 
 
-def folder_for(path: Path) -> None:
-    """Make the folder of a file; OutputError."""
+def make_room(path: Path) -> None:
+    """Make the folder of a file that is not there yet; OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        taken = path.exists()
     except OSError as error:
-        raise OutputError(f"cannot make {path.parent}: {error.strerror}; give another --out") from error
+        raise OutputError(f"cannot use {path.parent}: {error.strerror}; give another --out") from error
+    if taken:
+        raise OutputError(f"{path} exists already; give another --out, or remove it")
 
 
 @contextmanager
@@ -162,7 +169,7 @@ class Table:
         self.limit = limit
         threads = ", ".join(f"{name}: {count}" for name, count in head["threads"].items() if count)
         self.say(f"{head['device']}; {head['arithmetic']}; threads: {threads}")
-        self.say(f"milliseconds, medians; at most {limit / 60:.1f} minutes")
+        self.say(f"milliseconds, medians (the report has their spread); at most {limit / 60:.1f} minutes")
 
     def say(self, line: str) -> None:
         """A line of its own."""
@@ -172,7 +179,7 @@ class Table:
 
     def row(self, row: dict[str, Any]) -> None:
         """Add a row to the line of its case."""
-        place = title(row)
+        place = files.title(row)
         if (row["suite"], place) != (self.suite, self.case):
             self.flush()
             if row["suite"] != self.suite:
@@ -186,7 +193,7 @@ class Table:
         """Print the line that is being made."""
         if self.rows:
             cells = "  ".join(f"{name} {text}" for name, row in self.rows.items() if (text := cell(row)))
-            print(f"{self.case[:NAME]:{NAME}} {cells}{beside(self.rows)}", flush=True)
+            print(f"{self.case:{NAME}} {cells}{beside(self.rows)}", flush=True)
         self.rows = {}
 
     def show(self) -> None:
@@ -199,7 +206,7 @@ class Table:
 def cell(row: dict[str, Any]) -> str:
     """What a row says in a few characters."""
     if row.get("error"):
-        return "wrong" if row["error"].startswith("wrong") else ""
+        return files.reason(row)
     if row["launches"]:
         return f"{row['launches']} launches"
     if "first_step" in row["extra"]:
@@ -214,20 +221,19 @@ def cell(row: dict[str, Any]) -> str:
 
 def beside(rows: dict[str, dict[str, Any]]) -> str:
     """The time of fastgan as it runs by itself over that of the quickest peer on that device, round by round."""
-    timed = {name: row for name, row in rows.items() if row["seconds"]}
-    own = [timed[name] for name in OWN if name in timed]
-    if not own:
+    own = next((own for device in files.WHERE if (own := files.ours(rows, device))), None)
+    if own is None:
         return ""
-    ours = own[-1]
-    peers = [r for n, r in timed.items() if not COLUMNS[n].own and r["device"] == ours["device"]]
-    if not peers:
+    timed = [row for row in rows.values() if row["seconds"] and row["device"] == own["device"]]
+    peers = [row for row in timed if row["column"] not in OWN]
+    best = min(peers, key=lambda row: float(row["seconds"]["median"]), default=None)
+    ratio = files.against(own, best) if best else None
+    if best is None or ratio is None:
         return ""
-    best = min(peers, key=_median)
-    return f"  = {files.paired(ours, best)[1]:.2f} of {best['column']}"
-
-
-def _median(row: dict[str, Any]) -> float:
-    return float(row["seconds"]["median"])
+    if ratio.verdict == "same":
+        return f"  same as {best['column']}"
+    few = ", few rounds" if ratio.verdict == "unsure" else ""
+    return f"  {ratio} of {best['column']}'s time{few}"
 
 
 @contextmanager

@@ -1,0 +1,32 @@
+"""How long each size of the suites may take, and how its time is shared out: what to change when a run is too slow.
+
+One idea: there are hard limits (a person waits for two minutes, a GPU is lent for ten), so time goes by shares. A suite
+has its share of what is left, a case an equal share of its suite's; what one does not use is there for the next.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a turn, turns per column, seconds for all and for making a case, by size.
+
+    `ceilings` are the seconds for each device's, None for what is best; `weights` share out the time, 1 where none is.
+    """
+
+    turn: float
+    rounds: int
+    limit: float
+    making: float
+    ceilings: float | None = None
+    weights: dict[str, int] = field(default_factory=dict)
+
+
+PACES = {
+    # seconds to a quality need a third of it on two cores: a minute for each of three seeds and two recipes
+    "full": Pace(
+        0.06, 9, 870.0, 100.0, weights={"kernels": 6, "steps": 12, "scaling": 2, "quality-time": 14}
+    ),
+    "quick": Pace(0.03, 5, 112.0, 20.0, weights={"kernels": 5, "steps": 8, "scaling": 2, "quality-time": 4}),
+    "tiny": Pace(0.0, 2, 600.0, 100.0, ceilings=0.3),
+}
