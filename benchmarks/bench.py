@@ -14,12 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fastgan.backend import cores
 from fastgan.benchmarks import ceilings, machine, results, selftest, turns
-from fastgan.benchmarks.cases import Case, Station
+from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.columns import COLUMNS, Column
+from fastgan.benchmarks.engines import Engines
 from fastgan.benchmarks.paces import PACES
-from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME
+from fastgan.benchmarks.results import OUT_OF_TIME, failed
 from fastgan.benchmarks.suites import module_of
 from fastgan.errors import OutputError, UsageError
 
@@ -27,7 +27,6 @@ Row = dict[str, Any]
 
 
 GPU_LIMIT = 525.0  # seconds of a full run where there is a GPU, which is lent by the minute
-MANY_CORES = 8
 WRITE_EVERY = 1.0  # seconds: writing the file takes 30 ms
 
 
@@ -48,6 +47,8 @@ class Bench:
         said: Callable[[str], None] = print,
         shown: Callable[[Row], None] = lambda row: None,
     ) -> None:
+        # else JAX takes most of a GPU's memory as soon as it is asked for its devices
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         self.path, self.size, self.suites, self.only = path, size, suites, only
         self.said, self.shown = said, shown
         self.pace, self.start = PACES[size], time.perf_counter()
@@ -58,10 +59,9 @@ class Bench:
         self.columns: dict[str, Column] = {c.name: replace(c, device=c.where()) for c in there}
         on_gpu = any(column.device == "cuda" for column in self.columns.values())
         self.limit = limit or (min(self.pace.limit, GPU_LIMIT) if on_gpu else self.pace.limit)
-        self.last = self.until = (
-            self.start + self.limit
-        )  # when all time is over, and the share that is being spent
-        self.workers: dict[tuple[str, int], turns.Worker] = {}
+        # when all time is over, and the share that is being spent
+        self.last = self.until = self.start + self.limit
+        self.engines = Engines(self.columns, size, self.pace.making)
         self.results: dict[str, Any] = {
             "format": results.FORMAT,
             "version": results.VERSION,
@@ -81,9 +81,6 @@ class Bench:
 
     def run(self) -> None:
         """Ceilings, self-test, suites; whatever happens, what was measured is written and the workers are ended."""
-        os.environ.setdefault(
-            "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-        )  # else JAX takes most of a GPU's memory
         if not any(self.asked(key) for suite in self.suites for key in keys(suite, self.size)):
             raise UsageError(
                 f"no case has {' or '.join(map(repr, self.only))} in its name; see benchmarks/README.md"
@@ -167,13 +164,15 @@ class Bench:
         rows = [self.row(case.suite, case.group, case.name, name, **facts(case)) for case, name in pairs]
         if self.left() <= 0:
             return [row | {"error": OUT_OF_TIME} for row in rows]
-        workers = self._workers([name for _, name in pairs])
-        prepared = self._prepared(pairs, rows, workers)
-        self._compare(pairs, rows, prepared)
-        right = {str(i): workers[i] for i in prepared if "error" not in rows[i]}
+        found = self.engines.prepared(pairs, self.last)
+        for row, one in zip(rows, found, strict=True):
+            self._made(row, one)
+        self._compare(pairs, rows, found)
+        workers = self.engines.of([name for _, name in pairs])
+        right = {str(i): workers[i] for i, row in enumerate(rows) if "error" not in row}
         blocks, lost = turns.in_turn(
             right,
-            counts={i: prepared[int(i)]["count"] for i in right},
+            counts={i: found[int(i)]["count"] for i in right},
             seconds=self.pace.turn,
             rounds=self.pace.rounds,
             until=self.until,
@@ -182,8 +181,7 @@ class Bench:
             rows[int(i)]["error"] = reason
         for i, own in blocks.items():
             self._fill(rows[int(i)], turns.summary(own))
-        for name, number in [key for key in self.workers if key[1]]:
-            self.workers.pop((name, number)).end()
+        self.engines.rest()
         return rows
 
     def row(self, suite: str, group: str, case: str, column: str, **more: Any) -> Row:
@@ -201,9 +199,8 @@ class Bench:
     def keep(self, row: Row) -> None:
         """Add a row to the file, and show it; an error of fastgan's own, that is not for lack of time, is a problem."""
         self.results["rows"].append(row)
-        reason = row.get("error", "")
-        if reason and COLUMNS[row["column"]].own and not reason.startswith((OUT_OF_TIME, ABSENT)):
-            self.problem(f"{row['group']} {row['case']}, {row['column']}: {reason}")
+        if COLUMNS[row["column"]].own and failed(row):
+            self.problem(f"{row['group']} {row['case']}, {row['column']}: {row['error']}")
         if time.perf_counter() - self.start - self.results["seconds"] > WRITE_EVERY:
             self.write()
         self.shown(row)
@@ -225,45 +222,8 @@ class Bench:
 
     def end(self) -> None:
         """End the workers and write what there is."""
-        for worker in self.workers.values():
-            worker.end()
+        self.engines.end()
         self.write()
-
-    def _workers(self, names: Sequence[str]) -> list[turns.Worker]:
-        """A process for each name; the first of a column stays for the next case."""
-        keys = [(name, names[:i].count(name)) for i, name in enumerate(names)]
-        for key in keys:
-            if key not in self.workers:
-                self.workers[key] = turns.Worker(Station, self.columns[key[0]])
-        return [self.workers[key] for key in keys]
-
-    def _prepared(
-        self, pairs: Sequence[tuple[Case, str]], rows: list[Row], workers: list[turns.Worker]
-    ) -> dict[int, dict[str, Any]]:
-        """What `Station.prepare` says, by place in `pairs`; the others' rows get their reason."""
-        prepared = {}
-        at_once = [COLUMNS[name].own and cores() >= MANY_CORES for _, name in pairs]
-        for i in (i for i, early in enumerate(at_once) if early):  # peers search for algorithms, undisturbed
-            workers[i].ask("prepare", pairs[i][0].key, self.size)
-        for i, (case, name) in enumerate(pairs):
-            if not at_once[i]:
-                workers[i].ask("prepare", case.key, self.size)
-            try:
-                found = workers[i].answer(min(self.pace.making, self.last - time.perf_counter()))
-            except turns.LostError as reason:
-                late = time.perf_counter() >= self.last
-                rows[i]["error"] = OUT_OF_TIME if late else f"making: {reason}"
-                continue
-            if "absent" in found:
-                rows[i]["error"] = ABSENT + found["absent"]
-                continue
-            prepared[i] = found
-            rows[i] |= {"first": found["first"], "making": found["making"]}
-            self.results["threads"] |= {
-                k: n for k, n in found["threads"].items() if k == COLUMNS[name].package
-            }
-            self._warn(rows[i], found["warnings"])
-        return prepared
 
     def _warn(self, row: Row, warned: list[str]) -> None:
         """Keep what a column's users would have been told: of fastgan's it is a problem, such as missing kernels."""
@@ -272,16 +232,26 @@ class Bench:
             if line not in self.results["notes"] + self.results["problems"]:
                 (self.problem if COLUMNS[row["column"]].own else self.note)(line)
 
+    def _made(self, row: Row, found: dict[str, Any]) -> None:
+        """Write into a row what came of preparing it."""
+        if "error" in found:
+            row["error"] = found["error"]
+            return
+        row |= {"first": found["first"], "making": found["making"]}
+        package = COLUMNS[row["column"]].package
+        self.results["threads"] |= {name: n for name, n in found["threads"].items() if name == package}
+        self._warn(row, found["warnings"])
+
     def _compare(
-        self, pairs: Sequence[tuple[Case, str]], rows: list[Row], prepared: dict[int, dict[str, Any]]
+        self, pairs: Sequence[tuple[Case, str]], rows: list[Row], found: Sequence[dict[str, Any]]
     ) -> None:
         """Write into the rows which results are wrong: columns of one case against each other, or its reference."""
-        for key in dict.fromkeys(pairs[i][0].key for i in prepared):
-            places = {pairs[i][1]: i for i in prepared if pairs[i][0].key == key}
+        right = [i for i, row in enumerate(rows) if "error" not in row]
+        for key in dict.fromkeys(pairs[i][0].key for i in right):
+            places = {pairs[i][1]: i for i in right if pairs[i][0].key == key}
             case = pairs[next(iter(places.values()))][0]
-            found = {name: prepared[i]["results"] for name, i in places.items()}
             try:
-                reasons = case.wrong(found)
+                reasons = case.wrong({name: found[i]["results"] for name, i in places.items()})
             except Exception as error:  # no reference, for lack of memory, say: then nobody is right
                 reasons = dict.fromkeys(places, f"nothing to compare with: {in_a_line(error)}")
             for name, reason in reasons.items():

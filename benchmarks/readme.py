@@ -50,8 +50,8 @@ MIB = 2**20
 HOW_TO_READ = (
     "Median and 20th to 80th percentile of one training step, in milliseconds; all columns of a row were timed in "
     "turn, and a ratio is that of the turns of one round, with its own percentiles. Below 1 fastgan is faster; "
-    "**slower** means what it says, *same* that the spread of the ratio includes 1, and *unsure* that the rounds are too "
-    "few or do not agree. "
+    "**slower** means what it says, *same* that the spread of the ratio includes 1, and *unsure* that rounds are few "
+    "or do not agree. "
     "[benchmarks/README.md](benchmarks/README.md) says how all this is measured. "
     f"These lines are made from `benchmarks/results/` by `{COMMAND}`."
 )

@@ -191,7 +191,8 @@ def host(results: Results) -> Iterator[Html]:
     if not found:
         return
     yield said(
-        "Where asking takes as long as the whole, the host is what holds it up; where the device does, the kernels are."
+        "Where asking takes as long as the whole, the host is what holds it up, and the device's time, from its first "
+        "event to its last, includes waiting for it; where asking takes much less, the kernels are what takes the time."
     )
     suites = dict.fromkeys(row["suite"] for row in found)
     for suite in sorted(suites, key=lambda suite: suite not in STEPPING):

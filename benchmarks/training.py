@@ -24,7 +24,7 @@ from fastgan.launches import data_shape
 from fastgan.nn import MLP, Net
 
 FIRST = 12  # steps before the timing, whose losses are compared: they compile and capture
-SLOW, LOOKED = 0.5, 3  # seconds of a step, from which on so many must do
+SLOW, LOOKED = 0.05, 3  # seconds of a step, from which on so many must do
 MANY = 10**9  # steps, none of which but the first few are made
 IMAGES = 10_000
 

@@ -98,6 +98,17 @@ def test_a_wrong_answer_is_not_timed_by_pytest_benchmark_and_a_right_one_is(monk
     assert spy.seconds == [pytest.approx(0.002)]
 
 
+def test_a_peer_alone_is_held_against_fastgan(monkeypatch):
+    """As with `-k torch`: what a step is compared with is made, untimed."""
+    monkeypatch.setattr(conftest, "found", {})
+    monkeypatch.setattr(Column, "absent", lambda self: "")
+    held = []
+    case = Case("s", "g", "n", lambda column: Slow(), lambda found: held.append(set(found)) or {})
+    conftest.measure(case, COLUMNS["torch"], "tiny", Spy())
+    conftest.measure(replace(case, name="two"), COLUMNS["numpy"], "tiny", Spy())
+    assert held == [{"cpu-kernels", "torch"}, {"numpy"}]
+
+
 def test_costs_that_take_time_to_find_are_in_what_pytest_benchmark_keeps(monkeypatch):
     """Those of a training step, and the share of a ceiling with them."""
     monkeypatch.setattr(conftest, "found", {})

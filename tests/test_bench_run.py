@@ -6,6 +6,7 @@ Workers are played in this process; one test at the end starts real ones.
 import dataclasses
 import json
 import math
+import os
 import warnings
 from functools import partial
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastgan.benchmarks import bench as module
-from fastgan.benchmarks import cases, suites, turns
+from fastgan.benchmarks import cases, engines, suites, turns
 from fastgan.benchmarks.bench import Bench
 from fastgan.benchmarks.cases import AbsentError, Case, against
 from fastgan.benchmarks.columns import COLUMNS
@@ -79,7 +80,7 @@ def start(tmp_path, monkeypatch):
     """Begins a run of the given cases, without processes, ceilings and self-test."""
 
     def begin(*found, columns=("numpy", "cpu-kernels"), rows=None, **settings):
-        monkeypatch.setattr(turns, "Worker", Here)
+        monkeypatch.setattr(engines, "Worker", Here)
         monkeypatch.setattr(turns, "PAUSE", 0.0)
         monkeypatch.setattr(module.ceilings, "measured", lambda device, seconds: CEILINGS)
         monkeypatch.setattr(module.ceilings, "share", lambda s, b, f, c: ("copy", 100 * b / s / c["copy"]))
@@ -183,7 +184,7 @@ def test_a_run_that_is_interrupted_keeps_what_it_measured(start):
         bench.run()
     assert len(written(bench)["rows"]) == 2
     assert written(bench)["finished"] is False
-    assert all(worker.ended for worker in bench.workers.values())
+    assert all(worker.ended for worker in bench.engines.workers.values())
 
 
 def test_a_suite_that_fails_is_a_problem_and_a_full_disk_the_end(start):
@@ -236,7 +237,7 @@ def test_the_same_column_twice_is_interleaved_in_two_processes(start):
     bench.run()
     slow, fast = written(bench)["rows"]
     assert turns.ratio(slow["seconds"]["blocks"], fast["seconds"]["blocks"]) == pytest.approx((2, 2, 2))
-    assert len(bench.workers) == 1  # the second has ended
+    assert len(bench.engines.workers) == 1  # the second has ended
 
 
 def test_only_what_was_asked_for_runs(start):
@@ -299,6 +300,18 @@ def test_a_case_that_begins_after_its_share_is_late(start):
     bench = start(one, rows=rows)
     bench.run()
     assert [row.get("error") for row in written(bench)["rows"]] == [None, "no time left"]
+
+
+def test_jax_is_told_to_leave_memory_before_it_is_asked_for_devices(monkeypatch, tmp_path):
+    name, seen = "XLA_PYTHON_CLIENT_PREALLOCATE", []
+    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(type(COLUMNS["jax"]), "absent", lambda self: "")
+    monkeypatch.setattr(
+        type(COLUMNS["jax"]), "where", lambda self: seen.append(os.environ.get(name)) or "cpu"
+    )
+    Bench(tmp_path / "r.json", size="tiny", suites=["steps"], columns=("numpy", "jax"))
+    assert seen == ["false"] * len(seen)
+    assert seen
 
 
 def test_a_failed_self_test_is_a_problem(start, monkeypatch):

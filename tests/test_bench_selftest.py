@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -260,6 +261,15 @@ def test_all_processes_lost_is_no_crash(world):
 
 
 # The real thing
+def test_a_tenth_more_must_be_found_in_most_rounds():
+    found = selftest.Check(
+        "a tenth more", wanted=1.1, found=1.1, low=0.93, high=1.15, allowed=0.03, failure=""
+    )
+    assert not found.passed
+    assert replace(found, low=1.01).passed
+    assert replace(found, wanted=1.0, found=1.0, allowed=0.03).passed  # equal work may be on either side
+
+
 def test_spinning_ends_by_its_own_clock(monkeypatch):
     times = iter([100, 100 + 999_999, 100 + 1_000_000, 0])
     monkeypatch.setattr(selftest, "ticks", lambda: next(times))

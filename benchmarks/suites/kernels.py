@@ -30,7 +30,7 @@ from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.operations import Operation
 
 # batch, features in, features out: layers of keras-mlp, toy-mlp, cs231n-vanilla, and the widest of all
-GRID = [(n, i, o) for n, (i, o) in product((32, 128, 1024), ((100, 256), (784, 256), (1024, 1024)))]
+GRID = [(n, i, o) for n, (i, o) in product((32, 128, 1024), ((784, 256), (1024, 1024)))] + [(128, 100, 256)]
 # name, image (n, h, w, c), kernel (k, o), stride, pad: critics', and a generator's upsampling, which is the gradient
 # for the image; cs231n-dcgan's critic sees real and fake samples together
 CRITICS = [

@@ -45,7 +45,8 @@ def cases(size: str) -> list[Case]:
             out.append(case(name, fg.recipes[name], name, tuple(c for c in OWN if c not in CPU)))
             continue
         recipe = tiny(name) if size == "tiny" else fg.recipes[name]
-        out.append(case(name, recipe, name, PEERS_IN_QUICK if size == "quick" else ()))
+        columns = () if name in peers.ALL else tuple(OWN)  # nobody else is asked for what no peer has
+        out.append(case(name, recipe, name, PEERS_IN_QUICK if size == "quick" else columns))
     return out
 
 
