@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 SUITE = "quality-time"
 # The digits: twice the floor (0.41), where the score begins to level off (0.4 to 0.6 after 2,500 steps); about 1,000
-# steps. MNIST: 50 and 40 times the floor (0.48), where all classes are kept and some or half of the samples are readable,
-# those of keras-mlp among stray dots: about 1,700 and 500 steps, 12 to 16 s on two cores, where 2 to 4 times the floor
-# takes minutes. Noise scores over 40, and one class alone 56 or more.
+# steps. MNIST: 50 and 40 times the floor (0.48), where all classes are kept and a part of the samples can be read, of
+# keras-mlp among stray dots: about 1,700 and 500 steps, 12 to 16 s on two cores, where 2 to 4 times the floor takes
+# minutes. Noise scores over 40, and one class alone 56 or more.
 GOALS = {
     "digits": Goal(threshold=0.85, n=898, every=50, limit=25.0),
     "keras-mlp": Goal(threshold=25.0, n=2000, every=200, limit=45.0),
