@@ -82,7 +82,6 @@ def linear_backward(n: int, i: int, o: int) -> Operation:
         own,
         PRODUCT,
         Rival("leaky_relu_linear", prepare, "backward", {"slope": SLOPE}, layouts=("", "matrix")),
-        compiled=(n, i, o) == (128, 784, 256),
     )
 
 
@@ -101,7 +100,6 @@ def norm(n: int, f: int) -> Operation:
         ELEMENTS,
         Rival("batch_norm", lambda *operands: operands[:5], settings={"eps": EPS}),
         fresh=True,
-        compiled=n == 128,
     )
 
 

@@ -42,7 +42,8 @@ WARM_UP = 12  # steps of a run that is thrown away: they compile
 class Goal:
     """What a recipe is to reach: `threshold` or less, with every class, at two looks in a row; the first counts.
 
-    There is a look each `every` steps, at `n` samples. A run ends after `limit` seconds of training, or `steps` steps.
+    Of the classes some may be `missing`. There is a look each `every` steps, at `n` samples. A run ends after `limit`
+    seconds of training, or `steps` steps.
     """
 
     threshold: float
@@ -50,6 +51,7 @@ class Goal:
     every: int
     limit: float
     steps: int = 10**9
+    missing: int = 0
 
 
 class Look(NamedTuple):
@@ -81,7 +83,8 @@ class Course:
 
     def reached(self) -> int | None:
         """Which look was the first of two in a row that were good; None where there is none."""
-        good = [look.score <= self.goal.threshold and look.kept == self.classes for look in self.looks]
+        least = self.classes - self.goal.missing
+        good = [look.score <= self.goal.threshold and look.kept >= least for look in self.looks]
         return next((i for i in range(len(good) - 1) if good[i] and good[i + 1]), None)
 
     def told(self) -> dict[str, Any]:

@@ -310,6 +310,13 @@ def test_a_look_that_is_good_by_chance_does_not_count():
     assert (found["reached"], found["steps"]) == (50.0, 30)
 
 
+def test_some_classes_may_be_missing_where_the_goal_says_so():
+    nine, eight = [(1.0, 9)] * 2, [(1.0, 8)] * 2
+    assert course(*nine)["reached"] is None
+    assert course(*nine, missing=1)["reached"] == 10.0
+    assert course(*eight, missing=1)["reached"] is None
+
+
 def test_a_run_ends_at_its_limit_or_steps():
     bad = [(9.0, 3)] * 9
     late, short, done = course(*bad, limit=30.0), course(*bad, steps=10), course(*bad, recipe_steps=20)
@@ -515,7 +522,8 @@ def test_one_that_is_good_waits_for_the_other(played, monkeypatch):
 
 def test_all_recipes_are_run_where_there_is_mnist(played):
     rows = list(quality_time.rows(FakeBench("full", ("cpu-kernels", "cuda-graph"))))
-    assert [row["group"] for row in rows] == ["digits"] * 3 + ["keras-mlp"] * 3 + ["wgan-gp-mlp"] * 3
+    assert [row["group"] for row in rows] == ["digits", "keras-mlp", "wgan-gp-mlp"] * 3
+    assert [row["case"] for row in rows[::3]] == ["seed 1", "seed 2", "seed 3"]
     assert {row["column"] for row in rows} == {"cuda-graph"}
     assert played.judged == ["digits", "keras-mlp"]  # one for each data set
 

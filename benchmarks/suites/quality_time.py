@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 SUITE = "quality-time"
 # The digits: twice the floor (0.41), where the score begins to level off (0.4 to 0.6 after 2,500 steps); about 1,000
-# steps. MNIST: 50 and 40 times the floor (0.48), where all classes are kept and a part of the samples can be read, of
-# keras-mlp among stray dots: about 1,700 and 500 steps, 12 to 16 s on two cores, where 2 to 4 times the floor takes
-# minutes. Noise scores over 40, and one class alone 56 or more.
+# steps. MNIST: 50 and 40 times the floor (0.48), where a part of the samples can be read, of keras-mlp among stray
+# dots, and its rarest digit may not be there: about 1,800 and 500 steps, 14 s on two cores, where 2 to 4 times the
+# floor takes minutes. Noise scores over 40, and one class alone 56 or more.
 GOALS = {
     "digits": Goal(threshold=0.85, n=898, every=50, limit=25.0),
-    "keras-mlp": Goal(threshold=25.0, n=2000, every=200, limit=45.0),
+    "keras-mlp": Goal(threshold=25.0, n=2000, every=200, limit=45.0, missing=1),
     "wgan-gp-mlp": Goal(threshold=20.0, n=2000, every=50, limit=45.0),
 }
 # recipes, seeds, and what of a goal is otherwise; tiny: one look
@@ -64,16 +64,18 @@ def keys(size: str) -> Iterator[str]:
 
 
 def rows(bench: "Bench") -> Iterator["Row"]:
-    """A row per recipe, seed and engine."""
+    """A row per recipe, seed and engine; where time runs out, all recipes have some seeds."""
     columns = [bench.columns[name] for name in contestants(bench.columns)]
     if not columns:
         return
     names, seeds, changes = SIZES[bench.size]
     wanted = {name: [seed for seed in seeds if bench.asked(f"{SUITE}/{name}/seed {seed}")] for name in names}
-    for name, dataset, looks in judged(bench, [name for name in names if wanted[name]]):
-        goal = replace(GOALS[name], **changes)
-        for seed in wanted[name]:
-            yield from raced(bench, name, seed, columns, dataset, looks, goal)
+    ready = list(judged(bench, [name for name in names if wanted[name]]))
+    for seed in seeds:
+        for name, dataset, looks in ready:
+            if seed in wanted[name]:
+                goal = replace(GOALS[name], **changes)
+                yield from raced(bench, name, seed, columns, dataset, looks, goal)
 
 
 def contestants(columns: Container[str]) -> list[str]:
