@@ -6,6 +6,7 @@ Nothing here is timed: clocks are played, so every expected number is exact.
 import math
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +63,34 @@ def test_a_worker_that_fails_says_why_and_starts_afresh(worker, method, seconds,
     with pytest.raises(turns.LostError, match=f"^{reason}$"):
         worker.call(seconds, method)
     assert worker.call(60, "count") == 1
+
+
+@pytest.mark.parametrize(("busy", "rested"), [(0.0, 0.01), (0.1, 0.11), (9.0, turns.LONGEST)])
+def test_a_process_rests_when_its_threads_are_idle_or_nobody_waits_any_more(busy, rested, monkeypatch):
+    """`busy` seconds long a thread uses a core, as BLAS's do that wait for work."""
+    now = [0.0]
+    played = SimpleNamespace(
+        perf_counter=lambda: now[0],
+        process_time=lambda: min(now[0], busy),
+        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    monkeypatch.setattr(turns, "time", played)
+    turns.rest()
+    assert now[0] == pytest.approx(rested, abs=0.0101)
+
+
+def test_a_process_answers_when_it_rests(monkeypatch):
+    log = []
+    monkeypatch.setattr(turns, "rest", lambda: log.append("rest"))
+    monkeypatch.setattr(turns.signal, "signal", lambda *_: None)
+    asked = iter([("count", ())])
+    pipe = SimpleNamespace(recv=lambda: next(asked, None) or stop(), send=lambda answer: log.append(answer))
+
+    def stop():
+        raise EOFError
+
+    turns._serve(pipe, Actor, ())
+    assert log == ["rest", (True, 1)]
 
 
 class Played:
