@@ -162,6 +162,7 @@ def in_turn(
     """
     blocks: dict[str, list[list[Chunk]]] = {name: [] for name in workers}
     lost: dict[str, str] = {}
+    rest()  # this process may have compared results, by BLAS
     for number in range(rounds):
         names = [name for name in workers if name not in lost]
         first = number % max(len(names), 1)
