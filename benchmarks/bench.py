@@ -81,6 +81,9 @@ class Bench:
 
     def run(self) -> None:
         """Ceilings, self-test, suites; whatever happens, what was measured is written and the workers are ended."""
+        if not self.columns:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+            raise UsageError(f"none of the columns can run here: {reasons}")
         if not any(self.asked(key) for suite in self.suites for key in keys(suite, self.size)):
             raise UsageError(
                 f"no case has {' or '.join(map(repr, self.only))} in its name; see benchmarks/README.md"

@@ -252,6 +252,14 @@ def test_only_what_was_asked_for_runs(start):
     assert not bench.path.exists()
 
 
+def test_a_run_without_any_column_ends_before_it_begins(start, monkeypatch):
+    monkeypatch.setattr(type(COLUMNS["jax"]), "absent", lambda self: "gone")
+    bench = start(case({}), columns=("jax",))
+    with pytest.raises(UsageError, match=r"^none of the columns can run here: jax: gone$"):
+        bench.run()
+    assert not bench.path.exists()
+
+
 def test_every_suite_says_what_its_rows_are_called():
     for suite in suites.SUITES:
         named = set(module.keys(suite, "tiny"))
