@@ -26,6 +26,6 @@ class Pace:
 FULL = {"kernels": 6, "steps": 11, "crossover": 2, "scaling": 2, "quality-time": 15}
 PACES = {
     "full": Pace(0.06, 9, 885.0, 100.0, weights=FULL),
-    "quick": Pace(0.03, 4, 112.0, 20.0, weights={"kernels": 6, "steps": 9, "scaling": 2, "quality-time": 5}),
+    "quick": Pace(0.03, 4, 112.0, 20.0, weights={"kernels": 5, "steps": 8, "scaling": 2, "quality-time": 6}),
     "tiny": Pace(0.0, 2, 600.0, 100.0, ceilings=0.3),
 }
