@@ -18,15 +18,13 @@ from fastgan.benchmarks import ceilings, machine, results, selftest, turns
 from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.columns import COLUMNS, Column
 from fastgan.benchmarks.engines import Engines
-from fastgan.benchmarks.paces import PACES
+from fastgan.benchmarks.paces import GPU_LIMIT, PACES
 from fastgan.benchmarks.results import OUT_OF_TIME, failed
 from fastgan.benchmarks.suites import module_of
 from fastgan.errors import OutputError, UsageError
 
 Row = dict[str, Any]
 
-
-GPU_LIMIT = 525.0  # seconds of a full run where there is a GPU, which is lent by the minute
 WRITE_EVERY = 1.0  # seconds: writing the file takes 30 ms
 
 
@@ -184,20 +182,16 @@ class Bench:
             rows[int(i)]["error"] = reason
         for i, own in blocks.items():
             self._fill(rows[int(i)], turns.summary(own))
-        self.engines.rest()
+        self.engines.end_seconds()
         return rows
 
     def row(self, suite: str, group: str, case: str, column: str, **more: Any) -> Row:
         """A row with nothing measured yet."""
-        empty = {"shape": {}, "bytes": 0, "flops": 0, "seconds": None, "first": None, "making": None}
-        last: Row = {"launches": None, "ceiling": None, "percent": None, "extra": {}}
         where = self.columns.get(column, COLUMNS[column]).device
-        return (
-            {"suite": suite, "group": group, "case": case, "column": column, "device": where}
-            | empty
-            | last
-            | more
-        )
+        empty: Row = {"suite": suite, "group": group, "case": case, "column": column, "device": where}
+        empty |= {"shape": {}, "bytes": 0, "flops": 0, "extra": {}}
+        unknown = ("seconds", "first", "making", "launches", "ceiling", "percent")
+        return empty | dict.fromkeys(unknown) | more
 
     def keep(self, row: Row) -> None:
         """Add a row to the file, and show it; an error of fastgan's own, that is not for lack of time, is a problem."""
@@ -255,8 +249,10 @@ class Bench:
             case = pairs[next(iter(places.values()))][0]
             try:
                 reasons = case.wrong({name: found[i]["results"] for name, i in places.items()})
-            except Exception as error:  # no reference, for lack of memory, say: then nobody is right
-                reasons = dict.fromkeys(places, f"nothing to compare with: {in_a_line(error)}")
+            except Exception as error:  # no reference, for lack of memory, say: then nobody is timed
+                for i in places.values():
+                    rows[i]["error"] = f"nothing to compare with, not timed: {in_a_line(error)}"
+                continue
             for name, reason in reasons.items():
                 rows[places[name]]["error"] = f"wrong result, not timed: {reason}"
 

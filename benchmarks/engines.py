@@ -57,7 +57,7 @@ class Engines:
             return {"error": OUT_OF_TIME if time.perf_counter() >= last else f"making: {reason}"}
         return {"error": ABSENT + found["absent"]} if "absent" in found else found
 
-    def rest(self) -> None:
+    def end_seconds(self) -> None:
         """End second processes."""
         for place in [place for place in self.workers if place[1]]:
             self.workers.pop(place).end()

@@ -22,10 +22,11 @@ class Pace:
     weights: dict[str, int] = field(default_factory=dict)
 
 
+GPU_LIMIT = 525.0  # seconds of a run where there is a GPU, which is lent by the minute
 # seconds to a quality need most on two cores: a minute for each of three seeds and two recipes
 FULL = {"kernels": 6, "steps": 11, "crossover": 2, "scaling": 2, "quality-time": 15}
 PACES = {
     "full": Pace(0.06, 9, 885.0, 100.0, weights=FULL),
-    "quick": Pace(0.03, 4, 112.0, 20.0, weights={"kernels": 5, "steps": 8, "scaling": 2, "quality-time": 6}),
+    "quick": Pace(0.03, 5, 112.0, 20.0, weights={"kernels": 5, "steps": 8, "scaling": 2, "quality-time": 6}),
     "tiny": Pace(0.0, 2, 600.0, 100.0, ceilings=0.3),
 }

@@ -24,7 +24,6 @@ STEPS = 2  # in a chunk of known length
 WEIGHTS = (1, 2, 3)  # how much arithmetic there is in one round after another
 ROUNDS = {"full": 15, "quick": 9, "tiny": 6}
 TURN = {"full": 0.025, "quick": 0.02, "tiny": 0.01}  # seconds
-REST = 0.01  # seconds before a turn
 LIMIT = 4.0  # seconds of interleaved rounds, after which no more begin
 KNOWN, ALIKE = 0.02, 0.03  # how far off a known length and a ratio may be found
 ASKING = 0.1  # of the whole time, at most, is the host's where work is done later
@@ -103,7 +102,7 @@ def interleaved(size: str, on_gpu: bool) -> tuple[dict[str, list[list[turns.Chun
         there = {name: worker for name, worker in workers.items() if name not in lost}
         until = time.perf_counter() + LIMIT
         pace: dict[str, Any] = {"seconds": TURN[size], "rounds": ROUNDS[size], "until": until}
-        blocks, more = turns.in_turn(there, counts=counts, sleep=lambda _: time.sleep(REST), **pace)
+        blocks, more = turns.in_turn(there, counts=counts, **pace)
         return blocks, lost | more
     finally:
         for worker in workers.values():

@@ -96,9 +96,8 @@ class Fit:
             self.trainer = fg.Trainer(recipe, images, device=column.where(), seed=seed, **settings)
 
     def first(self) -> Results:
-        """The losses of the first steps, (FIRST, 2): critic, generator; slow ones make LOOKED.
-
-        The last of them are made as those that are timed, on a GPU by graphs of several steps.
+        """The losses of the first steps, (FIRST, 2): critic, generator. The last are made as those that are timed, on a
+        GPU by graphs of several steps; where nothing is captured, slow ones make LOOKED.
         """
         trainer = self.trainer
         done = trainer.steps_done
@@ -106,7 +105,7 @@ class Fit:
             trainer.fit(1)  # which compiles
             start = self.clock.now()
             trainer.fit(LOOKED - 1)
-            if self.clock.now() - start < (LOOKED - 1) * SLOW:
+            if self.column.capture or self.clock.now() - start < (LOOKED - 1) * SLOW:
                 trainer.fit(FIRST - LOOKED)
         losses = to_host(trainer.losses)
         return [losses[np.arange(done, trainer.steps_done) % len(losses)]]

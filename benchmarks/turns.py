@@ -20,7 +20,6 @@ import numpy as np
 from fastgan.benchmarks.columns import Clock
 from fastgan.errors import UsageError
 
-PAUSE = 0.01  # seconds before a turn
 LOOK, LONGEST = (
     0.01,
     0.3,
@@ -153,7 +152,6 @@ def in_turn(
     rounds: int,
     until: float,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[dict[str, list[list[Chunk]]], dict[str, str]]:
     """The chunks of each worker's `turn(count, seconds)`, a list per round, and why some were lost.
 
@@ -168,7 +166,6 @@ def in_turn(
         first = number % max(len(names), 1)
         order = names[first:] + names[:first]
         for name in order[:: -1 if number % 2 else 1]:
-            sleep(PAUSE)
             try:
                 blocks[name].append(workers[name].call(TURN_LIMIT, "turn", counts[name], seconds))
             except LostError as reason:

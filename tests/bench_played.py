@@ -13,10 +13,17 @@ from fastgan.benchmarks.columns import COLUMNS
 class PlayedBench:
     """What suites ask of `Bench`; `cost(row)` is the seconds of a row, None for one that failed."""
 
-    def __init__(self, size="tiny", columns=("numpy", "cpu-kernels", "torch"), cost=lambda row: 1.0):
-        self.size, self.cost = size, cost
+    def __init__(
+        self,
+        size="tiny",
+        columns=("numpy", "cpu-kernels", "torch"),
+        cost=lambda row: 1.0,
+        left=1000.0,
+        only=(),
+    ):
+        self.size, self.cost, self.only = size, cost, only
         self.columns = {name: COLUMNS[name] for name in columns}
-        self.until, self.seconds, self.notes = math.inf, 1000.0, []
+        self.until, self.seconds, self.notes, self.lines = math.inf, left, [], []
 
     def within(self, share):
         return contextlib.nullcontext()
@@ -41,5 +48,11 @@ class PlayedBench:
     def left(self):
         return self.seconds
 
+    def asked(self, key):
+        return not self.only or any(text in key for text in self.only)
+
     def note(self, line):
         self.notes.append(line)
+
+    def said(self, line):
+        self.lines.append(line)

@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from bench_played import PlayedBench
 
@@ -32,7 +33,7 @@ def test_peers_get_the_sizes_of_the_recipe():
 
 
 def test_a_setting_itself_is_a_row():
-    data = peers.np.zeros((3, 784), peers.np.float32)
+    data = np.zeros((3, 784), np.float32)
     own = variants.setting_of(variants.recipe_of(width=8))
     assert peers.setting(own, data) is own
     assert peers.setting("toy-mlp", data) == peers.SETTINGS["toy-mlp"]

@@ -64,7 +64,6 @@ def world(monkeypatch):
     monkeypatch.setattr(selftest, "spin", found.work)
     monkeypatch.setattr(selftest, "divide", lambda x, count: found.work(count * 2e-6 * found.factor))
     monkeypatch.setattr(turns, "Worker", lambda *made_with: Worker(found, *made_with))
-    monkeypatch.setattr(selftest, "REST", 0)
     return found
 
 

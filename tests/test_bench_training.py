@@ -1,6 +1,7 @@
 """Whole steps as they are timed: fastgan's by `fit`, in chunks of what came at once; who answers wrongly is named."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,8 @@ def test_slow_steps_have_few_first_ones():
     work.clock.now = lambda: next(times)
     assert work.first()[0].shape == (training.LOOKED, 2)
     assert work.trainer.steps_done == training.LOOKED
+    work.column, times = replace(work.column, capture=True), iter([0.0, 100.0])
+    assert work.first()[0].shape == (training.FIRST, 2)  # else no replay would be looked at
 
 
 def test_a_peer_is_waited_for_once_per_chunk():

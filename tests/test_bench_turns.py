@@ -118,9 +118,8 @@ def played(fails_at=None, until=math.inf, rounds=4):
         rounds=rounds,
         until=until,
         clock=clock,
-        sleep=lambda seconds: log.append("." if seconds == turns.PAUSE else "?"),
     )
-    return "".join(log).replace(".", ""), log.count("."), *result
+    return "".join(log), *result
 
 
 def test_nobody_always_follows_the_same():
@@ -141,16 +140,16 @@ def test_a_worker_that_died_unasked_says_so():
     worker.end()
 
 
-def test_turns_alternate_and_everybody_begins_after_a_pause():
-    log, pauses, blocks, lost = played(rounds=3)
-    assert (log, pauses, lost) == ("abcacbcab", 9, {})
+def test_turns_alternate():
+    log, blocks, lost = played(rounds=3)
+    assert (log, lost) == ("abcacbcab", {})
     assert {name: [[chunk[:2] for chunk in block] for block in own] for name, own in blocks.items()} == {
         name: [[(0.5, 1.0)]] * 3 for name in "abc"
     }
 
 
 def test_one_that_is_lost_does_not_stop_the_others():
-    log, _, blocks, lost = played(fails_at=2)
+    log, blocks, lost = played(fails_at=2)
     assert log == "abc" + "acb" + "ac" + "ac"
     assert lost == {"b": "gone"}
     assert set(blocks) == {"a", "c"}
@@ -217,10 +216,7 @@ def test_a_machine_that_slows_down_does_not_move_the_ratio():
         name: Played(name, log, cost, slowness=lambda: 2.0 if len(log) > 10 else 1.0)
         for name, cost in (("a", 1.0), ("b", 1.5))
     }
-    nothing = {"clock": lambda: 0.0, "sleep": lambda seconds: None}
-    blocks, _ = turns.in_turn(
-        workers, counts={"a": 50, "b": 50}, seconds=0.2, rounds=10, until=math.inf, **nothing
-    )
+    blocks, _ = turns.in_turn(workers, counts={"a": 50, "b": 50}, seconds=0.2, rounds=10, until=math.inf)
     a, b = (turns.summary(blocks[name]) for name in "ab")
     assert a["high"] == 2 * a["low"]
     assert turns.ratio(b["blocks"], a["blocks"]) == pytest.approx((1.5, 1.5, 1.5))

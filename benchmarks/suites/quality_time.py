@@ -9,7 +9,6 @@ engines take turns, slice by slice, so that whatever disturbs the machine distur
 PyTorch is eager here, as most people run it. Compiling is in `first`, and in the clock of neither.
 """
 
-import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -155,7 +154,6 @@ def raced(
                 break
             first = number % len(racing)
             for entrant in racing[first:] + racing[:first]:
-                time.sleep(turns.PAUSE)
                 if look := entrant.call(bench, "look"):
                     entrant.course.looks.append(look)
     finally:
