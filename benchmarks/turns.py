@@ -10,8 +10,8 @@ device pays as it does in training. Times are in seconds per step.
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -46,6 +46,19 @@ def rest() -> None:
             return
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """A block in which Ctrl-C waits; a process that is started in it never gets one, not even while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class LostError(Exception):
     """A worker did not do what it was asked; the text says why, in one line."""
 
@@ -66,7 +79,8 @@ class Worker:
         if self._process is None:
             self._pipe, far = START.Pipe()
             self._process = START.Process(target=_serve, args=(far, *self.made_with), daemon=True)
-            self._process.start()
+            with interrupts_held():
+                self._process.start()
             far.close()
         assert self._pipe is not None
         with suppress(OSError):  # a process that died since: `answer` says so

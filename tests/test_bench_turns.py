@@ -5,6 +5,7 @@ Nothing here is timed: clocks are played, so every expected number is exact.
 
 import math
 import os
+import signal
 import time
 from types import SimpleNamespace
 
@@ -30,6 +31,9 @@ class Actor:
 
     def dies(self):
         os.kill(os.getpid(), 11)
+
+    def held(self):
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def leaves(self):
         os._exit(3)
@@ -120,6 +124,12 @@ def played(fails_at=None, until=math.inf, rounds=4):
         clock=clock,
     )
     return "".join(log), *result
+
+
+def test_ctrl_c_does_not_reach_a_process_that_starts(worker):
+    """It would print a traceback: the signal is for the process that asks."""
+    assert worker.call(60, "held")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_nobody_always_follows_the_same():
