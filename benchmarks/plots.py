@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from fastgan.benchmarks.columns import COLUMNS
+from fastgan.train.figures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,14 +106,10 @@ def rank(column: str) -> int:
 @contextmanager
 def style() -> Iterator[None]:
     """A block in which figures are made and saved; matplotlib's settings are afterwards what they were."""
-    import matplotlib
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with drawing(STYLE), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Glyph"
         )  # the reader's fonts are used, not those that lack a letter here
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
         yield
 
 
