@@ -63,6 +63,10 @@ class LostError(Exception):
     """A worker did not do what it was asked; the text says why, in one line."""
 
 
+class LateError(LostError):
+    """It was not done in time."""
+
+
 class Worker:
     """A process with an object `factory(*arguments)` in it, made at the first request.
 
@@ -91,7 +95,7 @@ class Worker:
         assert self._pipe is not None
         try:
             if not self._pipe.poll(max(seconds, 0)):
-                raise LostError("no answer in time")
+                raise LateError("no answer in time")
             good, result = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(5)
