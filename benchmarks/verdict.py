@@ -101,7 +101,8 @@ def limits(found: Sequence[Step]) -> str:
         return "What limits it: the host, which asks for work more slowly than the GPU does it."
     said = []
     for kind, words in LIMITS.items():
-        if own := [s.own["percent"] for s in found if s.own["ceiling"] == kind]:
-            rate = f" (at {median(own):.0f} %)" if median(own) <= 100 else ""  # else it was disturbed
+        if own := [s.own["percent"] for s in found if s.own["ceiling"] == kind and s.own["percent"]]:
+            # more than all of it: the rate was measured while others used the machine
+            rate = f", at {median(own):.0f} % of this machine's best" if median(own) <= 100 else ""
             said.append(f"{words} in {len(own)} of {len(found)} recipes{rate}")
-    return f"What limits it: {', '.join(said)}; in brackets, of this machine's best." if said else ""
+    return f"What limits it: {'; '.join(said)}." if said else ""

@@ -35,7 +35,7 @@ def test_a_run_of_steps_says_all_four():
     assert "5 comparisons" in sure
     assert "3 faster, 1 no difference, 1 slower" in sure
     assert "matrix products and convolutions in 1 of 2" in limit
-    assert "memory traffic in 1 of 2 recipes (at 40 %)" in limit
+    assert "memory traffic in 1 of 2 recipes, at 40 %" in limit
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,11 @@ def test_a_run_of_steps_says_all_four():
         ([row(TOY, "numpy", (1.0,))], {}, "Nothing that does the same"),
         (step(TOY, {"numpy": 2.0, "cpu-kernels": 1.0}, rounds=4), {}, "1 probably faster"),
         (step(TOY, {"numpy": 2.0, "cpu-kernels": 1.0}), {"selftest": {"passed": False}}, "busy"),
+        (
+            [row(TOY, "numpy", (1.0,), ceiling="gemm", percent=None)],
+            {},
+            "1 with toy-mlp",
+        ),  # nothing limits it
         ([row(TOY, "cuda-graph", (1.0,), device="cuda")], {}, "the host"),  # asking takes all of it
     ],
 )
