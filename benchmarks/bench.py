@@ -177,6 +177,7 @@ class Bench:
             seconds=self.pace.turn,
             rounds=self.pace.rounds,
             until=self.until,
+            last=self.last,
         )
         for i, reason in lost.items():
             rows[int(i)]["error"] = reason
