@@ -213,3 +213,8 @@ def test_rates_that_are_no_numbers_are_refused():
         Adam(net(), lr=float("nan"))
     with pytest.raises(UsageError):
         fg.optim.schedule("linear:nan", 1, 2)
+
+
+def test_an_unknown_recipe_gets_a_suggestion():
+    with pytest.raises(UsageError, match="digits"):
+        fg.recipes["digit"]
