@@ -255,3 +255,33 @@ def test_the_networks_gradients_are_the_formulas() -> None:
     gw, gb = grad(network(Tensor(x)).sum(), network.parameters())
     np.testing.assert_allclose(gw.data, np.repeat(x.sum(0)[:, None], 2, 1), rtol=1e-5)
     assert gb.data.tolist() == [5, 5]
+
+
+def test_gradients_have_the_dtype_of_what_they_are_for() -> None:
+    x, w = Tensor(np.ones((4, 3), np.float32), requires_grad=True), Tensor(np.ones((3, 2), np.float32), True)
+    loss = ((x @ w - np.ones((4, 2))) ** 2).sum()
+    gx, gw = grad(loss, [x, w], create_graph=True)
+    assert (loss.dtype, gx.dtype, gw.dtype) == (np.float64, np.float32, np.float32)
+    assert grad((gw * gw).sum(), [x])[0].dtype == np.float32
+    weights = Tensor(np.ones((4, 2)))
+    assert grad([x @ w], [w], [weights])[0].dtype == np.float32
+    with pytest.raises(ShapeError, match="float64 as out"):
+        grad(loss, [x], out=[np.zeros((4, 3))])
+
+
+def test_a_users_vjp_that_does_not_fit_is_named() -> None:
+    x = leaf(2, 3)
+    for rule in (
+        lambda g, y, x: (lambda: g.sum(axis=0),),
+        lambda g, y, x: (g,),
+        lambda g, y, x: (lambda: g, lambda: g),
+        lambda g, y, x: g,
+        lambda g, y, x: (lambda: g.data,),
+        lambda g, y, x: (lambda: x @ x,),
+        lambda g, y: (lambda: g,),
+    ):
+        twice = op(lambda x: x * 2)
+        twice.name = "twice"
+        twice.vjp(rule)
+        with pytest.raises(ShapeError, match=r"^twice: its vjp does not fit"):
+            grad(twice(x).sum(), [x])
