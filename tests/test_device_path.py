@@ -65,3 +65,12 @@ def test_comparisons_stay_on_the_device(cupy):
         assert (int(same.sum()), bool(same.all())) == (2, False)
     assert (x > np.float64(2)).get().tolist() == [False, False, True]
     assert bool(x[0] == 1)
+
+
+def test_float64_parameters_stay_on_the_device(cupy):
+    x = fg.tensor(np.ones(3), device="cuda", requires_grad=True)
+    optimiser = fg.optim.Adam([x], lr=0.5, max_norm=1.0)
+    fg.grad((x * x).sum(), [x], out=optimiser.gradients)
+    optimiser.step()
+    assert (x.dtype, optimiser.state["m"].dtype) == (np.float64, np.float64)
+    assert x.numpy() == pytest.approx(0.5)

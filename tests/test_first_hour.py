@@ -296,7 +296,7 @@ def test_layers_in_lists_and_dicts_are_parts(case):
     wanted = [f"{name}.{kind}" for name in names.split() for kind in ("weight", "bias")]
     assert [name for name, _ in network.named_parameters()] == wanted
     before = network.values()
-    SGD(network, lr=1.0).step([fg.tensor(np.ones(p.shape, np.float32)) for p in network.parameters()])
+    SGD(network, lr=1.0).step([np.ones(p.shape, np.float32) for p in network.parameters()])
     assert all((array == before[name] - 1).all() for name, array in network.values().items())
     network.load(before)
     assert all((array == before[name]).all() for name, array in network.values().items())
@@ -331,6 +331,12 @@ def test_tensors_and_running_statistics_in_lists_count_too():
     assert (network.count(trained_only=True), network.count()) == (16, 26)
     with pytest.raises(UsageError, match=r"a\.b\.weight"):
         Holder(**{"a.b": nn.Linear(1, 1), "a": {"b": nn.Linear(1, 1)}}).values()
+
+
+@pytest.mark.parametrize("network", [Holder(), nn.Sequential(nn.Tanh()), []], ids=["own", "Tanh", "[]"])
+def test_nothing_to_train_is_refused(network):
+    with pytest.raises(UsageError, match=r"Adam: .*without parameters"):
+        Adam(network)
 
 
 def shared():
@@ -371,7 +377,7 @@ def test_a_shared_layers_gradient_has_its_norm_once():
     layer = nn.Linear(2, 2, bias=False)
     optimiser = SGD(nn.Sequential(layer, nn.Tanh(), layer), lr=1.0, max_norm=1.0)
     before = layer.weight.data.copy()
-    optimiser.step([fg.tensor(np.full((2, 2), 10, np.float32))])
+    optimiser.step([np.full((2, 2), 10, np.float32)])
     assert np.linalg.norm(layer.weight.data - before) == pytest.approx(1, rel=1e-5)
 
 

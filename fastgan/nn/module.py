@@ -6,7 +6,7 @@ from typing import Any
 from fastgan.backend import Array, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.random import Draws
-from fastgan.tape import Tensor
+from fastgan.tape import Tensor, mark_changed
 
 
 class Module:
@@ -100,6 +100,7 @@ class Module:
                 raise ShapeError(f"{name}: got shape {array.shape}, wanted {own[name].shape}")
         for name, array in arrays.items():
             own[name][...] = to_device(array, device_of(own[name]))
+        mark_changed(self.parameters())
 
     def values(self) -> dict[str, Array]:
         """Copies of all arrays by name, as `load` takes them: training goes on without them."""

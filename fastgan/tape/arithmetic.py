@@ -117,6 +117,9 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, axes: tuple[int, ...] | None = None)
     return (lambda: transpose(g, axes=back),)
 
 
+transpose.is_view = True
+
+
 @op
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The same elements in another shape."""
@@ -126,6 +129,9 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
 @reshape.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
     return (lambda: reshape(g, shape=x.shape),)
+
+
+reshape.is_view = True
 
 
 @op
@@ -157,6 +163,9 @@ def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
 @broadcast_to.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
     return (lambda: g,)  # summed to x's shape by the engine
+
+
+broadcast_to.is_view = True
 
 
 @op
@@ -215,6 +224,9 @@ def index(x: Array, *, key: Any) -> Array:
 @index.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any) -> tuple[Thunk, ...]:
     return (lambda: unindex(g, key=key, shape=x.shape),)
+
+
+index.is_view = True  # for rows it is a copy: taken for a view, it may be refused needlessly
 
 
 @op

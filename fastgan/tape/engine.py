@@ -14,10 +14,13 @@ thunk per input, so shared work is done once and an unneeded gradient never. Bec
 while recording gives derivatives of derivatives; nothing else is needed for a gradient penalty.
 
 Elementwise ops broadcast and promote as NumPy does; the engine sums a gradient back to its input's shape, in its dtype.
+
+A node keeps its operands' arrays, not copies, and an optimiser writes over them: nodes and such changes are numbered on
+one clock, and `grad` refuses a node that is older than a change of what it was given.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -56,6 +59,19 @@ class Node:
         self.order = next(_clock)
 
 
+class Places(list[Array]):
+    """Arrays for `grad` to write to, which know whether it has done so since `written` was last set back."""
+
+    written = False
+
+
+def mark_changed(tensors: Iterable[Tensor]) -> None:
+    """Note that Tensors have changed in place: `grad` refuses what was computed from their old values."""
+    now = next(_clock)
+    for x in tensors:
+        x.changed = now
+
+
 class Op:
     """Array code with a gradient. Arrays are positional, settings keyword-only and not differentiated."""
 
@@ -65,6 +81,7 @@ class Op:
         self.forward = Fusable(forward)
         self.forward.writes_no_operand = True
         self.rule: Vjp | None = None
+        self.is_view = False  # of its first operand: what changes that in place changes the output
 
     def vjp(self, rule: Vjp) -> Vjp:
         """Register `rule(g, y, *inputs, **settings)`: one thunk per input, None where no gradient flows."""
@@ -171,6 +188,9 @@ def grad(
     itself, so that it can be differentiated again. An input that the outputs do not depend on is an error, or zeros
     with `allow_unused`. `out` gives one array per input to write the gradient to (first derivatives only): with views
     of one flat buffer an optimiser finds all gradients in one piece, and the GEMMs have written them there themselves.
+
+    UsageError where a parameter that the gradient depends on has changed since: by an optimiser, `Module.load` or
+    `Ema.swap`. A change that you made through `.data`, or of what `detach()` gave, cannot be seen.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -198,6 +218,7 @@ def grad(
     places = [None] * len(inputs) if out is None else list(out)
     homes = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
     path = _path(outputs, targets)
+    _refuse_changed(path)
     wanted = targets.union(path)
     with recording(create_graph):
         for node in path:
@@ -212,9 +233,12 @@ def grad(
                             _accumulate(grads, key, x, thunk, homes.get(key))
             except (ValueError, TypeError, AttributeError) as error:
                 raise _unfit(node, error) from error
-    return tuple(
+    found = tuple(
         _result(x, grads.get(_key(x)), place, allow_unused) for x, place in zip(inputs, places, strict=True)
     )
+    if isinstance(out, Places):
+        out.written = True
+    return found
 
 
 def _key(x: Tensor) -> Any:
@@ -259,6 +283,19 @@ def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
                 path.append(node)
                 break
     return path[::-1]
+
+
+def _refuse_changed(path: Sequence[Node]) -> None:
+    """UsageError where a node is older than a change of what it was given, or of what that is a view of."""
+    for node in path:
+        for x in node.parents:
+            while x.node is not None and x.node.op.is_view:
+                x = x.node.inputs[0]
+            if x.changed > node.order:
+                raise UsageError(
+                    f"grad: a parameter of shape {x.shape} has changed since {node.op.name} was computed from it, by "
+                    "an optimiser's step, load() or swap(); compute the outputs anew, or take gradients before the step"
+                )
 
 
 def _thunks(node: Node, g: Tensor) -> tuple[Thunk, ...]:
@@ -336,6 +373,9 @@ def alias(x: Array) -> Array:
 @alias.vjp
 def _(g: Tensor, out: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g,)
+
+
+alias.is_view = True
 
 
 @op

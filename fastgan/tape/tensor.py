@@ -23,7 +23,7 @@ class Tensor:
     through which no gradient flows. As a key of a dict or in a set a Tensor is itself, whatever it holds.
     """
 
-    __slots__ = ("__weakref__", "data", "node", "wanted")
+    __slots__ = ("__weakref__", "changed", "data", "node", "wanted")
     __array_ufunc__ = None  # makes `numpy_array * tensor` call Tensor.__rmul__
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
@@ -36,6 +36,7 @@ class Tensor:
         self.data = data
         self.node: Node | None = None
         self.wanted = requires_grad
+        self.changed = 0  # when it last changed in place, on the clock of nodes (see mark_changed)
 
     @property
     def requires_grad(self) -> bool:
@@ -133,6 +134,10 @@ class Tensor:
         return _compared(operator.ge, self, other)
 
     __hash__ = object.__hash__
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What copies and pickles take along: no time of a change, as another process has another clock."""
+        return None, {"data": self.data, "node": self.node, "wanted": self.wanted, "changed": 0}
 
     def __len__(self) -> int:
         return len(self.data)
