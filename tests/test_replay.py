@@ -9,6 +9,7 @@ from test_train import arrays
 from tiny import samples, tiny
 
 import fastgan as fg
+from fastgan.errors import UsageError
 from fastgan.nn import MLP
 from fastgan.standin import counting, standing_in
 from fastgan.train import OptimiserSettings
@@ -126,3 +127,15 @@ def test_due():
     assert due(step, 50) == 3
     step.begin_at(20)
     assert due(step, 22) == 2
+
+
+def test_a_gradient_from_before_a_replay_is_refused():
+    recipe = tiny("wgan-mlp")
+    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
+        trainer = trainer_of(recipe).fit(WARMUP + UNROLL)
+        x = fg.tensor(np.ones((2, recipe.latent), np.float32), device="cuda", requires_grad=True)
+        losses = [trainer.critic(trainer.generator(x)).sum() for _ in range(2)]
+        fg.grad(losses[0], [x])
+        trainer.fit(UNROLL)
+        with pytest.raises(UsageError, match="has changed since"):
+            fg.grad(losses[1], [x])

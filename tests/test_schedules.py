@@ -206,11 +206,11 @@ def watched(recipe, steps):
     replay.log, replay.counts, replay.noted = [], {}, []
     for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
 
-        def step(optimiser=optimiser, made=optimiser.step):
+        def step(gradients, optimiser=optimiser, made=optimiser.step):
             assert isinstance(optimiser.count, Count)
             assert optimiser.count.times * trainer.steps_done + optimiser.count.plus == optimiser.steps + 1
             replay.noted.append((optimiser, optimiser.count))
-            made()
+            made(gradients)
 
         optimiser.step = step
     trainer.fit(steps)

@@ -15,7 +15,6 @@ from fastgan.nn.conditional import LabelledCritic, LabelledGenerator
 from fastgan.tape import Tensor, no_grad
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.networks import build
-from fastgan.train.recipes import recipe_named
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,7 +59,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     reads and writes, and the fewest that it could: parameters and optimiser state once per pass that needs them,
     activations where a later pass does.
     """
-    chosen = recipe_named(recipe)
+    chosen = RECIPES[recipe]
     if data and size:
         raise UsageError("give --data or --size, not both")
     if no_kernels and not launches:

@@ -251,7 +251,7 @@ class Sequential(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last layer's output; a Fused layer and the LeakyReLU or ReLU after it run as one op."""
-        layers = iter((*(layer for _, layer in self.parts()), None))
+        layers = iter((*layers_of(self), None))
         layer = next(layers)
         while layer is not None:
             after = next(layers)
@@ -264,10 +264,15 @@ class Sequential(Module):
         return x
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.parts())
+        return len(layers_of(self))
 
     def __getitem__(self, number: int) -> Module:
-        return [layer for _, layer in self.parts()][number]
+        return layers_of(self)[number]
+
+
+def layers_of(network: Sequential) -> list[Module]:
+    """What a Sequential runs: its attributes that are Modules, and not what a subclass keeps in a list besides."""
+    return [x for x in vars(network).values() if isinstance(x, Module)]
 
 
 def fuses(layer: Module) -> TypeGuard[Fused]:

@@ -83,6 +83,8 @@ class Replay:
         step = self.step
         step.prepare(steps)
         recording.replay()
+        for optimiser in (step.critic_optimiser, step.generator_optimiser):
+            optimiser.flat.mark_changed()
         step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
         done, critic, generator = _counters(step)
         _set_counters(

@@ -255,7 +255,7 @@ class Step:
             per_step = self.critic_updates if critic else self.recipe.generator_steps
             done = optimiser.steps - per_step * self.steps_done
             optimiser.count = Count(self.clock, per_step, done + 1, self.steps_done)
-        optimiser.step()
+        optimiser.step(optimiser.gradients)  # which the updates have written, on the tape or by a chain
 
     def _check_shapes(self, features: int) -> None:
         """Run both networks once on two samples, so that networks that do not fit fail here and by name."""

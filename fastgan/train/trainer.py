@@ -23,7 +23,7 @@ from fastgan.train.batches import Batches
 from fastgan.train.judging import held_out_loss
 from fastgan.train.networks import build
 from fastgan.train.recipe import Recipe
-from fastgan.train.recipes import recipe_named
+from fastgan.train.recipes import RECIPES
 from fastgan.train.replay import Replay, due
 from fastgan.train.source import bordered, find
 from fastgan.train.step import Step, objective_of
@@ -72,7 +72,7 @@ class Trainer(Step):
         objective: Objective | None = None,
         capture: bool = True,
     ) -> None:
-        recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+        recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
         device = resolve_device(device)
         self.dataset, self.form = find(data, recipe)
         features = self.form.features + recipe.classes
