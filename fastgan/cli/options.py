@@ -76,6 +76,7 @@ HELP = {
     "batch_norm": "share by which running statistics move per batch; 0: no batch norm",
     "norm_first": "batch norm before the activation",
     "norm_eps": "batch norm's epsilon",
+    "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "hidden_bias": "biases in hidden layers",
     "pieces": "linear maps per maxout unit",
     "dropout": "share of hidden values set to 0",
