@@ -167,7 +167,7 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, recipe, k):
     assert same(arrays(second), arrays(whole))
     steps = [row["step"] for row in read_metrics(path / "metrics.jsonl")]
     assert steps == sorted(set(steps))
-    assert {5, 10, 15, 17} <= set(steps)
+    assert {11, 17} <= set(steps) if recipe is VANILLA else {5, 10, 15, 17} <= set(steps)
 
 
 def test_a_stop_does_not_change_the_log(tmp_path):

@@ -25,6 +25,7 @@ LEFT_OUT = (
     "source",
     "data",
     "split",
+    "note",
     "published",
     "published_note",
 )  # no options, or not a recipe's alone
@@ -50,8 +51,10 @@ HELP = {
     "warmup_steps": "the first so many steps are warm-up steps",
     "warmup_every": "and so is every step whose number this divides",
     "generator_steps": "generator updates per step, on the same latents",
+    "shared_latents": "those of the step's last critic update too",
     "sampling": "how batches are chosen: at random, in shuffled epochs, or in order",
     "split_updates": "one critic update for real samples and one for fake ones",
+    "halved_loss": "log half the critic's loss, the mean for real and fake samples; updates stay as they are",
     "inference_fakes": "make the critic's fakes in inference mode",
     "simultaneous": "take both networks' gradients before either is updated",
     "generator_lr": "a learning rate of its own for the generator",
