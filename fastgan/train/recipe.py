@@ -171,6 +171,10 @@ class Recipe:
         """How many steps after the first `step` ones the log's next row comes: where its article has a line."""
         return ((self.line in FIRST_AT_ONCE) - step) % self.log_every or self.log_every
 
+    def logs_at(self, step: int) -> bool:
+        """Whether a row of the log comes after the first `step` steps, at least 1."""
+        return self.until_log(step) == self.log_every
+
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with other values for some fields."""
         known = {f.name for f in fields(self)}

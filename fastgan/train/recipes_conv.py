@@ -126,10 +126,7 @@ ODOG_DCGAN = Recipe(
     note="the source prints a line at every step",
 )
 
-TF_NORM: dict[str, Any] = {
-    "norm_eps": 1e-3,
-    "norm_correction": 1.0,
-}  # of tf.layers; what it keeps of old statistics is not used
+TF_NORM: dict[str, Any] = {"norm_eps": 1e-3, "norm_correction": 1.0}  # of tf.layers
 
 
 def _hs_critic(*, norm: bool) -> Net:

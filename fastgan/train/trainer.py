@@ -144,8 +144,7 @@ class Trainer(Step):
                 else:
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
-            logs = self.recipe.until_log(self.steps_done) == self.recipe.log_every
-            if logs or self.steps_done == goal or self.stop_wanted:
+            if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
                 now = perf_counter()
                 metrics["steps_per_second"] = (self.steps_done - marked) / max(now - mark, 1e-9)
