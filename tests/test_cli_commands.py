@@ -85,7 +85,9 @@ def test_summary_counts_as_keras_does(capsys):
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_summary_of_every_recipe_needs_no_data(capsys, monkeypatch, name):
     monkeypatch.setattr(data, "load", None)
-    assert "both networks" in ok(capsys, "summary", name)
+    out = ok(capsys, "summary", name)
+    assert "both networks" in out
+    assert RECIPES[name].note in out
 
 
 def test_summary_of_a_size(capsys):

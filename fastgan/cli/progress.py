@@ -84,6 +84,7 @@ class Bar(Callback):
         self.bar = ProgressBar(total=goal, width=None)
         self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
         self.pace, self.shown_at, self.printed_at = Pace(0, goal), 0.0, 0.0
+        self.pictures = 0  # made before the last line that was printed
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
@@ -99,10 +100,10 @@ class Bar(Callback):
         """Show the newest metrics."""
         self.news.plain = describe(metrics)
         article, step = article_line(trainer, metrics), trainer.steps_done
-        late = perf_counter() - self.printed_at >= EVERY
-        if article and (late or step == self.goal or step % trainer.recipe.sample_every == 0):
+        late, pictures = perf_counter() - self.printed_at >= EVERY, step // trainer.recipe.sample_every
+        if article and (late or step == self.goal or pictures > self.pictures):
             self.console.print(article, markup=False, highlight=False, soft_wrap=True)
-            self.printed_at = perf_counter()
+            self.printed_at, self.pictures = perf_counter(), pictures
 
     def on_end(self, trainer: Trainer) -> None:
         """The last frame."""

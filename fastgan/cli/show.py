@@ -53,7 +53,8 @@ def recipes() -> None:
 @click.option("--launches", is_flag=True, help="Also count what a training step asks of a GPU; needs none.")
 @click.option("--no-kernels", is_flag=True, help="... where array code runs instead of kernels.")
 def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_kernels: bool) -> None:
-    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters; needs no data.
+    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters, and what is not as in the
+    recipe's source; needs no data.
 
     With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
     reads and writes, and the fewest that it could: parameters and optimiser state once per pass that needs them,
@@ -77,6 +78,8 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent + k)
     print()
     total += describe(f"critic of {recipe}: {text} to a score", critic, features + k)
+    if chosen.note:
+        print(f"\nnote: {chosen.note}")
     print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
     if launches:
         print()

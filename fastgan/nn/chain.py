@@ -110,6 +110,7 @@ class Chain:
                 slope=layer.slope,
                 eps=norm.eps,
                 momentum=norm.momentum,
+                widening=norm.widening((len(x), w.shape[1])) if training else 1.0,
                 training=training,
                 stats=stats,
             )

@@ -82,9 +82,7 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
             optimiser.state[name][...] = to_device(array, trainer.device)
     if trainer.ema:
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
-    losses = values["losses"]
-    trainer.losses[: len(losses)] = to_device(losses, trainer.device)
-    trainer.begin_at(meta["steps_done"])
+    trainer.begin_at(meta["steps_done"], values["losses"])
     trainer.horizon = meta["horizon"]
 
 

@@ -76,7 +76,7 @@ class RunDirectory(Callback):
         """Pictures and checkpoints that are due."""
         if trainer.steps_done % trainer.recipe.sample_every == 0:
             self._sample(trainer)
-        if trainer.steps_done % trainer.recipe.log_every:  # else on_log is next, and sees the losses first
+        if not trainer.recipe.logs_at(trainer.steps_done):  # else on_log is next, and sees the losses first
             self._save_if_due(trainer)
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:

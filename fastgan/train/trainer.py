@@ -40,12 +40,12 @@ class Callback:
     def on_step(self, trainer: "Trainer") -> None:
         """After every step; must not read from the device.
 
-        On a GPU several steps may come at once; they never go beyond a multiple of the recipe's `log_every`,
-        `sample_every` or `checkpoint_every`.
+        On a GPU several steps may come at once; they never go beyond one that the recipe's `log_every`,
+        `sample_every` or `checkpoint_every` names.
         """
 
     def on_log(self, trainer: "Trainer", metrics: Metrics) -> None:
-        """Every `log_every` steps, with the interval's metrics."""
+        """Every `log_every` steps, where the recipe's article has a line, with the interval's metrics."""
 
     def on_end(self, trainer: "Trainer") -> None:
         """After the last step, also when the run was stopped; not after an error."""
@@ -144,7 +144,7 @@ class Trainer(Step):
                 else:
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
-            if self.steps_done % self.recipe.log_every == 0 or self.steps_done == goal or self.stop_wanted:
+            if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
                 now = perf_counter()
                 metrics["steps_per_second"] = (self.steps_done - marked) / max(now - mark, 1e-9)
@@ -177,19 +177,18 @@ class Trainer(Step):
 
         DivergedError where a loss is not finite.
         """
-        count = (self.steps_done - 1) % self.recipe.log_every + 1
+        out: Metrics = {"step": self.steps_done}
+        losses = self.losses_since_log()
+        losses = losses if len(losses) else self.last_losses(self.recipe.log_every)
         with np.errstate(all="ignore"):
-            critic_loss, generator_loss = to_host(self.losses[:count]).mean(axis=0)
-            out = {
-                "step": self.steps_done,
-                "critic_loss": float(critic_loss),
-                "generator_loss": float(generator_loss),
-                **_score_metrics(self.objective, {name: to_host(x) for name, x in self.updates.last.items()}),
-            }
+            if len(losses):  # none are known after a load, before the next step
+                out["critic_loss"], out["generator_loss"] = map(float, losses.mean(axis=0))
+            last = {name: to_host(x) for name, x in self.updates.last.items()}
+            out |= _score_metrics(self.objective, last)
             if (held_out := held_out_loss(self)) is not None:
                 out["critic_loss_held_out"] = held_out
         for name in ("critic_loss", "generator_loss"):
-            if not np.isfinite(out[name]):
+            if not np.isfinite(out.get(name, 0)):
                 raise DivergedError(
                     f"step {self.steps_done}: {name.replace('_', ' ')} is {out[name]}; "
                     "try a lower --lr, or another objective"
