@@ -28,6 +28,7 @@ RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "seed": int,
     "device": str,
     "as_published": bool,
+    "threads": int,
     "data": str,
     "data_dir": str,
     "split": str,
@@ -52,6 +53,7 @@ class Settings:
     seed: int
     device: str
     as_published: bool
+    threads: int | None = None
     paced: tuple[str, ...] = ()
 
 
@@ -81,6 +83,7 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
         seed=chosen.get("seed", 0),
         device=chosen.get("device", "auto"),
         as_published=bool(chosen.get("as_published")),
+        threads=chosen.get("threads"),
         paced=paced,
     )
 
