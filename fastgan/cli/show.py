@@ -142,7 +142,7 @@ def show(*parts: "RenderableType") -> None:
         for part in parts:
             console.print(part)
     for line in captured.get().splitlines():
-        print(line.rstrip())  # tables fill their lines with spaces
+        print(line.rstrip(), flush=True)  # tables fill their lines with spaces
 
 
 def _shape(size: str) -> tuple[int, ...]:
