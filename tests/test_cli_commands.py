@@ -97,7 +97,10 @@ def test_summary_of_a_size(capsys):
 def test_version_help_and_no_command(capsys):
     import fastgan
 
-    assert ok(capsys, "--version") == f"fastgan, version {fastgan.__version__}\n"
-    assert ok(capsys) == ok(capsys, "--help")
+    assert ok(capsys, "--version") == ok(capsys, "version") == f"fastgan, version {fastgan.__version__}\n"
+    assert ok(capsys) == ok(capsys, "--help") == ok(capsys, "-h") == ok(capsys, "help")
     for name in cli.commands:
         assert "Usage: fastgan" in ok(capsys, name, "--help")
+        assert ok(capsys, name, "--help") == ok(capsys, name, "-h") == ok(capsys, "help", name)
+    assert ok(capsys, "help", "bench", "compare") == ok(capsys, "bench", "compare", "-h")
+    assert "did you mean train" in refused(capsys, 2, "help", "trian")
