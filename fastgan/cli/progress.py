@@ -59,6 +59,10 @@ class Lines(Callback):
         if perf_counter() - self.shown_at >= EVERY or step == self.goal:
             self.print_waiting()
 
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number."""
+        print(threads_line(trainer, before), flush=True)
+
     def on_end(self, trainer: Trainer) -> None:
         """Print what was kept."""
         self.print_waiting()
@@ -105,6 +109,10 @@ class Bar(Callback):
             self.console.print(article, markup=False, highlight=False, soft_wrap=True)
             self.printed_at, self.pictures = perf_counter(), pictures
 
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number above the bar."""
+        self.console.print(threads_line(trainer, before), markup=False, highlight=False, soft_wrap=True)
+
     def on_end(self, trainer: Trainer) -> None:
         """The last frame."""
         self.show(trainer)
@@ -144,6 +152,14 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
         console = console or Console()
         with Live(console=console, auto_refresh=False) as live:
             yield [Bar(goal, console, live)]
+
+
+def threads_line(trainer: Trainer, before: int) -> str:
+    """How many threads there are from here on, why, and how to keep a number."""
+    now, most = trainer.threads.used, trainer.threads.most
+    why = "other programs have the cores" if now < before else "cores are free again"
+    keep = "--threads N keeps a number, and its bits"
+    return f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})"
 
 
 def duration(seconds: float) -> str:

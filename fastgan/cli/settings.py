@@ -27,6 +27,7 @@ RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "seed": int,
     "device": str,
     "as_published": bool,
+    "threads": int,
     "data": str,
     "data_dir": str,
     "split": str,
@@ -51,6 +52,7 @@ class Settings:
     seed: int
     device: str
     as_published: bool
+    threads: int | None = None
     paced: tuple[str, ...] = ()
 
 
@@ -80,6 +82,7 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
         seed=chosen.get("seed", 0),
         device=chosen.get("device", "auto"),
         as_published=bool(chosen.get("as_published")),
+        threads=chosen.get("threads"),
         paced=paced,
     )
 

@@ -163,7 +163,12 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
     if source is not None:
         data = asdict(source)
         data["data"] = data.pop("spec")
-    run = {"seed": trainer.seed, "device": trainer.device, "as_published": as_published}
+    run = {
+        "seed": trainer.seed,
+        "device": trainer.device,
+        "as_published": as_published,
+        "threads": trainer.threads.wanted,
+    }
     values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
     if trainer.own_networks:
         values["own_networks"] = True

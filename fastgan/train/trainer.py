@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, array_module, cpu_threads, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, array_module, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -27,6 +27,7 @@ from fastgan.train.recipes import RECIPES
 from fastgan.train.replay import Replay, due
 from fastgan.train.source import bordered, find
 from fastgan.train.step import Step, objective_of
+from fastgan.train.threads import Threads
 
 Metrics = dict[str, float]
 
@@ -47,6 +48,9 @@ class Callback:
     def on_log(self, trainer: "Trainer", metrics: Metrics) -> None:
         """Every `log_every` steps, where the recipe's article has a line, with the interval's metrics."""
 
+    def on_threads(self, trainer: "Trainer", before: int) -> None:
+        """After the step from which on there are `trainer.threads.used` CPU threads, and not `before`."""
+
     def on_end(self, trainer: "Trainer") -> None:
         """After the last step, also when the run was stopped; not after an error."""
 
@@ -56,8 +60,9 @@ class Trainer(Step):
 
     `recipe` is a Recipe or its name; `data` an array, a Dataset, or what `fastgan.data.load` takes (default: the
     recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. On a GPU steps are captured as
-    graphs and replayed, unless `capture` is False. Errors: UsageError, DataError or
-    DeviceError before the first step; DivergedError while training.
+    graphs and replayed, unless `capture` is False. `threads` keeps a number of CPU threads, on which bits depend; None
+    takes what fits, and fewer while other programs have the cores. Errors: UsageError, DataError or DeviceError before
+    the first step; DivergedError while training.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Trainer(Step):
         critic: Module | None = None,
         objective: Objective | None = None,
         capture: bool = True,
+        threads: int | None = None,
     ) -> None:
         recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
         device = resolve_device(device)
@@ -95,6 +101,7 @@ class Trainer(Step):
         self.stop_wanted = False
         self.capture = capture
         self.replay: Replay | None = None
+        self.threads = self._threads(threads)
 
     def prepare_data(self, first: int, last: int) -> None:
         """See Step."""
@@ -128,7 +135,7 @@ class Trainer(Step):
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        with self.threads(), self._session():
+        with self.threads.running(), self._session():
             _each(callbacks, lambda c: c.on_start(self))
             self._loop(goal, callbacks)
             _each(callbacks, lambda c: c.on_end(self))
@@ -144,6 +151,8 @@ class Trainer(Step):
                 else:
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
+            if before := self.threads.look():
+                _each(callbacks, lambda c, n=before: c.on_threads(self, n))  # type: ignore[misc]
             if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
                 now = perf_counter()
@@ -158,18 +167,15 @@ class Trainer(Step):
         self.replay = self.replay or Replay(self)
         return self.replay.session()
 
-    def threads(self) -> AbstractContextManager[None]:
-        """A block in which the CPU's threads are those of kernels, where there are convolutions, or else of BLAS.
+    def _threads(self, wanted: int | None) -> Threads:
+        """Those of kernels, where there are convolutions, or else of BLAS.
 
-        `fit` makes its steps in one; whoever calls `step` may do so as well.
-
-        Small networks have one BLAS thread: below 2^24 multiplications a second one does not pay (measured).
+        Below 2^24 multiplications a second one does not pay (measured). On a GPU the number changes nothing.
         """
         parameters = (*self.generator.parameters(), *self.critic.parameters())
-        if self.device == "cpu" and any(len(p.shape) == 4 for p in parameters):
-            return cpu_threads(None, split=True)
-        largest = max(p.size for p in parameters)
-        return cpu_threads(1 if largest * self.recipe.batch * 2 < 2**24 else None)
+        split = self.device == "cpu" and any(len(p.shape) == 4 for p in parameters)
+        small = max((p.size for p in parameters), default=0) * self.recipe.batch * 2 < 2**24
+        return Threads(wanted, split=split, small=small or self.device != "cpu")
 
     def metrics(self) -> Metrics:
         """Mean losses since the last interval began, the last critic update's scores, and the critic's loss on
