@@ -228,10 +228,13 @@ class Count:
         self.clock, self.times, self.plus, self.host = clock, times, plus, host
 
     def __int__(self) -> int:
-        refuse_while_capturing("the step's number")
+        refuse_while_capturing("array code reads the step's number")
         return self.times * self.host + self.plus
 
     __index__ = __int__
+
+    def __add__(self, more: int) -> "Count":
+        return Count(self.clock, self.times, self.plus + more, self.host)
 
 
 class Rate:
@@ -251,7 +254,7 @@ class Rate:
             self.array[...] = value
 
     def __float__(self) -> float:
-        refuse_while_capturing("the learning rate")
+        refuse_while_capturing("array code reads the learning rate")
         return self.host
 
 
@@ -269,9 +272,9 @@ def capturing() -> Iterator[None]:
 
 
 def refuse_while_capturing(what: str) -> None:
-    """CaptureError while a step is being captured: array code would freeze a number that changes from step to step."""
+    """CaptureError while a step is being captured, which would freeze a number that changes from step to step."""
     if _capturing.get():
-        raise CaptureError(f"{what} is read on the host by array code; a replay would repeat it")
+        raise CaptureError(f"{what} on the host; a replay would repeat it")
 
 
 class Fusable:
