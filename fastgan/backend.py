@@ -331,6 +331,11 @@ class Fusable:
         except ImportError as error:
             self._give_up(kind, error)
             return None
+        except ValueError as error:  # what Numba finds in its environment when it is imported
+            reason = str(error).rstrip(".")
+            raise UsageError(
+                f"Numba does not start: {reason}; check NUMBA_NUM_THREADS and its other environment variables"
+            ) from error
         self.kernels[kind] = kernel
         return kernel
 

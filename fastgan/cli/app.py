@@ -137,7 +137,8 @@ def _warnings_in_a_line() -> Iterator[None]:
     """What users should know, as lines like those of errors; what only programmers should, not at all."""
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        print(f"fastgan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        text = str(message).partition("\nTraceback ")[0]  # Numba quotes one
+        print(f"fastgan: warning: {' '.join(text.split())}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -1,5 +1,6 @@
 """`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
 
+import os
 import shlex
 import tomllib
 from contextlib import suppress
@@ -16,6 +17,7 @@ from fastgan.cli.settings import PACED, Settings, absolute, choose
 from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
+from fastgan.ranges import MOST
 from fastgan.train import Trainer, files, load
 from fastgan.train.quality import classes_kept, mode_scores, tally, vote
 from fastgan.train.run import POINTS, RunDirectory
@@ -102,7 +104,9 @@ train.params.extend(recipe_options())
 
 @click.command(short_help="Go on with a run, to the same bits as without a stop.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--steps", type=click.IntRange(1), metavar="TOTAL", help="Go on to this step.  [the run's own]")
+@click.option(
+    "--steps", type=click.IntRange(1, MOST), metavar="TOTAL", help="Go on to this step.  [the run's own]"
+)
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
@@ -120,7 +124,7 @@ def resume(
     quiet: bool,
 ) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
-    if run.is_file():
+    if os.path.isfile(run):
         raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
     threads = _before(run, "threads") if threads is None else threads
     trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
@@ -129,10 +133,10 @@ def resume(
     if goal <= trainer.steps_done:
         more = f"give --steps above {trainer.steps_done} to go on"
         raise UsageError(f"{run} is at step {trainer.steps_done} of {goal}; {more}")
-    if data or data_dir:  # looked for at the first step, and compared with what the run began with
+    if data is not None or data_dir is not None:  # compared with what the run began with, at the first step
         old = trainer.form.source or Source(trainer.recipe.data)
-        place = absolute(data_dir) if data_dir else old.data_dir
-        moved = replace(old, spec=absolute(data) if data else old.spec, data_dir=place)
+        place = old.data_dir if data_dir is None else absolute(data_dir)
+        moved = replace(old, spec=old.spec if data is None else absolute(data), data_dir=place)
         trainer.form = replace(trainer.form, source=moved)
     if not quiet:
         _introduce(trainer, run)
@@ -151,7 +155,7 @@ def _out(given: Path | None, name: str) -> Path:
     if given is None:
         tries = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 1_000_000))
         return next(path for path in tries if not path.exists())
-    if given.exists():
+    if os.path.exists(given):  # Path.exists, like is_file, raises for a name that is too long
         files.make_directory(given)
     return given
 
@@ -165,7 +169,9 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     print(f"recipe  {recipe.name}: {recipe.source}")
     if chosen and chosen.as_published:
         print(f"        as published: {recipe.published_note}")
-    print(f"data    {form.name}: {form.count:,} {what}")
+    data = trainer.dataset
+    classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
+    print(f"data    {form.name}: {form.count:,} {what}{classes}")
     print(f"device  {trainer.device} ({arrays})")
     print(f"out     {place}")
     at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""
