@@ -172,6 +172,16 @@ def blas_threads(limit: int | None) -> Iterator[None]:
         yield
 
 
+def blas_libraries() -> list[dict[str, Any]]:
+    """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:  # optional, as above
+        return []
+    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
+    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
+
+
 @contextmanager
 def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
     """A block in which the CPU's threads are BLAS's, at most `limit`; or with `split` those of the kernels.
@@ -184,6 +194,18 @@ def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
         return
     with blas_threads(1), importlib.import_module(splitter).over(cores()):
         yield
+
+
+def arithmetic() -> str:
+    """What the bits of products on the CPU depend on in this block: "openblas 0.3.31 (Haswell), threads: 2", or ""."""
+    blas = next(iter(blas_libraries()), None)
+    if blas is None:
+        return ""
+    shared = (
+        len(importlib.import_module(splitter).edges(1 << 20)) - 1
+    )  # the kernels' threads; BLAS then has one
+    threads = max(shared, blas["num_threads"])
+    return f"{blas['internal_api']} {blas['version']} ({blas.get('architecture', 'unknown')}), threads: {threads}"
 
 
 def cores() -> int:

@@ -86,6 +86,7 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
     trainer.losses[: len(losses)] = to_device(losses, trainer.device)
     trainer.begin_at(meta["steps_done"])
     trainer.horizon = meta["horizon"]
+    trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
