@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import fastgan
+from fastgan.backend import blas_libraries as libraries
 from fastgan.backend import cores, cuda_problem
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -122,16 +123,6 @@ def threads() -> dict[str, Any]:
         "torch": torch.get_num_threads() if torch is not None else "its default",
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
     }
-
-
-def libraries() -> list[dict[str, Any]]:
-    """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:  # optional: see backend.blas_threads
-        return []
-    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
-    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
 
 
 class Unknown(dict[str, Any]):

@@ -172,13 +172,19 @@ def blas_threads(limit: int | None) -> Iterator[None]:
         yield
 
 
-def blas_threads_now() -> int:
-    """The threads that NumPy's matrix products have; 1 where nobody knows."""
+def blas_libraries() -> list[dict[str, Any]]:
+    """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
     try:
         from threadpoolctl import threadpool_info
-    except ImportError:
-        return 1
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+    except ImportError:  # optional, as above
+        return []
+    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
+    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
+
+
+def blas_threads_now() -> int:
+    """The threads that NumPy's matrix products have; 1 where nobody knows."""
+    return max((library["num_threads"] for library in blas_libraries()), default=1)
 
 
 def limit_blas_threads(limit: int) -> None:
@@ -201,6 +207,18 @@ def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
         return
     with blas_threads(1), importlib.import_module(splitter).over(cores() if limit is None else limit):
         yield
+
+
+def arithmetic() -> str:
+    """What the bits of products on the CPU depend on in this block: "openblas 0.3.31 (Haswell), threads: 2", or ""."""
+    blas = next(iter(blas_libraries()), None)
+    if blas is None:
+        return ""
+    shared = (
+        len(importlib.import_module(splitter).edges(1 << 20)) - 1
+    )  # the kernels' threads; BLAS then has one
+    threads = max(shared, blas["num_threads"])
+    return f"{blas['internal_api']} {blas['version']} ({blas.get('architecture', 'unknown')}), threads: {threads}"
 
 
 def cores() -> int:

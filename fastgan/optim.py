@@ -13,8 +13,8 @@ from typing import Any
 from fastgan.backend import Array, Count, Fusable, Rate, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
-from fastgan.tape import Places, Tensor
 from fastgan.ranges import check_ranges
+from fastgan.tape import Places, Tensor
 
 
 @Fusable

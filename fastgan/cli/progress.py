@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-EVERY = 2.0  # seconds between lines
+EVERY = 2.0  # seconds between an article's lines above a bar
 REFRESH = 0.2  # seconds between frames of the bar
 
 
@@ -38,40 +38,28 @@ class Pace:
 
 
 class Lines(Callback):
-    """One line per logging interval in the words of the recipe's article; in fastgan's own at most one in two seconds,
-    and always the first and the last."""
+    """One line per logging interval, in the words of the recipe's article or in fastgan's own."""
 
     def __init__(self, goal: int) -> None:
-        self.goal, self.shown_at, self.waiting = goal, 0.0, ""
+        self.goal, self.pace = goal, Pace(0, goal)
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
-        self.pace, self.shown_at, self.waiting = Pace(trainer.steps_done, self.goal), 0.0, ""
+        self.pace = Pace(trainer.steps_done, self.goal)
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
-        """Print the metrics, or keep them in case they are the last."""
+        """Print the metrics."""
         step = trainer.steps_done
+        pace = self.pace.text(step)
         if article := article_line(trainer, metrics):
-            print(f"{article}  ({self.pace.text(step)})", flush=True)
+            print(f"{article}  ({pace})", flush=True)
             return
         place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
-        self.waiting = f"{place}  {describe(metrics)}  {self.pace.text(step)}"
-        if perf_counter() - self.shown_at >= EVERY or step == self.goal:
-            self.print_waiting()
+        print(f"{place}  {describe(metrics)}  {pace}", flush=True)
 
     def on_threads(self, trainer: Trainer, before: int) -> None:
         """Print the number."""
         print(threads_line(trainer, before), flush=True)
-
-    def on_end(self, trainer: Trainer) -> None:
-        """Print what was kept."""
-        self.print_waiting()
-
-    def print_waiting(self) -> None:
-        """Print the newest line, unless it was."""
-        if self.waiting:
-            print(self.waiting, flush=True)
-            self.shown_at, self.waiting = perf_counter(), ""
 
 
 class Bar(Callback):

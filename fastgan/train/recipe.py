@@ -11,8 +11,8 @@ from fastgan.losses import objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
-from fastgan.train.lines import FIRST_AT_ONCE, FORMATS
 from fastgan.ranges import check_ranges
+from fastgan.train.lines import FIRST_AT_ONCE, FORMATS
 
 
 @dataclass(frozen=True)

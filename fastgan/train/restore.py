@@ -87,6 +87,7 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
     trainer.begin_at(meta["steps_done"], values["losses"])
     trainer.horizon = meta["horizon"]
+    trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:

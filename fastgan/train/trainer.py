@@ -4,6 +4,7 @@
 pictures, files); `sample` draws; `save` and `fastgan.load` keep a run.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, array_module, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, arithmetic, array_module, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -53,6 +54,9 @@ class Callback:
 
     def on_end(self, trainer: "Trainer") -> None:
         """After the last step, also when the run was stopped; not after an error."""
+
+    def on_close(self, trainer: "Trainer") -> None:
+        """Last of all, after an error too: to give back what on_start took."""
 
 
 class Trainer(Step):
@@ -99,6 +103,7 @@ class Trainer(Step):
         )
         self.batches = self._batches() if self.dataset else None
         self.stop_wanted = False
+        self.arithmetic = ""  # of the steps so far, see backend.arithmetic
         self.capture = capture
         self.replay: Replay | None = None
         self.threads = self._threads(threads)
@@ -136,9 +141,13 @@ class Trainer(Step):
         self.generator.train()
         self.critic.train()
         with self.threads.running(), self._session():
-            _each(callbacks, lambda c: c.on_start(self))
-            self._loop(goal, callbacks)
-            _each(callbacks, lambda c: c.on_end(self))
+            try:
+                self._note_arithmetic()
+                _each(callbacks, lambda c: c.on_start(self))
+                self._loop(goal, callbacks)
+                _each(callbacks, lambda c: c.on_end(self))
+            finally:
+                _each(callbacks, lambda c: c.on_close(self))
         self.stop_wanted = False
         return self
 
@@ -152,6 +161,7 @@ class Trainer(Step):
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
             if before := self.threads.look():
+                self.arithmetic = arithmetic()
                 _each(callbacks, lambda c, n=before: c.on_threads(self, n))  # type: ignore[misc]
             if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
@@ -166,6 +176,18 @@ class Trainer(Step):
             return nullcontext()
         self.replay = self.replay or Replay(self)
         return self.replay.session()
+
+    def _note_arithmetic(self) -> None:
+        """Keep what the steps are computed with, for checkpoints; a warning where it is not what it was so far."""
+        now = arithmetic() if self.device == "cpu" else ""
+        if now and self.arithmetic and now != self.arithmetic:
+            warnings.warn(
+                f"the run was computed with {self.arithmetic}, from here on with {now}: the bits may differ from "
+                "those of a run without a stop",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self.arithmetic = now
 
     def _threads(self, wanted: int | None) -> Threads:
         """Those of kernels, where there are convolutions, or else of BLAS.
