@@ -158,7 +158,7 @@ def _not_finite(results: Results) -> str:
 
 
 def rows(bench: "Bench") -> Iterator["Row"]:
-    """Steps that peers have too, where the speed comes from, the first two minutes, other steps; what each launches."""
+    """Steps that peers have too, where the speed comes from, the first two minutes, what is launched, other steps."""
     from fastgan.benchmarks.suites import ideas, startup
 
     found = cases(bench.size)
@@ -170,17 +170,18 @@ def rows(bench: "Bench") -> Iterator["Row"]:
     if bench.asked(f"startup/{startup.RECIPES[bench.size]}"):
         with bench.within(0.45):
             yield from startup.rows(bench)
-    yield from bench.each(case for case in found if case.group not in peers.ALL)
     for case in found:
         wanted = bench.wants(case) or bench.asked(f"launches/{case.group}/a step")
         if case.name == case.group and wanted and bench.left() > 0:
             yield from counted(bench, case.group)
+    yield from bench.each(case for case in found if case.group not in peers.ALL)
 
 
 def against_peers(bench: "Bench", found: list[Case]) -> Iterator["Row"]:
     """Cases in all columns; in size "quick" before that in fastgan's, for a busy machine may never have peers ready."""
     if bench.size == "quick":
-        yield from bench.each(replace(case, columns=tuple(OWN)) for case in found)
+        own = [replace(case, columns=tuple(c for c in case.columns if c in OWN)) for case in found]
+        yield from bench.each(own)
         if set(bench.columns) <= set(OWN):
             return
     for row in bench.each(found):
