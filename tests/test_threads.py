@@ -113,7 +113,7 @@ def test_a_second_fit_begins_as_the_first_ended_and_forgets_what_went_on_between
         runs.look()
     machine.turn(0, 100)
     with runs.running():
-        assert set(used(machine, runs, (0, 5))) == {4}
+        assert set(used(machine, runs, (0, 1), (4, 1), (0, 5))) == {4}
         last = used(machine, runs, (4, 3))[-1]
         assert last < 4
     with runs.running():
