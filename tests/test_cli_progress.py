@@ -69,8 +69,8 @@ def test_an_articles_lines_come_once_per_interval(capsys, monkeypatch):
         lines.on_log(steps, {**METRICS, "step": steps.steps_done})
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == 100
-    assert shown[0] == "10 [D loss: 1.500000, acc.: 62.50%] [G loss: -0.250000]  (100 steps/s, 10 s left)"
-    assert shown[-1].startswith("1000 [D loss: ")
+    assert shown[0] == "9 [D loss: 1.500000, acc.: 62.50%] [G loss: -0.250000]  (100 steps/s, 10 s left)"
+    assert shown[-1].startswith("999 [D loss: ")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_articles_lines_stand_above_the_bar(monkeypatch, seconds, wanted):
         bar.on_end(steps)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).replace("\r", "\n")
     lines = re.findall(r"^(\d+) \[D loss: 1.500000, acc.: 62.50%\] \[G loss: -0.250000\]\s*$", text, re.M)
-    assert [int(step) for step in lines] == wanted
+    assert [int(index) + 1 for index in lines] == wanted
     assert "step 90/90" in text[text.rindex("[G loss") :]
 
 

@@ -59,7 +59,7 @@ class Commands(click.Group):
     cls=Commands,
     invoke_without_command=True,
     epilog=EXAMPLES,
-    context_settings={"max_content_width": 110},
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(fastgan.__version__, prog_name="fastgan")
 @click.pass_context
@@ -77,6 +77,19 @@ for command in (train, resume, sample, export, recipes, summary, doctor, bench):
     command.params.append(
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
     )
+
+
+@cli.command("help", short_help="Show what a command does.")
+@click.argument("command", nargs=-1)
+def help_(command: tuple[str, ...]) -> Any:
+    """Show what COMMAND does, or all commands."""
+    return cli.main([*command, "--help"], prog_name="fastgan", standalone_mode=False)
+
+
+@cli.command(short_help="Show the version.")
+def version() -> None:
+    """Show the version."""
+    click.echo(f"fastgan, version {fastgan.__version__}")
 
 
 def main(argv: list[str] | None = None) -> int:

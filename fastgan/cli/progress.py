@@ -57,6 +57,10 @@ class Lines(Callback):
         place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
         print(f"{place}  {describe(metrics)}  {pace}", flush=True)
 
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number."""
+        print(threads_line(trainer, before), flush=True)
+
 
 class Bar(Callback):
     """A bar with steps, pace and time left, below it the newest metrics, and above it the lines of an article.
@@ -72,6 +76,7 @@ class Bar(Callback):
         self.bar = ProgressBar(total=goal, width=None)
         self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
         self.pace, self.shown_at, self.printed_at = Pace(0, goal), 0.0, 0.0
+        self.pictures = 0  # made before the last line that was printed
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
@@ -87,10 +92,14 @@ class Bar(Callback):
         """Show the newest metrics."""
         self.news.plain = describe(metrics)
         article, step = article_line(trainer, metrics), trainer.steps_done
-        late = perf_counter() - self.printed_at >= EVERY
-        if article and (late or step == self.goal or step % trainer.recipe.sample_every == 0):
+        late, pictures = perf_counter() - self.printed_at >= EVERY, step // trainer.recipe.sample_every
+        if article and (late or step == self.goal or pictures > self.pictures):
             self.console.print(article, markup=False, highlight=False, soft_wrap=True)
-            self.printed_at = perf_counter()
+            self.printed_at, self.pictures = perf_counter(), pictures
+
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number above the bar."""
+        self.console.print(threads_line(trainer, before), markup=False, highlight=False, soft_wrap=True)
 
     def on_end(self, trainer: Trainer) -> None:
         """The last frame."""
@@ -131,6 +140,14 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
         console = console or Console()
         with Live(console=console, auto_refresh=False) as live:
             yield [Bar(goal, console, live)]
+
+
+def threads_line(trainer: Trainer, before: int) -> str:
+    """How many threads there are from here on, why, and how to keep a number."""
+    now, most = trainer.threads.used, trainer.threads.most
+    why = "other programs have the cores" if now < before else "cores are free again"
+    keep = "--threads N keeps a number, and its bits"
+    return f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})"
 
 
 def duration(seconds: float) -> str:

@@ -29,6 +29,9 @@ DEVICES = click.Choice(["auto", "cpu", "cuda"])
 VOTERS = 1000  # samples of which the classes are counted
 
 
+THREADS = (
+    "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
+)
 NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
 
 
@@ -46,6 +49,7 @@ NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
 @click.option(
     "--as-published", is_flag=True, default=None, help="With the known mistakes of the recipe's source."
 )
+@click.option("--threads", type=int, metavar="N", help=THREADS)
 @click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def train(
@@ -60,6 +64,7 @@ def train(
     out: Path | None,
     config: Path | None,
     as_published: bool | None,
+    threads: int | None,
     no_capture: bool,
     quiet: bool,
     **flags: Any,
@@ -78,12 +83,18 @@ def train(
         "seed": seed,
         "device": device,
         "as_published": as_published,
+        "threads": threads,
     }
     chosen = choose(recipe, config, run, flags)
     if out and out.exists():  # say so before the data are looked for
         claim(out).release()
     trainer = Trainer(
-        chosen.recipe, chosen.source, device=chosen.device, seed=chosen.seed, capture=not no_capture
+        chosen.recipe,
+        chosen.source,
+        device=chosen.device,
+        seed=chosen.seed,
+        capture=not no_capture,
+        threads=chosen.threads,
     )
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
     with RunDirectory(place, as_published=chosen.as_published) as directory:
@@ -101,6 +112,7 @@ train.params.extend(recipe_options())
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
+@click.option("--threads", type=int, metavar="N", help=THREADS)
 @click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def resume(
@@ -109,6 +121,7 @@ def resume(
     device: str | None,
     data: str | None,
     data_dir: str | None,
+    threads: int | None,
     no_capture: bool,
     quiet: bool,
 ) -> int:
@@ -118,7 +131,8 @@ def resume(
     if not run.exists():
         raise CheckpointError(f"no checkpoint at {str(run)!r}: wanted a run directory such as runs/digits")
     with RunDirectory(run, go_on=True) as directory:
-        trainer = load(run, device=device or _device_before(run))
+        threads = _before(run, "threads") if threads is None else threads
+        trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
         trainer.capture = not no_capture
         goal = steps or trainer.horizon
         if data or data_dir:  # looked for at the first step, and compared with what the run began with
@@ -148,11 +162,11 @@ def _complete(trainer: Trainer, directory: RunDirectory, goal: int) -> int:
     return 0
 
 
-def _device_before(run: Path) -> str:
-    """Where a run was trained, as only there it goes on to the same bits; auto where nothing says so."""
+def _before(run: Path, name: str, default: Any = None) -> Any:
+    """What config.toml says under a name, as only so a run goes on to the same bits; else the default."""
     with suppress(OSError, ValueError):  # missing; not text, or not TOML
-        return str(tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get("device", "auto"))
-    return "auto"
+        return tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get(name, default)
+    return default
 
 
 def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) -> None:

@@ -116,7 +116,7 @@ def _network(trainer: Trainer) -> Script:
 
 def _labels(script: Script, generator: LabelledGenerator, x: Tensor) -> Tensor:
     """The line that joins latents and labels; what the body is given."""
-    table = script.keep("labels", generator.table.values()["weight"])
+    table = script.keep("labels", generator.table.named_arrays()["weight"])
     rows = f"{table}[np.resize(labels, len(z))]"
     script.add(f"z * {rows}" if generator.join == "multiply" else f"np.concatenate([z, {rows}], axis=1)")
     return generator.joined(x)[0]

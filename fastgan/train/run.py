@@ -112,7 +112,7 @@ class RunDirectory(Callback):
         """Pictures and checkpoints that are due."""
         if trainer.steps_done % trainer.recipe.sample_every == 0:
             self._sample(trainer)
-        if trainer.steps_done % trainer.recipe.log_every:  # else on_log is next, and sees the losses first
+        if not trainer.recipe.logs_at(trainer.steps_done):  # else on_log is next, and sees the losses first
             self._save_if_due(trainer)
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
@@ -228,7 +228,12 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
     if source is not None:
         data = asdict(source)
         data["data"] = data.pop("spec")
-    run = {"seed": trainer.seed, "device": trainer.device, "as_published": as_published}
+    run = {
+        "seed": trainer.seed,
+        "device": trainer.device,
+        "as_published": as_published,
+        "threads": trainer.threads.wanted,
+    }
     values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
     if trainer.own_networks:
         values["own_networks"] = True
@@ -238,7 +243,7 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
 def edited(path: Path, trainer: Trainer) -> str:
     """Which settings of a run's config.toml are not those that the Trainer has from a checkpoint, or "".
 
-    The device is left out, as resume reads it there, and so is a folder that may have been moved.
+    Device and threads are left out, as resume reads them there, and so is a folder that may have been moved.
     """
     try:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -250,7 +255,9 @@ def edited(path: Path, trainer: Trainer) -> str:
     begun = {**now, **_plain(trainer.recipe.to_dict())}  # with data where they were then
     if now.keys().isdisjoint(held):
         return "it is empty"
-    names = [name for name in held if name not in ("fastgan", "device", "as_published", "data_dir")]
+    names = [
+        name for name in held if name not in ("fastgan", "device", "threads", "as_published", "data_dir")
+    ]
     return ", ".join(name for name in names if held[name] not in (now.get(name), begun.get(name)))
 
 

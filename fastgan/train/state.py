@@ -32,7 +32,7 @@ def arrays(trainer: Trainer) -> dict[str, Any]:
     """All arrays of a run on the host, by name."""
     out: dict[str, Any] = {}
     for network in NETWORKS:
-        for name, array in getattr(trainer, network).values().items():
+        for name, array in getattr(trainer, network).named_arrays().items():
             out[f"{network}.{name}"] = to_host(array)
         optimiser = getattr(trainer, f"{network}_optimiser")
         for name, array in optimiser.state.items():
