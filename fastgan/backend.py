@@ -209,16 +209,11 @@ def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
         yield
 
 
-def arithmetic() -> str:
-    """What the bits of products on the CPU depend on in this block: "openblas 0.3.31 (Haswell), threads: 2", or ""."""
-    blas = next(iter(blas_libraries()), None)
-    if blas is None:
-        return ""
-    shared = (
-        len(importlib.import_module(splitter).edges(1 << 20)) - 1
-    )  # the kernels' threads; BLAS then has one
-    threads = max(shared, blas["num_threads"])
-    return f"{blas['internal_api']} {blas['version']} ({blas.get('architecture', 'unknown')}), threads: {threads}"
+def blas_kernels() -> str:
+    """The library of NumPy's products, and its kernels, which it chooses by the CPU: "openblas 0.3.31 (Haswell)"."""
+    for library in blas_libraries():
+        return f"{library['internal_api']} {library['version']} ({library.get('architecture', 'unknown')})"
+    return "unknown BLAS"
 
 
 def cores() -> int:

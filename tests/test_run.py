@@ -344,14 +344,14 @@ def test_the_lock_goes_with_the_run(tmp_path, error):
 
 def test_other_threads_or_kernels_of_blas_are_said(tmp_path, monkeypatch):
     said = ["one", "one", "other"]
-    monkeypatch.setattr(trainer_module, "arithmetic", lambda: said.pop(0))
+    monkeypatch.setattr(trainer_module, "blas_kernels", lambda: said.pop(0))
     RunDirectory(tmp_path / "run").fit(Trainer(DIGITS, device="cpu"), 2)
     again = load(tmp_path / "run", device="cpu")
-    assert again.arithmetic == "one"
+    assert again.arithmetic == "one, threads: 1"
     RunDirectory(tmp_path / "run", go_on=True).fit(again, 2)
-    with pytest.warns(RuntimeWarning, match="with one, .* with other"):
+    with pytest.warns(RuntimeWarning, match="with one, .* with other,"):
         RunDirectory(tmp_path / "run", go_on=True).fit(again, 2)
-    assert load(tmp_path / "run", device="cpu").arithmetic == "other"
+    assert load(tmp_path / "run", device="cpu").arithmetic == "other, threads: 1"
 
 
 def test_equal_runs_have_equal_files(tmp_path):

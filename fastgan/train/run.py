@@ -243,7 +243,7 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
 def edited(path: Path, trainer: Trainer) -> str:
     """Which settings of a run's config.toml are not those that the Trainer has from a checkpoint, or "".
 
-    The device is left out, as resume reads it there, and so is a folder that may have been moved.
+    Device and threads are left out, as resume reads them there, and so is a folder that may have been moved.
     """
     try:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -255,7 +255,9 @@ def edited(path: Path, trainer: Trainer) -> str:
     begun = {**now, **_plain(trainer.recipe.to_dict())}  # with data where they were then
     if now.keys().isdisjoint(held):
         return "it is empty"
-    names = [name for name in held if name not in ("fastgan", "device", "as_published", "data_dir")]
+    names = [
+        name for name in held if name not in ("fastgan", "device", "threads", "as_published", "data_dir")
+    ]
     return ", ".join(name for name in names if held[name] not in (now.get(name), begun.get(name)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, arithmetic, array_module, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, array_module, blas_kernels, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -103,7 +103,7 @@ class Trainer(Step):
         )
         self.batches = self._batches() if self.dataset else None
         self.stop_wanted = False
-        self.arithmetic = ""  # of the steps so far, see backend.arithmetic
+        self.arithmetic = ""  # of the newest steps, see _arithmetic
         self.capture = capture
         self.replay: Replay | None = None
         self.threads = self._threads(threads)
@@ -161,7 +161,7 @@ class Trainer(Step):
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
             if before := self.threads.look():
-                self.arithmetic = arithmetic()
+                self.arithmetic = self._arithmetic()
                 _each(callbacks, lambda c, n=before: c.on_threads(self, n))  # type: ignore[misc]
             if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
@@ -179,7 +179,7 @@ class Trainer(Step):
 
     def _note_arithmetic(self) -> None:
         """Keep what the steps are computed with, for checkpoints; a warning where it is not what it was so far."""
-        now = arithmetic() if self.device == "cpu" else ""
+        now = self._arithmetic()
         if now and self.arithmetic and now != self.arithmetic:
             warnings.warn(
                 f"the run was computed with {self.arithmetic}, from here on with {now}: the bits may differ from "
@@ -188,6 +188,10 @@ class Trainer(Step):
                 stacklevel=3,
             )
         self.arithmetic = now
+
+    def _arithmetic(self) -> str:
+        """What the bits of a step on the CPU depend on beside versions: BLAS and its kernels, and threads."""
+        return f"{blas_kernels()}, threads: {self.threads.used}" if self.device == "cpu" else ""
 
     def _threads(self, wanted: int | None) -> Threads:
         """Those of kernels, where there are convolutions, or else of BLAS.
