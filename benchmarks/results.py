@@ -7,6 +7,7 @@ nothing after it has to. What a row means (is it a failure, is fastgan slower th
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -86,6 +87,8 @@ def load(path: Path) -> Results:
 
 def parsed(path: Path) -> Any:
     """What a JSON file holds. UsageError: no such file; DataError: not JSON, or the end is missing."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would block, a device may never end
+        raise UsageError(f"{str(path)!r} is not a file; give a JSON file that `fastgan bench` wrote")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -50,7 +50,7 @@ RANGES: dict[str, Range] = {
     "norm_eps": AT_LEAST_0,
     "batch_norm": Range(0, 1, "0 to 1"),
     "dropout": SHARE,
-    **dict.fromkeys(("latent", "label_features", "pieces"), COUNT),
+    **dict.fromkeys(("hidden", "latent", "label_features", "pieces"), COUNT),
     # recipes
     **dict.fromkeys(("low", "high"), NUMBER),
     "penalty": AT_LEAST_0,
@@ -66,9 +66,10 @@ RANGES: dict[str, Range] = {
 def check_ranges(where: str, settings: Mapping[str, Any]) -> None:
     """UsageError that names the first setting outside its range; None, and names not in the table, are let through.
 
-    Of a name with dots, such as optimiser.lr, the last part says which range.
+    Of a name with dots, such as optimiser.lr, the last part says which range; of a tuple each number must be in it.
     """
     for name, value in settings.items():
         wanted = RANGES.get(name.rpartition(".")[2])
-        if wanted and value is not None and value not in wanted:
-            raise UsageError(f"{where}: got {name} {value}, wanted {wanted.text}")
+        for one in value if isinstance(value, tuple) else (value,):
+            if wanted and one is not None and one not in wanted:
+                raise UsageError(f"{where}: got {name} {one}, wanted {wanted.text}")

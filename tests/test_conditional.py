@@ -419,20 +419,6 @@ def test_data_without_labels_or_with_others():
     assert trainer_of(TINY.replace(classes=0), plain).sample(2).shape == (2, 3, 2, 1)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"classes": -1}, "got classes -1, wanted a whole number from 0"),
-        ({"label_features": 0}, "got label_features 0, wanted a whole number from 1"),
-        ({"generator_labels": "add"}, "got generator_labels 'add', wanted one of concat, multiply"),
-        ({"critic_labels": "multiply"}, "got critic_labels 'multiply', wanted one of projection, concat"),
-    ],
-)
-def test_settings_that_make_no_sense(changes, words):
-    with pytest.raises(UsageError, match=words):
-        TINY.replace(**changes)
-
-
 def test_a_critic_is_given_the_columns_that_it_wants():
     with pytest.raises(ShapeError, match=r"ConcatCritic: got x \(2, 6\), wanted \(n, 11\)"):
         ConcatCritic(Sequential(), (3, 2, 1), K)(Tensor(np.zeros((2, 6), np.float32)))

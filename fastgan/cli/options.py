@@ -118,7 +118,7 @@ class Widths(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
     ) -> tuple[int, ...]:
         """The widths; a usage error for anything but whole numbers of at least 1."""
         parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not all(part.isdecimal() and len(part) < 100 and int(part) > 0 for part in parts):
             self.fail(f"got {value!r}, wanted widths such as 256 or 256,512", param, ctx)
         return tuple(map(int, parts))
 

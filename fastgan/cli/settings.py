@@ -117,7 +117,10 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib's own is a ValueError, as is int()'s of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     _check(path, held, {**_kinds(), **{(key,): kind for key, kind in (RUN | WRITTEN).items()}})
     if held.get("own_networks"):
@@ -188,9 +191,9 @@ def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
 def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
     """The recipe to start from."""
     in_file = chosen.get("recipe")
-    if name and in_file and name != in_file:
+    if name is not None and in_file and name != in_file:
         raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
-    wanted = name or in_file or DEFAULT
+    wanted = next((given for given in (name, in_file) if given is not None), DEFAULT)
     if not complete:
         return RECIPES[wanted]
     # a complete file holds every value, and None as nothing; its recipe may be one of your own

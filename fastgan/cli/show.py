@@ -126,11 +126,11 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     activations where a later pass does.
     """
     chosen = RECIPES[recipe]
-    if data and size:
+    if data and size is not None:
         raise UsageError("give --data or --size, not both")
     if no_kernels and not launches:
         raise UsageError("--no-kernels is for --launches; give both")
-    given = _shape(size) if size else FORMS[data] if data else data_shape(chosen)
+    given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
     shape = within_border(chosen, given)
     rows = count(chosen, given, kernels=not no_kernels) if launches else []
     features = 1

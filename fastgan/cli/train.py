@@ -34,12 +34,15 @@ VOTERS = 1000  # samples of which the classes are counted
 THREADS = (
     "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
 )
+CLASSED = "  Where all pictures lie in two or more subfolders, these are their classes (--classes)."
 NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
 
 
 @click.command(cls=RecipeCommand, short_help="Train a recipe; the first thing to try.")
 @click.argument("recipe", required=False)
-@click.option("--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.")
+@click.option(
+    "--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.{CLASSED}"
+)
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Cut a folder's pictures square, and resize.")
