@@ -241,10 +241,13 @@ class Count:
         self.clock, self.times, self.plus, self.host = clock, times, plus, host
 
     def __int__(self) -> int:
-        refuse_while_capturing("the step's number")
+        refuse_while_capturing("array code reads the step's number")
         return self.times * self.host + self.plus
 
     __index__ = __int__
+
+    def __add__(self, more: int) -> "Count":
+        return Count(self.clock, self.times, self.plus + more, self.host)
 
 
 class Rate:
@@ -264,7 +267,7 @@ class Rate:
             self.array[...] = value
 
     def __float__(self) -> float:
-        refuse_while_capturing("the learning rate")
+        refuse_while_capturing("array code reads the learning rate")
         return self.host
 
 
@@ -282,9 +285,9 @@ def capturing() -> Iterator[None]:
 
 
 def refuse_while_capturing(what: str) -> None:
-    """CaptureError while a step is being captured: array code would freeze a number that changes from step to step."""
+    """CaptureError while a step is being captured, which would freeze a number that changes from step to step."""
     if _capturing.get():
-        raise CaptureError(f"{what} is read on the host by array code; a replay would repeat it")
+        raise CaptureError(f"{what} on the host; a replay would repeat it")
 
 
 class Fusable:
@@ -341,6 +344,11 @@ class Fusable:
         except ImportError as error:
             self._give_up(kind, error)
             return None
+        except ValueError as error:  # what Numba finds in its environment when it is imported
+            reason = str(error).rstrip(".")
+            raise UsageError(
+                f"Numba does not start: {reason}; check NUMBA_NUM_THREADS and its other environment variables"
+            ) from error
         self.kernels[kind] = kernel
         return kernel
 

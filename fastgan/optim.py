@@ -13,6 +13,7 @@ from typing import Any
 from fastgan.backend import Array, Count, Fusable, Rate, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
+from fastgan.ranges import check_ranges
 from fastgan.tape import Places, Tensor
 
 
@@ -107,8 +108,7 @@ class Optimiser:
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
-        if not (lr >= 0 and clip >= 0 and max_norm >= 0):
-            raise UsageError(f"got lr {lr}, clip {clip}, max_norm {max_norm}, wanted none below 0")
+        check_ranges(type(self).__name__, {"lr": lr, "clip": clip, "max_norm": max_norm})
         self.flat = network if isinstance(network, Flat) else flatten(network)
         if not self.flat.parameters:
             raise UsageError(
@@ -187,6 +187,7 @@ class SGD(Optimiser):
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
+        check_ranges("SGD", {"momentum": momentum})
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
         self.momentum = momentum
 
@@ -222,9 +223,9 @@ class Adam(Optimiser):
         max_norm: float = 0.0,
         constant_correction: bool = False,
     ) -> None:
+        settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
+        check_ranges(type(self).__name__, settings)
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
-        if not all(0 <= b < 1 for b in betas):
-            raise UsageError(f"Adam: got betas {betas}, wanted 0 <= beta < 1")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.constant_correction = constant_correction
 
@@ -280,6 +281,7 @@ class RMSProp(Optimiser):
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
+        check_ranges("RMSProp", {"alpha": alpha, "eps": eps})
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
         self.alpha, self.eps = alpha, eps
 
@@ -306,8 +308,7 @@ class Ema:
     """An exponential moving average of a network's parameters: average += (1 - decay) (parameters - average)."""
 
     def __init__(self, network: Module | Sequence[Tensor] | Flat, *, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise UsageError(f"Ema: got decay {decay}, wanted 0 <= decay < 1")
+        check_ranges("Ema", {"decay": decay})
         self.flat = network if isinstance(network, Flat) else flatten(network)
         self.decay = decay
         self.average = self.flat.like()
@@ -329,24 +330,32 @@ def schedule(text: str, step: int, steps: int) -> float:
     """The factor on the learning rate at a step (from 0) of `steps`, for a schedule written as text.
 
     "constant"; "linear" or "linear:0.1" (to 0 or that factor at the end); "exponential:0.999" (per step);
-    "drop:0.01@1,41" (times 0.01 from step 1 on and again from step 41 on: Seo's "high first").
+    "drop:0.01@1,41" (times 0.01 from step 1 on and again from step 41 on: Seo's "high first"). A schedule never
+    raises the rate: UsageError for a factor outside 0 to 1, or for any other text.
     """
     kind, _, rest = text.partition(":")
     try:
-        if "nan" in rest or "inf" in rest:
-            raise ValueError
         if kind == "constant" and not rest:
             return 1.0
         if kind == "linear":
-            end = float(rest or 0)
-            return 1 + (end - 1) * min(1.0, step / max(1, steps))
+            return 1 + (_factor(rest or "0") - 1) * min(1.0, step / max(1, steps))
         if kind == "exponential":
-            return float(float(rest) ** step)
+            return float(_factor(rest) ** step)
         if kind == "drop":
-            factor, _, at = rest.partition("@")
-            return float(float(factor) ** sum(step >= int(x) for x in at.split(",")))
-    except (ValueError, OverflowError):
+            number, _, at = rest.partition("@")
+            drops = [int(x) for x in at.split(",")]
+            if min(drops) >= 0:
+                return float(_factor(number) ** sum(step >= drop for drop in drops))
+    except ValueError:
         pass
     raise UsageError(
-        f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"
+        f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP, "
+        "with numbers from 0 to 1 for END, RATE and FACTOR"
     )
+
+
+def _factor(text: str) -> float:
+    """A number from 0 to 1; ValueError for anything else."""
+    if 0 <= (number := float(text)) <= 1:
+        return number
+    raise ValueError(text)

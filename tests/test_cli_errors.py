@@ -42,8 +42,8 @@ pytestmark = pytest.mark.usefixtures("here")
         ("train --critic-batch-norm 0.1", "BatchNorm"),
         ("train --batch 5000", "at least a batch of 5000"),
         ("train --seed -1", "got seed -1"),
-        ("train --ema 1", "0 <= ema < 1"),
-        ("train --lr -1", "wanted none below 0"),
+        ("train --ema 1", "got ema 1.0"),
+        ("train --lr -1", "got optimiser.lr -1.0"),
         ("train --image-size 9", "for folders of pictures"),
         ("train --split best", "'train', 'test'"),
         ("resume", "Missing argument"),
@@ -78,7 +78,7 @@ BAD_DATA = {
 BAD_ARRAYS = {
     "nan.npy": (np.full((30, 4, 4), np.nan, np.float32), "480 of 480 values are not finite"),
     "constant.npy": (np.ones((30, 4, 4), np.float32), "nothing to learn"),
-    "one.npy": (np.zeros((1, 4, 4), np.float32), "fewer than 2"),
+    "one.npy": (np.zeros((1, 4, 4), np.float32), "give more data"),
     "range.npy": (np.linspace(-900, 900, 480).reshape(30, 4, 4), "rescale"),
     "text.npy": (np.array(["a", "b"]), "text.npy"),
 }

@@ -410,8 +410,10 @@ def test_data_without_labels_or_with_others():
     plain = replace(labelled(), labels=None)
     with pytest.raises(DataError, match="labelled: got data without labels, wanted one of 5 classes"):
         trainer_of(dataset=plain)
-    with pytest.raises(DataError, match=r"labelled: got label 4 \(sample 2\), wanted 0 to 3, as recipe"):
+    with pytest.raises(DataError, match=r"labelled: got 5 classes, but recipe .* is for 4: give --classes 5"):
         trainer_of(TINY.replace(classes=4))
+    with pytest.raises(DataError, match="give --classes 5"):
+        trainer_of(TINY.replace(classes=6))
     with pytest.raises(DataError, match=r"got label -1 \(sample 0\)"):
         trainer_of(dataset=replace(labelled(), labels=labelled().labels - 1))
     assert trainer_of(TINY.replace(classes=0), plain).sample(2).shape == (2, 3, 2, 1)
@@ -420,10 +422,10 @@ def test_data_without_labels_or_with_others():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"classes": -1}, "got classes -1, wanted 0"),
-        ({"label_features": 0}, "got label_features 0, wanted at least 1"),
-        ({"generator_labels": "add"}, "got generator_labels 'add', wanted concat or multiply"),
-        ({"critic_labels": "multiply"}, "got critic_labels 'multiply', wanted projection or concat"),
+        ({"classes": -1}, "got classes -1, wanted a whole number from 0"),
+        ({"label_features": 0}, "got label_features 0, wanted a whole number from 1"),
+        ({"generator_labels": "add"}, "got generator_labels 'add', wanted one of concat, multiply"),
+        ({"critic_labels": "multiply"}, "got critic_labels 'multiply', wanted one of projection, concat"),
     ],
 )
 def test_settings_that_make_no_sense(changes, words):

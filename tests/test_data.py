@@ -257,7 +257,7 @@ def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):
         ({"image_size": 0}, "image_size is 0"),
         ({"image_size": 2.5}, "image_size is 2.5"),
         ({"image_size": True}, "image_size is True"),
-        ({"image_size": 16}, "image_size=16 is for folders of pictures; digits has samples of 8x8x1"),
+        ({"image_size": 16}, "--image-size.* is for folders of pictures; digits has samples of 8x8x1"),
     ],
 )
 def test_options_out_of_range(settings, message):

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fastgan import nn, ops
-from fastgan.backend import use_kernels
+from fastgan.backend import Count, use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import MLP, BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
 from fastgan.optim import Adam
@@ -95,6 +95,18 @@ def test_dropout_keeps_the_mean_and_is_a_function_of_seed_step_layer_and_call() 
         assert np.mean((other > 0) == (y > 0)) == pytest.approx(0.3**2 + 0.7**2, abs=0.01)
     two = Sequential(Dropout(0.5), Dropout(0.5))
     assert (dropped(two, seed=0, step=0) > 0).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_dropout_by_a_count_is_dropout_by_its_number() -> None:
+    """Also in calls past those that the stream's number has room for."""
+    layer, x = Dropout(0.5), Tensor(np.ones((10, 10), np.float32))
+    for calls in (0, 1, 2**16 + 1):
+        masks = []
+        for step in (7, Count(None, 3, 1, host=2)):
+            layer.begin(1, step)
+            layer.calls_done = calls
+            masks.append(layer(x).numpy().tobytes())
+        assert masks[0] == masks[1]
 
 
 def test_dropout_in_inference_or_at_rate_zero_does_nothing() -> None:

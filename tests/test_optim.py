@@ -1,5 +1,7 @@
 """Optimisers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from fastgan.tape import Tensor, grad
 Values = NDArray[Any]
 Rule = Iterator[Values]
 STEPS = 50
+KINDS = (SGD, Adam, AdamW, RMSProp)
 
 
 class Point(Module):
@@ -226,6 +229,15 @@ def test_schedules() -> None:
         "drop:0.1",
         "drop:0.1@",
         "drop:x@1",
+        "drop:0.1@-1",
+        "drop:2@1",
+        "drop:nan@1",
+        "exponential:2000",
+        "exponential:1e300",
+        "exponential:-0.5",
+        "linear:nan",
+        "linear:-1",
+        "linear:inf",
         "Linear",
     ],
 )
@@ -236,18 +248,32 @@ def test_schedules_that_make_no_sense_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "name", "wrong", "right"),
     [
-        (lambda: Adam(Linear(2, 2), lr=-1), "got lr -1"),
-        (lambda: SGD(Linear(2, 2), lr=1, clip=-1), "clip -1"),
-        (lambda: RMSProp(Linear(2, 2), max_norm=-1), "max_norm -1"),
-        (lambda: Adam(Linear(2, 2), betas=(0.9, 1.0)), "wanted 0 <= beta < 1"),
-        (lambda: Ema(Linear(2, 2), decay=1.0), "got decay 1"),
+        *((make, name, (-1e-9, math.nan, math.inf), 0) for make in KINDS for name in ("lr", "clip")),
+        (SGD, "max_norm", (-1, math.nan, -math.inf), 1),
+        (SGD, "momentum", (-0.1, 1, 2, math.nan), 0.999),
+        (RMSProp, "alpha", (-0.1, 1, math.nan), 0),
+        (RMSProp, "eps", (-1, math.nan, math.inf, "1"), 0),
+        (Adam, "eps", (-1, math.nan, math.inf), 1e-3),
+        (Adam, "weight_decay", (-1, math.nan, math.inf), 0),
+        (AdamW, "weight_decay", (-1, math.nan), 2),
+        (Adam, "beta1", (-0.1, 1, math.nan), 0),
+        (Adam, "beta2", (-0.1, 1, math.inf), 0.9),
+        (Ema, "decay", (-0.1, 1, math.nan), 0),
     ],
-)
-def test_settings_out_of_range_are_refused(make: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        make()
+)  # fmt: skip
+def test_a_setting_out_of_range_is_named(make: Any, name: str, wrong: tuple[Any, ...], right: float) -> None:
+    betas = {"beta1": lambda b: (b, 0.9), "beta2": lambda b: (0.5, b)}
+
+    def build(value: Any) -> Any:
+        own = {"betas": betas[name](value)} if name in betas else {name: value}
+        return make(Linear(2, 2), **{**({"lr": 1.0} if make is SGD else {}), **own})
+
+    build(right)
+    for value in wrong:
+        with pytest.raises(UsageError, match=rf"{make.__name__}: got {name} {re.escape(str(value))}, wanted"):
+            build(value)
 
 
 def test_the_minimax_orbit() -> None:

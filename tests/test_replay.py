@@ -10,7 +10,6 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.errors import UsageError
-from fastgan.nn import MLP
 from fastgan.standin import counting, standing_in
 from fastgan.train import OptimiserSettings
 from fastgan.train.batches import UNROLL
@@ -89,14 +88,6 @@ def test_array_code_cannot_be_captured_which_is_said_once_and_changes_nothing():
         got, wanted = arrays(trainer), arrays(eager)
     assert len(told) == 1
     assert all((got[key] == wanted[key]).all() for key in wanted)
-
-
-def test_dropout_is_not_captured():
-    recipe = tiny("toy-mlp").replace(critic=MLP((8,), dropout=0.5))
-    with standing_in(), fg.use_kernels(False):
-        trainer = trainer_of(recipe)
-        with pytest.warns(RuntimeWarning, match="dropout draws"):
-            trainer.fit(WARMUP + 1)
 
 
 def test_without_capture_nothing_is_recorded():

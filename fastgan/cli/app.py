@@ -149,7 +149,8 @@ def _warnings_in_a_line() -> Iterator[None]:
     said = set()
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        text = f"fastgan: warning: {' '.join(str(message).split())}"
+        text = str(message).partition("\nTraceback ")[0]  # Numba quotes one
+        text = f"fastgan: warning: {' '.join(text.split())}"
         if text not in said:
             said.add(text)
             say(text)

@@ -17,7 +17,7 @@ from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.nn.net import NAMES
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.lines import FORMATS
-from fastgan.train.recipe import KINDS, SAMPLING
+from fastgan.train.recipe import KINDS, NOISE, SAMPLING
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 LEFT_OUT = (
@@ -97,7 +97,7 @@ HELP = {
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "objective": tuple(OBJECTIVES),
-    "noise": ("normal", "uniform"),
+    "noise": NOISE,
     "sampling": SAMPLING,
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,

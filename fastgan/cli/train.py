@@ -1,5 +1,6 @@
 """`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
 
+import os
 import shlex
 import sys
 import tomllib
@@ -19,6 +20,7 @@ from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.optim import schedule
+from fastgan.ranges import MOST
 from fastgan.train import Trainer, files, load
 from fastgan.train.lock import claim
 from fastgan.train.quality import classes_kept, mode_scores, tally, vote
@@ -86,7 +88,7 @@ def train(
         "threads": threads,
     }
     chosen = choose(recipe, config, run, flags)
-    if out and out.exists():  # say so before the data are looked for
+    if out and os.path.exists(out):  # say so before the data are looked for
         claim(out).release()
     trainer = Trainer(
         chosen.recipe,
@@ -108,7 +110,9 @@ train.params.extend(recipe_options())
 
 @click.command(short_help="Go on with a run, to the same bits as without a stop.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--steps", type=click.IntRange(1), metavar="TOTAL", help="Go on to this step.  [the run's own]")
+@click.option(
+    "--steps", type=click.IntRange(1, MOST), metavar="TOTAL", help="Go on to this step.  [the run's own]"
+)
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
@@ -126,19 +130,21 @@ def resume(
     quiet: bool,
 ) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
-    if run.is_file():
+    if os.path.isfile(run):
         raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
-    if not run.exists():
+    if not os.path.exists(run):  # Path.exists, like is_file, raises for a name that is too long
         raise CheckpointError(f"no checkpoint at {str(run)!r}: wanted a run directory such as runs/digits")
     with RunDirectory(run, go_on=True) as directory:
         threads = _before(run, "threads") if threads is None else threads
         trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
         trainer.capture = not no_capture
         goal = steps or trainer.horizon
-        if data or data_dir:  # looked for at the first step, and compared with what the run began with
+        if (
+            data is not None or data_dir is not None
+        ):  # compared with what the run began with, at the first step
             old = trainer.form.source or Source(trainer.recipe.data)
-            place = absolute(data_dir) if data_dir else old.data_dir
-            moved = replace(old, spec=absolute(data) if data else old.spec, data_dir=place)
+            place = old.data_dir if data_dir is None else absolute(data_dir)
+            moved = replace(old, spec=old.spec if data is None else absolute(data), data_dir=place)
             trainer.form = replace(trainer.form, source=moved)
         if goal <= trainer.steps_done:
             return _complete(trainer, directory, goal)
@@ -178,7 +184,9 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     print(f"recipe  {recipe.name}: {recipe.source}")
     if chosen and chosen.as_published:
         print(f"        as published: {recipe.published_note}")
-    print(f"data    {form.name}: {form.count:,} {what}")
+    data = trainer.dataset
+    classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
+    print(f"data    {form.name}: {form.count:,} {what}{classes}")
     print(f"device  {trainer.device} ({arrays})")
     print(f"out     {place}")
     at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""

@@ -11,7 +11,7 @@ from typing import TypeGuard
 import numpy as np
 
 from fastgan import ops, random
-from fastgan.backend import Array, array_module, device_of, to_device
+from fastgan.backend import Array, Count, array_module, device_of, refuse_while_capturing, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.init import fan_in, initialise
 from fastgan.nn.module import Module
@@ -245,6 +245,8 @@ class Dropout(Module):
         if not self.training or self.rate == 0:
             return x
         seed, step, layer = self.source
+        if not isinstance(step, Count):
+            refuse_while_capturing("dropout counts its masks")
         stream = Stream.DROPOUT | layer << 4 | (self.calls_done & 0xFFFF) << 16
         step += (self.calls_done >> 16) << 48
         self.calls_done += 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastgan.backend import Array, device_of, to_device
+from fastgan.backend import Array, Count, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.random import Draws
 from fastgan.tape import Tensor, mark_changed
@@ -15,8 +15,9 @@ class Module:
 
     training = True
     state: tuple[str, ...] = ()  # attributes that are arrays: saved with the network but not trained
-    source = (0, 0, 0)  # seed, step and number of this layer, for layers that draw random numbers
-    calls_done = 0  # and how often it has drawn in this step
+    # for layers that draw random numbers: seed, step and number of this layer, and how often it has drawn in this step
+    source: tuple[int, int | Count, int] = (0, 0, 0)
+    calls_done = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """The output for a batch."""
@@ -82,7 +83,7 @@ class Module:
         """Inference mode: batch norm uses its running statistics, dropout does nothing."""
         return self.train(False)
 
-    def begin(self, seed: int, step: int, *, first: int = 0) -> None:
+    def begin(self, seed: int, step: int | Count, *, first: int = 0) -> None:
         """Tell layers that draw random numbers which step of which run this is; `first` sets two networks apart."""
         for number, module in enumerate(self.modules(), first):
             module.source, module.calls_done = (seed, step, number), 0

@@ -11,6 +11,7 @@ from fastgan.losses import objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
+from fastgan.ranges import check_ranges
 from fastgan.train.lines import FIRST_AT_ONCE, FORMATS
 
 
@@ -52,11 +53,18 @@ class OptimiserSettings:
             )
         if self.kind == "sgd":
             return SGD(network, lr=self.lr, momentum=self.momentum, clip=clip, max_norm=self.max_norm)
-        raise UsageError(f"got optimiser {self.kind!r}, wanted adam, adamw, rmsprop or sgd")
+        raise UsageError(f"got optimiser {self.kind!r}, wanted {', '.join(KINDS)}")
 
 
 KINDS = ("adam", "adamw", "rmsprop", "sgd")
+NOISE = ("normal", "uniform")
 SAMPLING = ("replacement", "epochs", "sequential")
+NAMED = {  # fields that hold a name, and the names there are
+    "noise": NOISE,
+    "sampling": SAMPLING,
+    "generator_labels": GENERATOR_JOINS,
+    "critic_labels": CRITIC_JOINS,
+}
 
 
 @dataclass(frozen=True)
@@ -117,39 +125,22 @@ class Recipe:
     published_note: str = ""
 
     def __post_init__(self) -> None:
-        for name in (
-            "latent",
-            "batch",
-            "steps",
-            "critic_steps",
-            "generator_steps",
-            "warmup_every",
-            "log_every",
-            "sample_every",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted at least 1")
-        if self.noise not in ("normal", "uniform"):
-            raise UsageError(f"{self.name}: got noise {self.noise!r}, wanted normal or uniform")
-        if self.sampling not in SAMPLING:
-            raise UsageError(
-                f"{self.name}: got sampling {self.sampling!r}, wanted one of {', '.join(SAMPLING)}"
-            )
-        if not self.low < self.high:
-            raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
-        for name in ("first", "picture_size", "border", "warmup_critic_steps", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted 0 or more")
-        if self.classes < 0:
-            raise UsageError(f"{self.name}: got classes {self.classes}, wanted 0 (no labels) or more")
-        if self.label_features < 1:
-            raise UsageError(f"{self.name}: got label_features {self.label_features}, wanted at least 1")
-        for name, known in (("generator_labels", GENERATOR_JOINS), ("critic_labels", CRITIC_JOINS)):
+        parts = ("generator", "critic", "optimiser")
+        inner = {
+            f"{part}.{name}": value for part in parts for name, value in vars(getattr(self, part)).items()
+        }
+        check_ranges(self.name, {**vars(self), **inner})
+        for name, known in NAMED.items():
             if getattr(self, name) not in known:
                 raise UsageError(
-                    f"{self.name}: got {name} {getattr(self, name)!r}, wanted {' or '.join(known)}"
+                    f"{self.name}: got {name} {getattr(self, name)!r}, wanted one of {', '.join(known)}"
                 )
+        if not self.low < self.high:
+            raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
+        if 0 < self.first < self.batch:
+            raise UsageError(
+                f"{self.name}: got first {self.first}, wanted at least a batch of {self.batch}: lower batch (--batch)"
+            )
         if self.held_out and not self.first:
             raise UsageError(
                 f"{self.name}: got held_out with first 0 (all samples), wanted some left: set first"
@@ -158,8 +149,6 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
             )
-        if not 0 <= self.ema < 1:
-            raise UsageError(f"{self.name}: got ema {self.ema}, wanted 0 <= ema < 1")
         objective(self.objective)
         schedule(self.optimiser.schedule, 0, 1)
 

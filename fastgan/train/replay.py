@@ -63,8 +63,6 @@ class Replay:
     def _record(self, steps: int) -> tuple[Recording, dict[str, Array]]:
         """Capture some steps. Nothing is computed, so the host's counters go back to where they were."""
         step = self.step
-        if step.draws_on_host:
-            raise CaptureError("dropout draws its masks on the host's count of steps")
         before = _counters(step)
 
         def make() -> None:

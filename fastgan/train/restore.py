@@ -1,5 +1,6 @@
 """How a Trainer is made from a checkpoint; state.py says what that holds."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def load(
     Trainer. CheckpointError for anything else.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         path = checkpoint.newest(path)
     values, meta = checkpoint.load(path)
     try:

@@ -269,7 +269,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a line that a kill or a power cut tore is left out."""
+    """The rows of a metrics.jsonl; a line that a kill or a power cut tore is left out. CheckpointError for a folder."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is not a file, wanted the log of a run; move it away")
     rows = []
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
