@@ -373,7 +373,7 @@ def test_edits_of_a_config_are_noticed(finished):
         ("seed = 0", "seed = 0\nclip = 0.1", "clip"),
         ('data = "digits"', 'data = "mnist"', "data"),
         ("lr = ", "lr = 1", "optimiser"),
-        ('device = "cpu"', 'device = "cuda"', ""),
+        ('device = "cpu"', 'device = "cuda"\nthreads = 2', ""),
         ("seed = 0", "[[", "cannot be read"),
         ("seed = 0", "seed = \x00", "cannot be read"),
         (text, "", "empty"),
