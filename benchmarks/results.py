@@ -46,12 +46,12 @@ class Ratio(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What became of the first: "faster", "slower", "same" where the spread includes 1, else "unsure"."""
+        """What became of the first: "faster" or "slower", with "probably" before it where rounds are few or do not
+        agree; "no difference" where the spread includes 1.
+        """
         if round(self.low, 2) <= 1 <= round(self.high, 2):
-            return "same"
-        if not self.sure:
-            return "unsure"
-        return "slower" if self.median > 1 else "faster"
+            return "no difference"
+        return f"{'' if self.sure else 'probably '}{'slower' if self.median > 1 else 'faster'}"
 
 
 def write(results: Results, path: Path) -> None:

@@ -14,7 +14,7 @@ from fastgan.backend import Array, Count, Fusable, Rate, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
 from fastgan.ranges import check_ranges
-from fastgan.tape import Tensor
+from fastgan.tape import Places, Tensor
 
 
 @Fusable
@@ -110,6 +110,11 @@ class Optimiser:
     ) -> None:
         check_ranges(type(self).__name__, {"lr": lr, "clip": clip, "max_norm": max_norm})
         self.flat = network if isinstance(network, Flat) else flatten(network)
+        if not self.flat.parameters:
+            raise UsageError(
+                f"{type(self).__name__}: got a {type(network).__name__} without parameters, wanted some to train: "
+                "Tensors with requires_grad, or layers that have them"
+            )
         self.lr: float | Rate = lr
         self.clip, self.max_norm = clip, max_norm
         self.steps = 0
@@ -118,28 +123,44 @@ class Optimiser:
         self.state = {name: self.flat.like() for name in self.slots}
 
     @property
-    def gradients(self) -> list[Array]:
+    def gradients(self) -> Places:
         """One array per parameter, views of the flat gradient: pass them to `grad` as `out`."""
         return self.flat.gradients
 
-    def step(self, gradients: Sequence[Tensor] | None = None) -> None:
-        """Update the parameters from the flat gradient, or from Tensors that are copied into it first.
+    def step(self, gradients: Sequence[Tensor | Array] | None = None) -> None:
+        """Update the parameters from the flat gradient, or from Tensors or arrays that are copied into it first.
 
-        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written them. Parameters change in place:
-        what was computed from the old ones must not be differentiated after this.
+        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written new ones since the last step
+        (UsageError); where you have written them yourself, say so with `step(optimiser.gradients)`. Parameters change
+        in place: what was computed from the old ones cannot be differentiated after this.
         """
-        if gradients is not None:
-            if len(gradients) != len(self.gradients):
-                raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
-            for place, g in zip(self.gradients, gradients, strict=True):
-                if place.shape != g.shape:
-                    raise ShapeError(f"step: got a gradient of shape {g.shape}, wanted {place.shape}")
-                if place is not g.data:
-                    place[...] = g.data
+        if gradients is None and not self.gradients.written:
+            raise UsageError(
+                "step: got no new gradients: call grad(loss, parameters, out=optimiser.gradients) before each step, "
+                "or give step() the gradients"
+            )
+        if gradients is not None and gradients is not self.gradients:
+            self._take(gradients)
+        self.gradients.written = False
+        self.flat.mark_changed()
         if self.max_norm:
             clip_norm(self.flat.gradient, self.max_norm)
         self.steps += 1
         self.update()
+
+    def _take(self, gradients: Sequence[Tensor | Array]) -> None:
+        """Copy gradients into the flat one, but those that are there. ShapeError."""
+        if len(gradients) != len(self.gradients):
+            raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
+        arrays = [g.data if isinstance(g, Tensor) else g for g in gradients]
+        for place, g in zip(self.gradients, arrays, strict=True):
+            if place.shape != g.shape or place.dtype != g.dtype:
+                raise ShapeError(
+                    f"step: got a gradient of shape {g.shape} and {g.dtype}, wanted {place.shape} and {place.dtype}"
+                )
+        for place, g in zip(self.gradients, arrays, strict=True):
+            if place is not g:
+                place[...] = g
 
     def update(self) -> None:
         """The rule itself; `steps` counts this step already."""
@@ -299,6 +320,7 @@ class Ema:
 
     def swap(self) -> None:
         """Exchange parameters and average: call before sampling and again after."""
+        self.flat.mark_changed()
         keep = self.flat.buffer.copy()
         self.flat.buffer[...] = self.average
         self.average[...] = keep

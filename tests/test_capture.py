@@ -8,11 +8,14 @@ import sys
 import types
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from fastgan.backend import Count, refuse_while_capturing
 from fastgan.capture import Capturer, capture
 from fastgan.errors import CaptureError, DeviceError, UsageError
+from fastgan.nn import Dropout
+from fastgan.tape import Tensor
 
 
 class Cuda:
@@ -277,9 +280,11 @@ def test_a_capture_that_ended_unseen(cuda):
 
 
 def test_a_number_of_the_host_is_refused(cuda):
-    step = Count(None, 1, 0, host=7)
-    with pytest.raises(CaptureError, match="the step's number is read on the host"):
+    step, x = Count(None, 1, 0, host=7), Tensor(np.ones(3, np.float32))
+    with pytest.raises(CaptureError, match="the step's number on the host"):
         capture(Counter(cuda, lambda: int(step)), device="cuda")
+    with pytest.raises(CaptureError, match="dropout"):
+        capture(Counter(cuda, lambda: Dropout(0.5)(x)), device="cuda")
     assert int(step) == 7
 
 

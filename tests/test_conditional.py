@@ -197,9 +197,12 @@ def test_a_gradient_penalty_is_one_over_pixels(join):
     """Its slopes have no part along the labels, and it stays where label columns move on their side of the middle."""
     _, critic = build(TINY.replace(critic_labels=join, low=0.0), (3, 2, 1), 0)
     rng = np.random.default_rng(0)
-    real, fake = (np.concatenate([rng.random((6, 6)), one_hot(np.arange(6) % K)], axis=1) for _ in range(2))
+    real, fake = (
+        np.concatenate([rng.random((6, 6), np.float32), one_hot(np.arange(6) % K)], axis=1).astype(np.float32)
+        for _ in range(2)
+    )
     fake[:, 6:] = np.roll(fake[:, 6:], 2, axis=0)
-    epsilon = np.full((6, 1), 0.7)
+    epsilon = np.full((6, 1), 0.7, np.float32)
     mixed = Tensor(fake + epsilon * (real - fake), requires_grad=True)
     (slope,) = grad(critic(mixed).sum(), [mixed])
     assert (slope.data[:, 6:] == 0).all()

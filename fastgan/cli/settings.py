@@ -22,7 +22,6 @@ from fastgan.errors import UsageError
 from fastgan.random import key_of
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.recipe import from_dict
-from fastgan.train.recipes import recipe_named
 from fastgan.train.source import Source, own_data
 from fastgan.version import __version__
 
@@ -31,6 +30,7 @@ RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "seed": int,
     "device": str,
     "as_published": bool,
+    "threads": int,
     "data": str,
     "data_dir": str,
     "split": str,
@@ -67,6 +67,7 @@ class Settings:
     seed: int
     device: str
     as_published: bool
+    threads: int | None = None
     paced: tuple[str, ...] = ()
 
 
@@ -101,6 +102,7 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
         seed=chosen.get("seed", 0),
         device=chosen.get("device", "auto"),
         as_published=bool(chosen.get("as_published")),
+        threads=chosen.get("threads"),
         paced=paced,
     )
 
@@ -193,7 +195,7 @@ def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, comple
         raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
     wanted = next((given for given in (name, in_file) if given is not None), DEFAULT)
     if not complete:
-        return recipe_named(wanted)
+        return RECIPES[wanted]
     # a complete file holds every value, and None as nothing; its recipe may be one of your own
     base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="", published={})
     return base.replace(penalty=None, clip=None, generator_lr=None)

@@ -86,7 +86,8 @@ class Net:
     """Layers as text, see NAMES; `build` makes the network.
 
     `init`, `init_scale` and `bias` hold for layers that say nothing else (conv 64 5 init=normal scale=0.02 bias=no).
-    `batch_norm` is the share by which running statistics move per batch, `norm_eps` the epsilon of every kind of norm.
+    `batch_norm` is the share by which running statistics move per batch, `norm_correction` batch norm's correction of
+    the variance (see BatchNorm), `norm_eps` the epsilon of every kind of norm.
     """
 
     layers: tuple[str, ...]
@@ -94,6 +95,7 @@ class Net:
     init_scale: float = 1.0
     batch_norm: float = 0.1
     norm_eps: float = 1e-5
+    norm_correction: float = 1.0
     bias: bool = True
 
     def build(self, i: int, o: int, *, seed: int, number: int = 0, shape: Shape | None = None) -> Sequential:
@@ -260,6 +262,11 @@ def _crop(net: Net, line: Line) -> Module:
     return Crop2d(*size)
 
 
+def _batch_norm(net: Net, line: Line) -> Module:
+    settings = {"momentum": net.batch_norm, "eps": net.norm_eps, "correction": net.norm_correction}
+    return BatchNorm(line.given[-1], **settings)
+
+
 def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
@@ -289,12 +296,7 @@ NAMES: dict[str, Maker] = {  # how it is made, fewest and most values, options
     "sigmoid": (_plain(Sigmoid), 0, 0, ()),
     "arctan": (_plain(Arctan), 0, 0, ()),
     "dropout": (lambda net, line: Dropout(_float(line, 0.5)), 0, 1, ()),
-    "batch_norm": (
-        lambda net, line: BatchNorm(line.given[-1], momentum=net.batch_norm, eps=net.norm_eps),
-        0,
-        0,
-        (),
-    ),
+    "batch_norm": (_batch_norm, 0, 0, ()),
     "layer_norm": (lambda net, line: LayerNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
     "instance_norm": (lambda net, line: InstanceNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
     "minibatch_stddev": (_plain(MinibatchStdDev), 0, 0, ()),

@@ -12,7 +12,7 @@ from fastgan.nn import MLP, Module, Net
 from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
 from fastgan.ranges import check_ranges
-from fastgan.train.lines import FORMATS
+from fastgan.train.lines import FIRST_AT_ONCE, FORMATS
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Recipe:
     """Everything a training run needs but the data, the seed and the device.
 
     One step is `critic_steps` critic updates and `generator_steps` generator updates. `clip` and `penalty` replace the
-    objective's own values where they are given. `published` holds the fields that the source has otherwise, where it is
-    wrong.
+    objective's own values where they are given. `note` says what is not as in the source; `published` holds the fields
+    that the source has otherwise, where it is wrong.
     """
 
     name: str
@@ -100,8 +100,12 @@ class Recipe:
     warmup_steps: int = 25  # the first so many steps are warm-up steps
     warmup_every: int = 500  # and so is every step whose number this divides
     generator_steps: int = 1  # generator updates per step, all on the same latents
+    shared_latents: bool = False  # which are those of the step's last critic update
     sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
     split_updates: bool = False  # the critic has one update for real samples and one for fake ones
+    halved_loss: bool = (
+        False  # the critic's loss is logged as the mean of its parts for real and fake, not their sum
+    )
     inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
     simultaneous: bool = False  # both networks' gradients are taken before either is updated
     optimiser: OptimiserSettings = OptimiserSettings()  # of both networks
@@ -116,6 +120,7 @@ class Recipe:
     log_every: int = 100
     sample_every: int = 500
     checkpoint_every: int = 1000
+    note: str = ""
     published: Mapping[str, Any] = field(default_factory=dict, compare=False)
     published_note: str = ""
 
@@ -151,6 +156,14 @@ class Recipe:
         """Whether a step, counted from 0, is a warm-up step."""
         return self.warmup_critic_steps > 0 and (step < self.warmup_steps or step % self.warmup_every == 0)
 
+    def until_log(self, step: int) -> int:
+        """How many steps after the first `step` ones the log's next row comes: where its article has a line."""
+        return ((self.line in FIRST_AT_ONCE) - step) % self.log_every or self.log_every
+
+    def logs_at(self, step: int) -> bool:
+        """Whether a row of the log comes after the first `step` steps, at least 1."""
+        return self.until_log(step) == self.log_every
+
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with other values for some fields."""
         known = {f.name for f in fields(self)}
@@ -169,7 +182,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as config.toml and checkpoints hold them."""
         out = asdict(self)
-        del out["published"], out["published_note"]
+        del out["note"], out["published"], out["published_note"]
         return {name: value for name, value in out.items() if value is not None}
 
 

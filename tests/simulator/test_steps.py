@@ -98,6 +98,9 @@ RECIPES = {
         generator=PLAIN, critic=CRITIC, optimiser=OptimiserSettings(kind="sgd", lr=0.1, momentum=0.5), **SMALL
     ),
 }
+DROPOUT = RECIPES["wgan-mlp"].replace(
+    generator=MLP((2,), output="tanh", dropout=0.5), critic=MLP((3,), dropout=0.5), latent=2, batch=2
+)
 DATA = np.random.default_rng(0).integers(0, 256, (40, 3, 5, 1), np.uint8)
 
 
@@ -126,9 +129,9 @@ def test_a_step_through_the_kernels_is_the_array_codes(name):
     assert there.losses[0].get().any() == here.losses[0].any()
 
 
-def test_a_captured_step_draws_anew_at_each_replay():
+@pytest.mark.parametrize("recipe", [RECIPES["wgan-mlp"], DROPOUT], ids=["noise", "masks"])
+def test_a_captured_step_draws_anew_at_each_replay(recipe):
     """Two replays of one captured step are two steps: the device counts by itself."""
-    recipe = RECIPES["wgan-mlp"]
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
         replay = Replay(there)
