@@ -37,19 +37,10 @@ RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "image_size": int,
     "skip_bad": bool,
 }
-WRITTEN: dict[str, type] = {
-    "fastgan": str,
-    "source": str,
-    "own_networks": bool,
-}  # of a config.toml, for its reader
-COMMAND = (
-    "out",
-    "config",
-    "capture",
-    "no_capture",
-    "quiet",
-    "debug",
-)  # options that no file can stand in for
+# of a config.toml, for its reader
+WRITTEN: dict[str, type] = {"fastgan": str, "source": str, "own_networks": bool}
+# options that no file can stand in for
+COMMAND = ("out", "config", "capture", "no_capture", "quiet", "debug")
 LISTS: dict[Any, str] = {
     tuple[int, ...]: "a list of whole numbers such as [256, 512]",
     tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
@@ -117,10 +108,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib's own is a ValueError, as is int()'s of 5000 digits
+    except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     _check(path, held, {**_kinds(), **{(key,): kind for key, kind in (RUN | WRITTEN).items()}})
     if held.get("own_networks"):

@@ -133,18 +133,15 @@ def resume(
     quiet: bool,
 ) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
-    if os.path.isfile(run):
-        raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
-    if not os.path.exists(run):  # Path.exists, like is_file, raises for a name that is too long
-        raise CheckpointError(f"no checkpoint at {str(run)!r}: wanted a run directory such as runs/digits")
+    if not os.path.isdir(run):  # Path.is_dir raises for a name that is too long
+        problem = f"{run} is no folder" if os.path.exists(run) else f"no checkpoint at {str(run)!r}"
+        raise CheckpointError(f"{problem}: wanted a run directory such as runs/digits")
     with RunDirectory(run, go_on=True) as directory:
         threads = _before(run, "threads") if threads is None else threads
         trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
         trainer.capture = not no_capture
         goal = steps or trainer.horizon
-        if (
-            data is not None or data_dir is not None
-        ):  # compared with what the run began with, at the first step
+        if data is not None or data_dir is not None:  # compared with what the run began with
             old = trainer.form.source or Source(trainer.recipe.data)
             place = old.data_dir if data_dir is None else absolute(data_dir)
             moved = replace(old, spec=old.spec if data is None else absolute(data), data_dir=place)
@@ -173,8 +170,11 @@ def _complete(trainer: Trainer, directory: RunDirectory, goal: int) -> int:
 
 def _before(run: Path, name: str, default: Any = None) -> Any:
     """What config.toml says under a name, as only so a run goes on to the same bits; else the default."""
-    with suppress(OSError, ValueError):  # missing; not text, or not TOML
-        return tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get(name, default)
+    path = run / "config.toml"
+    with suppress(OSError, ValueError):  # not text, or not TOML
+        return (
+            tomllib.loads(path.read_text(encoding="utf-8")).get(name, default) if path.is_file() else default
+        )
     return default
 
 

@@ -245,10 +245,10 @@ def edited(path: Path, trainer: Trainer) -> str:
 
     Device and threads are left out, as resume reads them there, and so is a folder that may have been moved.
     """
+    if not path.is_file():  # a pipe would block
+        return "it is no file" if path.exists() else ""
     try:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ""
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
     now = _plain(config(trainer))
