@@ -103,9 +103,7 @@ class Recipe:
     shared_latents: bool = False  # which are those of the step's last critic update
     sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
     split_updates: bool = False  # the critic has one update for real samples and one for fake ones
-    halved_loss: bool = (
-        False  # the critic's loss is logged as the mean of its parts for real and fake, not their sum
-    )
+    halved_loss: bool = False  # the critic's loss is logged as the mean of its two parts, not their sum
     inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
     simultaneous: bool = False  # both networks' gradients are taken before either is updated
     optimiser: OptimiserSettings = OptimiserSettings()  # of both networks
