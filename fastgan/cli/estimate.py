@@ -1,11 +1,11 @@
 """About how long a recipe's run takes on this CPU, said before it is begun.
 
 The idea: a step of each recipe was measured once, on two cores whose speed in matrix products is known; here the same
-products are timed for a tenth of a second, and the step scaled. That is rough: right to within a factor of two on most
-machines where nothing else runs. While training the time left is measured.
+products are timed for a tenth of a second of this process's own time, and the step is scaled. That is rough, and for a
+machine where nothing else runs. While training the time left is measured.
 """
 
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 
@@ -53,15 +53,15 @@ NIGHT = 8 * 3600.0  # seconds from which on a run is one for a GPU
 
 
 def speed() -> float:
-    """Multiplications and additions a second of one core in products of 512 x 512, when nothing disturbs it."""
+    """Multiplications and additions a second of one core in products of 512 x 512, whatever else runs."""
     x = np.ones((SIDE, SIDE), np.float32)
-    best, end = float("inf"), perf_counter() + WATCHED
     with blas_threads(1):
-        while best == float("inf") or perf_counter() < end:
-            start = perf_counter()
+        x @ x  # which loads the library
+        count, start = 0, thread_time()
+        while (spent := thread_time() - start) < WATCHED:
             x @ x
-            best = min(best, perf_counter() - start)
-    return 2 * SIDE**3 / best
+            count += 1
+    return 2 * SIDE**3 * count / spent
 
 
 def seconds(recipe: Recipe, found: float) -> float | None:
