@@ -111,8 +111,9 @@ class Bench:
         """What the machine can do at most, and whether its timing can be trusted."""
         if busy := machine.is_busy():
             self.note(busy)
-        for name, reason in self.absent.items():
-            self.said(f"{name} left out: {reason}")
+        for reason in dict.fromkeys(self.absent.values()):
+            names = ", ".join(name for name, own in self.absent.items() if own == reason)
+            self.said(f"{names} left out: {reason}")
         for device in sorted({column.where() for column in self.columns.values() if column.own}):
             try:
                 self.results["ceilings"][device] = ceilings.measured(device, seconds=self.pace.ceilings)
@@ -120,10 +121,7 @@ class Bench:
                 self.problem(f"no ceilings of {device}: {in_a_line(error)}")
         self.results["selftest"] = found = selftest.run(self.columns, self.size)
         for line in found["lines"]:
-            self.said(line)
-        if not found["passed"]:
-            tell = self.note if self.size == "tiny" else self.problem  # nobody quotes a tiny run
-            tell("the self-test of the timing failed: these numbers are not to be quoted")
+            (self.said if found["passed"] else self.note)(line)
         self.write()
 
     def left(self) -> float:
@@ -162,9 +160,11 @@ class Bench:
     def together(self, pairs: Sequence[tuple[Case, str]]) -> list[Row]:
         """Cases and columns, interleaved in one rotation. A column that is named twice gets a second process."""
         pairs = [(case, name) for case, name in pairs if self.wants(case)]
-        rows = [self.row(case.suite, case.group, case.name, name, **facts(case)) for case, name in pairs]
-        if self.left() <= 0:
-            return [row | {"error": OUT_OF_TIME} for row in rows]
+        late = {"error": OUT_OF_TIME} if self.left() <= 0 else {}
+        told = {case.key: {"shape": dict(case.shape)} | late if late else facts(case) for case, _ in pairs}
+        rows = [self.row(case.suite, case.group, case.name, name, **told[case.key]) for case, name in pairs]
+        if late:
+            return rows
         found = self.engines.prepared(pairs, self.last)
         for row, one in zip(rows, found, strict=True):
             self._made(row, one)
@@ -177,6 +177,7 @@ class Bench:
             seconds=self.pace.turn,
             rounds=self.pace.rounds,
             until=self.until,
+            last=self.last,
         )
         for i, reason in lost.items():
             rows[int(i)]["error"] = reason

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Fusable, cores
+from fastgan.backend import Array, Fusable, blas_libraries, cores
 from fastgan.benchmarks import turns
 from fastgan.benchmarks.columns import Clock, CupyClock
-from fastgan.benchmarks.machine import cache_bytes, libraries, memory
+from fastgan.benchmarks.machine import cache_bytes, memory
 from fastgan.kernels import splitting
 
 SECONDS = {"cpu": 3.0, "cuda": 2.0}
@@ -151,7 +151,7 @@ def _copy_size() -> int:
 
 def blas() -> str:
     """The library of NumPy's products and its threads, for people."""
-    found = libraries()
+    found = blas_libraries()
     return f"{found[0]['internal_api']}, threads: {found[0]['num_threads']}" if found else "NumPy's BLAS"
 
 

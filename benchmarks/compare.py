@@ -162,7 +162,7 @@ def differences(old: Results, new: Results) -> list[str]:
     ]
     for name, results in (("old", old), ("new", new)):
         if results["selftest"].get("passed") is False:
-            lines.append(f"the self-test of the {name} file failed: its times are not to be trusted")
+            lines.append(f"the {name} file is of a busy machine: look at what is left beside the peers")
         if not results["finished"]:
             lines.append(f"the run of the {name} file was not finished")
     return lines

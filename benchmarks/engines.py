@@ -12,7 +12,7 @@ from fastgan.backend import cores
 from fastgan.benchmarks.cases import Case, Station
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME
-from fastgan.benchmarks.turns import LostError, Worker
+from fastgan.benchmarks.turns import LateError, LostError, Worker
 
 MANY_CORES = 8
 
@@ -23,6 +23,7 @@ class Engines:
     def __init__(self, columns: Mapping[str, Column], size: str, making: float) -> None:
         self.columns, self.size, self.making = columns, size, making
         self.workers: dict[tuple[str, int], Worker] = {}
+        self.late: set[str] = set()  # peers that took too long, and would again: they start anew
 
     def of(self, names: Sequence[str]) -> list[Worker]:
         """A process for each name, a second one for a name that comes twice."""
@@ -44,17 +45,24 @@ class Engines:
             if now:
                 worker.ask("prepare", case.key, self.size)
         return [
-            self._answer(worker, case, last, asked=asked)
-            for worker, (case, _), asked in zip(workers, pairs, early, strict=True)
+            self._answer(worker, case, name, last, asked=asked)
+            for worker, (case, name), asked in zip(workers, pairs, early, strict=True)
         ]
 
-    def _answer(self, worker: Worker, case: Case, last: float, *, asked: bool) -> dict[str, Any]:
+    def _answer(self, worker: Worker, case: Case, name: str, last: float, *, asked: bool) -> dict[str, Any]:
+        if name in self.late:
+            return {"error": f"{OUT_OF_TIME}: it was not ready in time before"}
         if not asked:
             worker.ask("prepare", case.key, self.size)
+        seconds = min(self.making, last - time.perf_counter())
         try:
-            found: dict[str, Any] = worker.answer(min(self.making, last - time.perf_counter()))
+            found: dict[str, Any] = worker.answer(seconds)
+        except LateError:
+            if not self.columns[name].own:
+                self.late.add(name)
+            return {"error": f"{OUT_OF_TIME}: not ready after {max(seconds, 0):.0f} s"}
         except LostError as reason:
-            return {"error": OUT_OF_TIME if time.perf_counter() >= last else f"making: {reason}"}
+            return {"error": f"making: {reason}"}
         return {"error": ABSENT + found["absent"]} if "absent" in found else found
 
     def end_seconds(self) -> None:

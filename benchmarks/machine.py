@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import fastgan
+from fastgan.backend import blas_libraries as libraries
 from fastgan.backend import cores, cuda_problem
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,7 @@ SETTINGS = (
 )
 ARITHMETIC = "float32 throughout, TF32 off everywhere (PyTorch and JAX set to highest)"
 DATA = "in the device's memory before the first step: bytes for fastgan, float32 for the peers"
+CPUINFO = ("model name", "cpu family", "model")
 CACHE = 32 << 20  # bytes
 PARTS = (("GPU", "gpu"), ("CPU", "cpu"), ("cores", "cores"))  # what makes a machine another one
 BUSY = 0.125  # of the cores, and at least half of one: the load from which others disturb
@@ -61,16 +63,19 @@ def facts(command: str, commit: str | None = None) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The CPU's name, as it calls itself."""
+    """The CPU's name, which clouds give to several; so its family and model (of x86) and its BLAS's kernels as well."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    if found := re.search(r"^model name[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE):
-        return found[1].strip()
-    if sys.platform == "darwin" and (name := output("sysctl", "-n", "machdep.cpu.brand_string")):
-        return name
-    return platform.processor() or platform.machine() or "unknown CPU"
+    lines = (re.search(rf"^{key}[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE) for key in CPUINFO)
+    name, family, model = (line[1].strip() if line else "" for line in lines)
+    if sys.platform == "darwin":
+        name = output("sysctl", "-n", "machdep.cpu.brand_string")
+    name = name or platform.processor() or platform.machine() or "unknown CPU"
+    core = next((library.get("architecture") for library in libraries()), None)
+    more = [f"family {family} model {model}"] * bool(family and model) + [f"{core} kernels"] * bool(core)
+    return f"{name} ({', '.join(more)})" if more else name
 
 
 def affinity() -> int:
@@ -118,16 +123,6 @@ def threads() -> dict[str, Any]:
         "torch": torch.get_num_threads() if torch is not None else "its default",
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
     }
-
-
-def libraries() -> list[dict[str, Any]]:
-    """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:  # optional: see backend.blas_threads
-        return []
-    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
-    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
 
 
 class Unknown(dict[str, Any]):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from fastgan.benchmarks.columns import COLUMNS
+from fastgan.train.figures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +69,7 @@ STYLE: Any = {
     ),
 }
 WIDTH, LINE, CHARACTER = 6.9, 0.165, 0.068  # of a figure, of a bar, of a letter of its label
+NARROW = 0.54 * WIDTH  # seen whole on a telephone
 INNER = 0.97  # of a side has ticks: the last one's number must not leave the figure
 FEWEST = 3  # ticks, if there are so many round numbers
 VALUE = 0.62  # kept free to the right of the longest bar, for its number
@@ -105,14 +107,10 @@ def rank(column: str) -> int:
 @contextmanager
 def style() -> Iterator[None]:
     """A block in which figures are made and saved; matplotlib's settings are afterwards what they were."""
-    import matplotlib
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with drawing(STYLE), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Glyph"
         )  # the reader's fonts are used, not those that lack a letter here
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
         yield
 
 
@@ -179,16 +177,23 @@ def bare(axes: Axes) -> Axes:
     return axes
 
 
-def bars(blocks: Sequence[Block], label: str, *, log: bool = False, limit: float | None = None) -> Figure:
+def bars(
+    blocks: Sequence[Block],
+    label: str,
+    *,
+    log: bool = False,
+    limit: float | None = None,
+    narrow: bool = False,
+) -> Figure:
     """Horizontal bars, block under block, each with its title; `limit` is a line across all.
 
-    The width of 6.9 inches is that of a page; a figure of one block is half as wide, and two stand beside each other.
+    The width of 6.9 inches is that of a page; a figure of one block is half as wide, and so is a `narrow` one.
     """
     from matplotlib.transforms import blended_transform_factory
 
     every = [bar for _, own in blocks for bar in own]
     lines = len(every) + TITLE * sum(bool(title) for title, _ in blocks)
-    width = WIDTH if len(blocks) > 1 else 0.64 * WIDTH
+    width = NARROW if narrow else WIDTH if len(blocks) > 1 else 0.64 * WIDTH
     left = 0.15 + CHARACTER * max(len(short(bar.label)) for bar in every)
     figure, axes = canvas(width, LINE * lines + 0.55, left=left, top=0.06, bottom=0.45)
     place, ticks = 0.0, {}
@@ -196,7 +201,9 @@ def bars(blocks: Sequence[Block], label: str, *, log: bool = False, limit: float
         if title:
             place -= TITLE - 1
             across = blended_transform_factory(figure.transFigure, axes.transData)
-            axes.text(0.01, place, short(title, 76), transform=across, va="center", weight="bold")
+            axes.text(
+                0.01, place, short(title, int(11 * width)), transform=across, va="center", weight="bold"
+            )
             place -= 1
         for bar in own:
             ticks[place] = short(bar.label)

@@ -3,7 +3,8 @@
     python -m fastgan.benchmarks.readme [--check]
 
 One idea: nobody types a figure. What stands between the two markers in README.md is a function of the files, so a
-test can say whether they agree; and where fastgan is slower than a peer, the function says so, whoever runs it.
+test can say whether they agree; and where fastgan is slower than a peer, the function says so, whoever runs it. Of each
+machine a sentence and a small table are seen; all that was measured is folded below them.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastgan.benchmarks import verdict
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.results import (
     WHERE,
@@ -21,6 +23,7 @@ from fastgan.benchmarks.results import (
     Row,
     against,
     case_rows,
+    decimals,
     failed,
     load,
     other_kind,
@@ -45,20 +48,21 @@ COMMAND = "python -m fastgan.benchmarks.readme"
 SUITES = ("steps", "ideas", "quality-time")  # whose failures are said here; report.html has all
 REPORTED = re.compile(r"growth: |\S+ (beats|does not beat) |no GPU: ")  # notes on what only the report shows
 PLAIN = "plain"  # the lowest rung of the ladder of ideas
+BESIDE = ("cupy", "numpy", "torch", "jax")  # who is in the short table, of SHORT recipes
+SHORT = 5
 PEER = "torch"  # whose memory is measured
 MIB = 2**20
 HOW_TO_READ = (
     "Median and 20th to 80th percentile of one training step, in milliseconds; all columns of a row were timed in "
-    "turn, and a ratio is that of the turns of one round, with its own percentiles. Below 1 fastgan is faster; "
-    "**slower** means what it says, *same* that the spread of the ratio includes 1, and *unsure* that rounds are few "
-    "or do not agree. "
+    "turn, and a ratio is that of the turns of one round, with its own percentiles. Below 1 fastgan is faster. *No "
+    "difference* means that the spread of the ratio includes 1, *probably* that rounds are few or do not agree. "
     "[benchmarks/README.md](benchmarks/README.md) says how all this is measured. "
     f"These lines are made from `benchmarks/results/` by `{COMMAND}`."
 )
 
 
 def block(found: Mapping[str, Results]) -> str:
-    """What stands between the markers, from result files by name; a section for each that has something to show."""
+    """What stands between the markers, from result files by name: in short, then folded all that there is to show."""
     sections = [section for name in sorted(found) if (section := "\n".join(_section(found[name], name)))]
     if not sections:
         return "No machine was measured yet."
@@ -66,7 +70,38 @@ def block(found: Mapping[str, Results]) -> str:
         row["column"] for results in found.values() for row in rows(results, suite="steps") if row["seconds"]
     }
     legend = "; ".join(f"`{name}`: {column.about}" for name, column in COLUMNS.items() if name in timed)
-    return "\n\n".join([HOW_TO_READ, *([f"{legend}."] if legend else []), *sections])
+    short = ["\n".join(_short(found[name])) for name in sorted(found) if verdict.steps(found[name])]
+    folded = [
+        "<details><summary>All that was measured</summary>",
+        HOW_TO_READ,
+        *([f"{legend}."] if legend else []),
+    ]
+    return "\n\n".join([*short, *folded, *sections, "</details>"])
+
+
+def _short(results: Results) -> Iterator[str]:
+    """A sentence, and a table of a few recipes that others have too."""
+    found = verdict.steps(results)
+    sentence = verdict.beside(found)
+    yield _one_line(f"On {results['device']}: {sentence[0].lower()}{sentence[1:]}")
+    shown = [step for step in found if step.ratios][:SHORT]
+    if shown:
+        others = [name for name in BESIDE if any(name in step.ratios for step in shown)]
+        heads = [f"fastgan / {verdict.OTHERS[name]}" for name in others]
+        yield from (
+            "",
+            *_table([["one training step", "fastgan, ms", *heads], *(_brief(s, others) for s in shown)]),
+        )
+
+
+def _brief(step: verdict.Step, others: Sequence[str]) -> list[str]:
+    """A row: the time, and the ratio to each other, with what it means unless fastgan is faster."""
+    cells, ms = [], step.own["seconds"]["median"] * 1e3
+    for name in others:
+        ratio = step.ratios.get(name)
+        cell = f"{ratio.median:.2f}" + f", {ratio.verdict}" * (ratio.verdict != "faster") if ratio else ""
+        cells.append(f"**{cell}**" if ratio and ratio.verdict == "slower" else cell)
+    return [f"`{step.name}`", f"{ms:.{decimals(ms)}f}", *cells]
 
 
 def _section(results: Results, name: str) -> Iterator[str]:
@@ -81,17 +116,11 @@ def _section(results: Results, name: str) -> Iterator[str]:
 
 
 def _steps(results: Results, device: str) -> Iterator[str]:
-    """Times of every column on one device and the ratios to each peer; folded, the recipes that no peer has."""
+    """Times of every column on one device and the ratios to each peer."""
     cases = [_on(device, by_column) for _, by_column in case_rows(results, suite="steps")]
     cases = [by_column for by_column in cases if any(row["seconds"] for row in by_column.values())]
-    beside = [c for c in cases if any(c[n]["seconds"] or reason(c[n]) for n in c if n not in OWN)]
-    alone = [by_column for by_column in cases if by_column not in beside]
-    head = f"one step {WHERE[device]}, ms"
-    if beside:
-        yield from ("", *_table(_times(head, beside, device)))
-    if alone:
-        yield from ("", f"<details><summary>{len(alone)} recipes that no peer has {WHERE[device]}</summary>")
-        yield from ("", *_table(_times(head, alone, device)), "", "</details>")
+    if cases:
+        yield from ("", *_table(_times(f"one step {WHERE[device]}, ms", cases, device)))
 
 
 def _times(head: str, cases: Sequence[Mapping[str, Row]], device: str) -> Iterator[list[str]]:
@@ -127,19 +156,19 @@ def _time(row: Row | None) -> str:
 def _said(ratio: Ratio, more: str = "") -> str:
     """A cell: fastgan's time over another's, and in a word what that means unless it is faster."""
     figure = f"{ratio}{more}"
-    words = {"same": f"*same*: {figure}", "unsure": f"*unsure*: {figure}", "slower": f"**slower: {figure}**"}
-    return words.get(ratio.verdict, figure)
+    words = {"faster": figure, "slower": f"**slower: {figure}**"}
+    return words.get(ratio.verdict, f"*{ratio.verdict}*: {figure}")
 
 
 def _ideas(results: Results) -> Iterator[str]:
-    """What each idea brought: a row per network and rung of the ladder, its time on each device and of plain's."""
+    """Where the speed comes from: a row per network and rung of the ladder, its time on each device and of plain's."""
     cases = dict(case_rows(results, suite="ideas"))
     found = {(key, device): ours(by_column, device) for key, by_column in cases.items() for device in WHERE}
     devices = [d for d in WHERE if any(row for (_, device), row in found.items() if device == d)]
     if not devices:
         return
     heads = [head for device in devices for head in (f"{WHERE[device]}, ms", "of plain")]
-    table = [["what each idea brings to a step", "", *heads]]
+    table = [["where the speed comes from", "", *heads]]
     for key, by_column in cases.items():
         pairs = [(found[key, device], found.get(((*key[:2], PLAIN), device))) for device in devices]
         cells = [cell for row, plain in pairs for cell in (_time(row), _part(row, plain))]
@@ -201,11 +230,11 @@ def _facts(results: Results, name: str) -> Iterator[str]:
     settings = ", ".join(f"{k} {v}" for k, v in threads.items()) + "".join(
         f", {k}={v}" for k, v in environment.items()
     )
-    test = {True: "passed", False: "**failed**"}.get(results["selftest"].get("passed"), "not run")
+    test = {True: "timing tried out on known work", False: "a busy machine"}
     said = [results["machine"].get("system"), versions, f"threads: {settings}"]
     said += [results["arithmetic"], f"data {results['data']}"]
     said += [f"commit {short_commit(results)}, {results['when'][:10]}, `{results['command']}`"]
-    said += [f"self-test {test}", f"benchmarks/results/{name}"]
+    said += [test.get(results["selftest"].get("passed")), f"benchmarks/results/{name}"]
     yield _one_line("; ".join(filter(None, said)) + ".")
     remarks = [*_unfinished(results), *_remarks(results), *_failed_peers(results)]
     if remarks:

@@ -1,14 +1,15 @@
 """The report of one run: a single page of HTML with everything in it, tables and figures, and nothing to load or run.
 
-One idea: it is a function of the result file, at whatever moment the run ended. A section is there where rows are, one
-line says what is missing, and every row is in the table at the end. The same file gives the same bytes.
+One idea: it is a function of the result file, at whatever moment the run ended. What it comes to in words and one
+picture are first, a section is there where rows are, and what they hold for is folded at the end with every row. The
+same file gives the same bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgan.benchmarks import plots, report_growth, report_speed
+from fastgan.benchmarks import plots, report_growth, report_speed, verdict
 from fastgan.benchmarks.report_page import (
     Html,
     facts,
@@ -28,7 +29,7 @@ from fastgan.train.files import write_atomic
 Section = Callable[[Results], Iterator[Html]]
 SECTIONS: dict[str, tuple[str, Section]] = {
     "steps": ("Training steps", report_speed.steps),
-    "ideas": ("What each idea brought", report_speed.ideas),
+    "ideas": ("Where the speed comes from", report_speed.ideas),
     "kernels": ("Kernels and layers", report_speed.kernels),
     "crossover": ("Crossover: from which size on one engine beats another", report_growth.crossover),
     "scaling": ("Scaling: time and memory as things grow", report_growth.scaling),
@@ -56,14 +57,16 @@ def made(results: Results) -> str:
     results = plain(results, printable)  # a run that is not yet a file has NumPy's numbers
     with plots.style():
         found = {key: list(content(results)) for key, (_, content) in SECTIONS.items()}
+        picture = joined(report_speed.front(results))
     there = {key: parts for key, parts in found.items() if parts}
     links = (Html(f'<a href="#{key}">{text(called(key))}</a>') for key in there)
     missing = [MISSING.get(key, called(key)) for key in found if key not in there]
     body = [
-        *head(results),
-        said(f"Not measured in this run: {'; '.join(missing)}.") if missing else Html(),
+        *head(results, picture),
         tag("nav", joined(links)),
         *(section(key, SECTIONS[key][0], parts) for key, parts in there.items()),
+        said(f"Not measured in this run: {'; '.join(missing)}.", "quiet") if missing else Html(),
+        folded("The machine, and how this was measured", joined(circumstances(results))),
         *every_row(results["rows"]),
     ]
     return page(f"fastgan bench: {results['device']}", joined(body))
@@ -75,35 +78,25 @@ def called(key: str) -> str:
     return name[0].lower() + name[1:]
 
 
-def head(results: Results) -> Iterator[Html]:
-    """What was measured where, and whether it can be trusted."""
+def head(results: Results, picture: Html) -> Iterator[Html]:
+    """What it comes to, and what went wrong."""
     yield tag("h1", f"fastgan bench: {results['device']}")
     rows = results["rows"]
     if not results["finished"]:
         yield said(f"interrupted: {len(rows)} rows kept", "bad")
     elif not rows:
         yield said("No rows: nothing was measured.", "bad")
-    yield from verdict(results["selftest"])
+    yield tag("div", tag("div", joined(map(said, verdict.sentences(results)))) + picture, "front")
     if results["problems"]:
         yield tag("div", said("Problems:") + items(results["problems"]), "bad")
-    yield items(results["notes"])
+
+
+def circumstances(results: Results) -> Iterator[Html]:
+    """What the numbers hold for."""
     yield facts(known(results))
     yield from ceilings(results["ceilings"])
-
-
-def verdict(selftest: Mapping[str, Any]) -> Iterator[Html]:
-    """What the test of the timing said."""
-    if not selftest:
-        yield said("The self-test of the timing was not run.", "bad")
-        return
-    passed = bool(selftest.get("passed"))
-    lines = selftest.get("lines", [])
-    first = (
-        "The self-test of the timing passed."
-        if passed
-        else "The self-test of the timing failed: do not quote these."
-    )
-    yield tag("div", said(first) + items(lines), "good" if passed else "bad")
+    told = [*results["selftest"].get("lines", []), *results["notes"]]
+    yield tag("h3", "Notes") + items(dict.fromkeys(told)) if told else Html()
 
 
 def known(results: Results) -> Iterator[tuple[str, object]]:

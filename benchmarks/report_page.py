@@ -24,21 +24,24 @@ h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.3rem; margin: 2.4rem 0 .4
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } p { margin: .4rem 0; max-width: 75em; }
 nav a { margin-right: 1em; white-space: nowrap; } a { color: inherit; }
 .bad { border-left: 4px solid #c8503c; padding-left: .7em; }
-.good { border-left: 4px solid #2f9e63; padding-left: .7em; }
+.front { display: flex; flex-wrap: wrap; gap: 0 2.5rem; font-size: 1.08rem; }
+.front > div { flex: 1 1 20rem; max-width: 36rem; margin: .6rem 0; } .front p { margin: 0 0 .7rem; }
 .quiet { opacity: .72; font-size: .92em; }
 .grid { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; align-items: flex-start; }
-figure { margin: .5rem 0; max-width: 100%; break-inside: avoid; } figcaption { font-weight: 600; font-size: .92rem; }
+figure { margin: .5rem 0; max-width: 100%; overflow-x: auto; break-inside: avoid; }
+figcaption { font-weight: 600; font-size: .92rem; }
 svg.plot { display: block; max-width: 100%; height: auto; }
 svg.plot * { stroke-linejoin: round; stroke-linecap: butt; }
 .wide { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
 ul { margin: .3rem 0; } td ul { margin: 0; padding-left: 1.1em; }
-th, td { text-align: left; vertical-align: top; padding: .22em .8em .22em 0; min-width: 4.5em;
+th, td { text-align: left; vertical-align: top; padding: .22em .6em .22em 0; min-width: 4.5em;
   border-bottom: 1px solid var(--line); }
 th { border-bottom-width: 2px; } td.n { text-align: right; white-space: nowrap; } th.n { text-align: right; }
-td b { font-weight: 700; } td i { opacity: .8; }
+td:first-child { white-space: nowrap; } td b { font-weight: 700; } td i { opacity: .8; }
 .facts th { white-space: nowrap; min-width: 0; border-bottom-width: 1px; }
 summary { cursor: pointer; margin: .5rem 0; }
+@media (max-width: 600px) { svg.plot { max-width: none; } }
 @page { size: A4 landscape; margin: 12mm; }
 @media print { th, td { min-width: 0; } body { max-width: none; margin: 0; font-size: 11px; } nav { display: none; }
   .grid { display: block; } .grid figure { display: inline-block; margin-right: 1.4rem; }

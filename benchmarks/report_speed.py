@@ -6,7 +6,7 @@ device, by the ratio of times of one round with its spread; where it is slower, 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fastgan.benchmarks import plots, plots_kernels, plots_steps
+from fastgan.benchmarks import plots, plots_kernels, plots_steps, verdict
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.report_page import Html, figure, folded, items, joined, said, table, tag, text
 from fastgan.benchmarks.results import (
@@ -35,31 +35,44 @@ LADDER = (
 CACHED = "More than 100 % means that operands came from a cache, or were mostly read."
 
 
+def front(results: Results) -> Iterator[Html]:
+    """The picture of it all: steps of recipes, each in every engine, in multiples of fastgan's time."""
+    blocks = []
+    for step in verdict.steps(results):
+        unit = step.own["seconds"]["median"]
+        blocks.append((step.name, [against_own(row, unit, step.own) for row in by_time(step.rows)]))
+    compared = [block for block in blocks if len(block[1]) > 1] or blocks
+    if compared:
+        drawn = plots.bars(next(plots.parts(compared)), "time of one step; fastgan = 1", narrow=True)
+        yield figure("front", "One training step, milliseconds", drawn)
+
+
+def against_own(row: Row, unit: float, own: Row) -> plots.Bar:
+    """A bar of multiples of `unit`, with its milliseconds."""
+    low, median, high = spread_of(row["seconds"])
+    name = "fastgan" if row is own else str(verdict.OTHERS.get(row["column"], row["column"]))
+    text = plots.number(median * 1e3)
+    return plots.Bar(name, plots.colour(row["column"]), median / unit, (low / unit, high / unit), text)
+
+
 def steps(results: Results) -> Iterator[Html]:
     """Every recipe in every column."""
     cases = dict(case_rows(results, suite="steps"))
-    if not cases:
-        return
-    yield said(WHISKERS + "Each recipe has its own scale; those that only fastgan has are in the table.")
-    for device, where in WHERE.items():
-        found = [(named(next(iter(rows.values()))), of_case(rows, device)) for rows in cases.values()]
-        peers = [(name, own) for name, own in found if any(bar.label not in OWN for bar in own)]
-        drawn = [(name, plots.bars([("", own)], "ms per step")) for name, own in peers or found if own]
-        if drawn:
-            yield tag("h3", f"Milliseconds per step {where}")
-            yield tag(
-                "div", joined(figure(f"steps-{device}-{i}", *pair) for i, pair in enumerate(drawn)), "grid"
-            )
     yield from against_peers(cases, "recipe")
     yield from errors(cases)
 
 
-def of_case(rows: Mapping[str, Row], device: str = "") -> list[plots.Bar]:
-    """Its bars, of one device or all, milliseconds, the fastest first."""
-    there = (row for row in rows.values() if row["seconds"] and device in ("", row["device"]))
-    timed = sorted(there, key=lambda row: row["seconds"]["median"])
+def by_time(rows: Mapping[str, Row]) -> list[Row]:
+    """Those with a time, the fastest first."""
+    return sorted(
+        (row for row in rows.values() if row["seconds"]), key=lambda row: float(row["seconds"]["median"])
+    )
+
+
+def of_case(rows: Mapping[str, Row]) -> list[plots.Bar]:
+    """Its bars, milliseconds, the fastest first."""
     bars = []
-    for row in timed:
+    for row in by_time(rows):
         low, median, high = (x * 1e3 for x in spread_of(row["seconds"]))
         column = row["column"]
         bars.append(plots.Bar(column, plots.colour(column), median, (low, high), plots.number(median)))
@@ -96,8 +109,8 @@ def tally(verdicts: Sequence[str]) -> str:
     """How often fastgan was slower, in words."""
     if not verdicts:
         return "No peer was timed beside fastgan."
-    slower, same = verdicts.count("slower"), verdicts.count("same")
-    return f"fastgan is slower in {slower} of {len(verdicts)} comparisons, and the same in {same}."
+    slower, same = verdicts.count("slower"), verdicts.count("no difference")
+    return f"fastgan is slower in {slower} of {len(verdicts)} comparisons; {same} show no difference."
 
 
 def cell(rows: Mapping[str, Row], column: str, usual: str) -> Html:
@@ -160,7 +173,7 @@ def ladder(cases: Mapping[str, Mapping[str, Row]], device: str) -> list[plots_st
             low, median, high = (x * 1e3 for x in spread_of(row["seconds"]))
             first = first or row
             factor = times_faster(before, row) if before else None
-            if before and (found := against(row, before)) and found.verdict == "same":
+            if before and (found := against(row, before)) and found.verdict == "no difference":
                 factor = 1.0
             whole = times_faster(first, row)
             rungs.append(plots_steps.Rung(name, row["column"], low, median, high, factor, whole))

@@ -7,6 +7,7 @@ nothing after it has to. What a row means (is it a failure, is fastgan slower th
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -45,12 +46,12 @@ class Ratio(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What became of the first: "faster", "slower", "same" where the spread includes 1, else "unsure"."""
+        """What became of the first: "faster" or "slower", with "probably" before it where rounds are few or do not
+        agree; "no difference" where the spread includes 1.
+        """
         if round(self.low, 2) <= 1 <= round(self.high, 2):
-            return "same"
-        if not self.sure:
-            return "unsure"
-        return "slower" if self.median > 1 else "faster"
+            return "no difference"
+        return f"{'' if self.sure else 'probably '}{'slower' if self.median > 1 else 'faster'}"
 
 
 def write(results: Results, path: Path) -> None:
@@ -86,6 +87,8 @@ def load(path: Path) -> Results:
 
 def parsed(path: Path) -> Any:
     """What a JSON file holds. UsageError: no such file; DataError: not JSON, or the end is missing."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would block, a device may never end
+        raise UsageError(f"{str(path)!r} is not a file; give a JSON file that `fastgan bench` wrote")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -7,6 +7,7 @@ round. A turn is made of chunks: steps that are asked for without waiting, then 
 device pays as it does in training. Times are in seconds per step.
 """
 
+import math
 import multiprocessing
 import signal
 import time
@@ -63,6 +64,10 @@ class LostError(Exception):
     """A worker did not do what it was asked; the text says why, in one line."""
 
 
+class LateError(LostError):
+    """It was not done in time."""
+
+
 class Worker:
     """A process with an object `factory(*arguments)` in it, made at the first request.
 
@@ -91,7 +96,7 @@ class Worker:
         assert self._pipe is not None
         try:
             if not self._pipe.poll(max(seconds, 0)):
-                raise LostError("no answer in time")
+                raise LateError("no answer in time")
             good, result = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(5)
@@ -165,12 +170,13 @@ def in_turn(
     seconds: float,
     rounds: int,
     until: float,
+    last: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, list[list[Chunk]]], dict[str, str]]:
     """The chunks of each worker's `turn(count, seconds)`, a list per round, and why some were lost.
 
-    `rounds` times round, fewer when the clock passes `until`, but three. Who begins moves on, and every second round
-    goes backwards, so that nobody always follows the same.
+    `rounds` times round, fewer when the clock passes `until`, but three, and not even those after `last`. Who begins
+    moves on, and every second round goes backwards, so that nobody always follows the same.
     """
     blocks: dict[str, list[list[Chunk]]] = {name: [] for name in workers}
     lost: dict[str, str] = {}
@@ -184,7 +190,7 @@ def in_turn(
                 blocks[name].append(workers[name].call(TURN_LIMIT, "turn", counts[name], seconds))
             except LostError as reason:
                 lost[name] = str(reason)
-        if clock() > until and number + 1 >= LEAST:
+        if clock() > (until if number + 1 >= LEAST else last):
             break
     return {name: own for name, own in blocks.items() if own and name not in lost}, lost
 

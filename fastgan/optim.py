@@ -13,7 +13,8 @@ from typing import Any
 from fastgan.backend import Array, Count, Fusable, Rate, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
-from fastgan.tape import Tensor
+from fastgan.ranges import check_ranges
+from fastgan.tape import Places, Tensor
 
 
 @Fusable
@@ -107,9 +108,13 @@ class Optimiser:
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
-        if not (lr >= 0 and clip >= 0 and max_norm >= 0):
-            raise UsageError(f"got lr {lr}, clip {clip}, max_norm {max_norm}, wanted none below 0")
+        check_ranges(type(self).__name__, {"lr": lr, "clip": clip, "max_norm": max_norm})
         self.flat = network if isinstance(network, Flat) else flatten(network)
+        if not self.flat.parameters:
+            raise UsageError(
+                f"{type(self).__name__}: got a {type(network).__name__} without parameters, wanted some to train: "
+                "Tensors with requires_grad, or layers that have them"
+            )
         self.lr: float | Rate = lr
         self.clip, self.max_norm = clip, max_norm
         self.steps = 0
@@ -118,28 +123,44 @@ class Optimiser:
         self.state = {name: self.flat.like() for name in self.slots}
 
     @property
-    def gradients(self) -> list[Array]:
+    def gradients(self) -> Places:
         """One array per parameter, views of the flat gradient: pass them to `grad` as `out`."""
         return self.flat.gradients
 
-    def step(self, gradients: Sequence[Tensor] | None = None) -> None:
-        """Update the parameters from the flat gradient, or from Tensors that are copied into it first.
+    def step(self, gradients: Sequence[Tensor | Array] | None = None) -> None:
+        """Update the parameters from the flat gradient, or from Tensors or arrays that are copied into it first.
 
-        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written them. Parameters change in place:
-        what was computed from the old ones must not be differentiated after this.
+        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written new ones since the last step
+        (UsageError); where you have written them yourself, say so with `step(optimiser.gradients)`. Parameters change
+        in place: what was computed from the old ones cannot be differentiated after this.
         """
-        if gradients is not None:
-            if len(gradients) != len(self.gradients):
-                raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
-            for place, g in zip(self.gradients, gradients, strict=True):
-                if place.shape != g.shape:
-                    raise ShapeError(f"step: got a gradient of shape {g.shape}, wanted {place.shape}")
-                if place is not g.data:
-                    place[...] = g.data
+        if gradients is None and not self.gradients.written:
+            raise UsageError(
+                "step: got no new gradients: call grad(loss, parameters, out=optimiser.gradients) before each step, "
+                "or give step() the gradients"
+            )
+        if gradients is not None and gradients is not self.gradients:
+            self._take(gradients)
+        self.gradients.written = False
+        self.flat.mark_changed()
         if self.max_norm:
             clip_norm(self.flat.gradient, self.max_norm)
         self.steps += 1
         self.update()
+
+    def _take(self, gradients: Sequence[Tensor | Array]) -> None:
+        """Copy gradients into the flat one, but those that are there. ShapeError."""
+        if len(gradients) != len(self.gradients):
+            raise ShapeError(f"step: got {len(gradients)} gradients, wanted {len(self.gradients)}")
+        arrays = [g.data if isinstance(g, Tensor) else g for g in gradients]
+        for place, g in zip(self.gradients, arrays, strict=True):
+            if place.shape != g.shape or place.dtype != g.dtype:
+                raise ShapeError(
+                    f"step: got a gradient of shape {g.shape} and {g.dtype}, wanted {place.shape} and {place.dtype}"
+                )
+        for place, g in zip(self.gradients, arrays, strict=True):
+            if place is not g:
+                place[...] = g
 
     def update(self) -> None:
         """The rule itself; `steps` counts this step already."""
@@ -166,6 +187,7 @@ class SGD(Optimiser):
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
+        check_ranges("SGD", {"momentum": momentum})
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
         self.momentum = momentum
 
@@ -201,9 +223,9 @@ class Adam(Optimiser):
         max_norm: float = 0.0,
         constant_correction: bool = False,
     ) -> None:
+        settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
+        check_ranges(type(self).__name__, settings)
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
-        if not all(0 <= b < 1 for b in betas):
-            raise UsageError(f"Adam: got betas {betas}, wanted 0 <= beta < 1")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.constant_correction = constant_correction
 
@@ -259,6 +281,7 @@ class RMSProp(Optimiser):
         clip: float = 0.0,
         max_norm: float = 0.0,
     ) -> None:
+        check_ranges("RMSProp", {"alpha": alpha, "eps": eps})
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
         self.alpha, self.eps = alpha, eps
 
@@ -285,8 +308,7 @@ class Ema:
     """An exponential moving average of a network's parameters: average += (1 - decay) (parameters - average)."""
 
     def __init__(self, network: Module | Sequence[Tensor] | Flat, *, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise UsageError(f"Ema: got decay {decay}, wanted 0 <= decay < 1")
+        check_ranges("Ema", {"decay": decay})
         self.flat = network if isinstance(network, Flat) else flatten(network)
         self.decay = decay
         self.average = self.flat.like()
@@ -298,6 +320,7 @@ class Ema:
 
     def swap(self) -> None:
         """Exchange parameters and average: call before sampling and again after."""
+        self.flat.mark_changed()
         keep = self.flat.buffer.copy()
         self.flat.buffer[...] = self.average
         self.average[...] = keep
@@ -307,24 +330,32 @@ def schedule(text: str, step: int, steps: int) -> float:
     """The factor on the learning rate at a step (from 0) of `steps`, for a schedule written as text.
 
     "constant"; "linear" or "linear:0.1" (to 0 or that factor at the end); "exponential:0.999" (per step);
-    "drop:0.01@1,41" (times 0.01 from step 1 on and again from step 41 on: Seo's "high first").
+    "drop:0.01@1,41" (times 0.01 from step 1 on and again from step 41 on: Seo's "high first"). A schedule never
+    raises the rate: UsageError for a factor outside 0 to 1, or for any other text.
     """
     kind, _, rest = text.partition(":")
     try:
-        if "nan" in rest or "inf" in rest:
-            raise ValueError
         if kind == "constant" and not rest:
             return 1.0
         if kind == "linear":
-            end = float(rest or 0)
-            return 1 + (end - 1) * min(1.0, step / max(1, steps))
+            return 1 + (_factor(rest or "0") - 1) * min(1.0, step / max(1, steps))
         if kind == "exponential":
-            return float(float(rest) ** step)
+            return float(_factor(rest) ** step)
         if kind == "drop":
-            factor, _, at = rest.partition("@")
-            return float(float(factor) ** sum(step >= int(x) for x in at.split(",")))
-    except (ValueError, OverflowError):
+            number, _, at = rest.partition("@")
+            drops = [int(x) for x in at.split(",")]
+            if min(drops) >= 0:
+                return float(_factor(number) ** sum(step >= drop for drop in drops))
+    except ValueError:
         pass
     raise UsageError(
-        f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"
+        f"got schedule {text!r}, wanted constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP, "
+        "with numbers from 0 to 1 for END, RATE and FACTOR"
     )
+
+
+def _factor(text: str) -> float:
+    """A number from 0 to 1; ValueError for anything else."""
+    if 0 <= (number := float(text)) <= 1:
+        return number
+    raise ValueError(text)

@@ -91,10 +91,10 @@ def _inverses(mean, spread, eps, stats):
 
 
 @compiled
-def _running(mean, variance, stats, spread, momentum):
+def _running(mean, variance, stats, spread, momentum, widening):
     for c in range(mean.size):
         mean[c] += momentum * (stats[0, c] - mean[c])
-        variance[c] += momentum * (spread[c] - variance[c])
+        variance[c] += momentum * (widening * spread[c] - variance[c])
 
 
 @compiled
@@ -237,7 +237,19 @@ def batch_norm_gamma_grad(g, x, *, eps, stats=None):
 
 
 def norm_forward(
-    x, gamma, beta, mean, variance, *, eps, momentum=0.0, training=True, act="leaky", slope=1.0, stats=None
+    x,
+    gamma,
+    beta,
+    mean,
+    variance,
+    *,
+    eps,
+    momentum=0.0,
+    widening=1.0,
+    training=True,
+    act="leaky",
+    slope=1.0,
+    stats=None,
 ):
     """See fastgan.ops.passes.norm_forward."""
     if x.ndim != 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
@@ -245,7 +257,8 @@ def norm_forward(
     if stats is None or not training:
         stats = np.empty((2, x.shape[1]), np.float32)
     if training:
-        _running(mean, variance, stats, _statistics(x, eps, stats), np.float32(momentum))
+        spread = _statistics(x, eps, stats)
+        _running(mean, variance, stats, spread, np.float32(momentum), np.float32(widening))
     else:
         _inverses(mean, variance, np.float32(eps), stats)
     y = _normalised(x, stats, gamma, beta)

@@ -72,7 +72,7 @@ def tangent_cases(draw):
 
 def norm_settings(f, act, slope):
     stats = np.zeros((2, f), np.float32)
-    return {"eps": EPS, "momentum": 0.1, "act": act, "slope": slope, "stats": stats}
+    return {"eps": EPS, "momentum": 0.1, "widening": 1.25, "act": act, "slope": slope, "stats": stats}
 
 
 def four(draw, f):

@@ -25,7 +25,7 @@ DRAW = {"seed": 2**63 + 5, "stream": 3, "step": 2**40 + 1}
 ADAM = {"lr": 2e-3, "t": 3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}
 RMSPROP = {"lr": 5e-3, "alpha": 0.99, "eps": 1e-8}
 SGD = {"lr": 5e-3, "momentum": 0.5}
-NORM = {"eps": 1e-3, "momentum": 0.2}
+NORM = {"eps": 1e-3, "momentum": 0.2, "widening": 1.25}
 NORMS = [(2, 1), (7, 33), (129, 10), (64, 128), (1000, 3)]
 ACTS: list[dict[str, Any]] = [
     {"slope": 1.0},

@@ -34,7 +34,7 @@ from op_references import (
 from fastgan import ops
 from fastgan.nn.conditional import beside, columns
 from fastgan.nn.published import seo_sigmoid_layer
-from fastgan.tape.engine import alias
+from fastgan.tape.engine import alias, cast
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -227,6 +227,7 @@ CASES = [
         columns, ((2, 3, 4),), lambda x, *, start, stop: np.take(x, range(stop), 2), {"start": 0, "stop": 3}
     ),
     _unary(alias, lambda x: x),
+    Case(cast, ((3, 4), (2,)), lambda x, like: x),
     Case(
         seo_sigmoid_layer, ((5, 3), (3, 2), (2,)), lambda x, w, b: logistic(linear(x, w, b)), gradient=False
     ),

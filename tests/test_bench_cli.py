@@ -57,9 +57,10 @@ def test_a_run_shows_a_line_per_case(run):
     row = next(row for row in json.loads((folder / "result.json").read_text())["rows"] if row["seconds"])
     assert line.split()[:3] == ["ring-gan", "numpy", f"{row['seconds']['median'] * 1e3:.4g}"]
     assert "-- steps" in done.stdout.splitlines()
-    *_, said, last = done.stdout.splitlines()
-    assert said.endswith(f" s: {folder / 'result.json'}")
+    *_, last = done.stdout.splitlines()
+    assert f" s: {folder / 'result.json'}\n" in done.stdout
     assert last == str(folder / "report.html")
+    assert "a second" in done.stdout  # the report's first sentence
 
 
 def test_results_are_never_written_over(run, capsys):
@@ -228,7 +229,7 @@ def shown(capsys, *rows):
     table = bench.Table(None)
     for row in rows:
         table.row(row)
-    table.flush()
+    table.end()
     return capsys.readouterr().out.splitlines()
 
 
@@ -244,6 +245,20 @@ def test_names_are_not_cut(capsys):
     lines = shown(capsys, *(bench_files.row(name, "numpy", (1.0,)) for name in names))
     assert len({line.partition(" numpy")[0] for line in lines if not line.startswith("--")}) == 3
     assert any("linear_leaky_relu_forward 128x1024x1024 " in line for line in lines)
+
+
+def test_cases_that_nobody_had_time_for_are_one_line(capsys):
+    late = [
+        bench_files.row(f"kernels/adam/{n}", c, error=results.OUT_OF_TIME)
+        for n in range(9)
+        for c in ("numpy", "torch")
+    ]
+    late += [
+        bench_files.row("scaling/batch/64", "numpy", error=f"{results.OUT_OF_TIME}: not ready after 9 s")
+    ]
+    *lines, last = shown(capsys, bench_files.row("steps/a/a", "numpy", (1.0,)), *late)
+    assert [line.split()[0] for line in lines] == ["--", "a"]
+    assert last.startswith("no time left for: kernels (9 cases), scaling (1 cases)")
 
 
 @pytest.mark.parametrize(
@@ -263,10 +278,10 @@ def test_a_cell_says_what_there_is_instead_of_a_time(error, said, capsys):
 @pytest.mark.parametrize(
     ("blocks", "said"),
     [
-        ((0.5,) * 9, "0.50 (0.50 - 0.50) of torch's time"),
-        ((0.5, 1.0, 1.5), "same as torch"),
-        ((2.0,) * 9, "2.00 (2.00 - 2.00) of torch's time"),
-        ((2.0,) * 4, "2.00 (2.00 - 2.00) of torch's time, few rounds"),
+        ((0.5,) * 9, "0.50 (0.50 - 0.50) of torch's time, faster"),
+        ((0.5, 1.0, 1.5), "as fast as torch"),
+        ((2.0,) * 9, "2.00 (2.00 - 2.00) of torch's time, slower"),
+        ((2.0,) * 4, "2.00 (2.00 - 2.00) of torch's time, probably slower"),
         ((2.0, 2.0), ""),
     ],
 )

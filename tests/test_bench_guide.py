@@ -41,8 +41,8 @@ def test_the_command_writes_between_the_markers_and_check_agrees(checkout, capsy
     assert (checkout / "README.md").read_text(encoding="utf-8") == before
     assert command(checkout) == 0
     after = (checkout / "README.md").read_text(encoding="utf-8")
-    assert after.startswith(f"# µ\n{readme.BEGIN}\n{readme.HOW_TO_READ}\n")
-    assert after.endswith(f"benchmarks/results/abacus.json.\n{readme.END}\nrest\n")
+    assert after.startswith(f"# µ\n{readme.BEGIN}\nOn Abacus 9000")
+    assert after.endswith(f"benchmarks/results/abacus.json.\n\n</details>\n{readme.END}\nrest\n")
     assert command(checkout, "--check") == 0
     assert command(checkout) == 0
     assert (checkout / "README.md").read_text(encoding="utf-8") == after

@@ -112,7 +112,7 @@ def test_one_adam_for_each_parameter_is_the_same_update():
         for _ in range(3):
             for g in optimiser.gradients:
                 g[...] = rng.normal(0, 1, g.shape)
-            optimiser.step()
+            optimiser.step(optimiser.gradients)
     np.testing.assert_array_equal(whole.flat.buffer, pieces.flat.buffer)
 
 

@@ -107,6 +107,7 @@ def test_no_library_is_imported_to_look_at_it():
     ("text", "name"),
     [
         ("processor\t: 0\nmodel name\t: AMD EPYC 9B14  \nmodel name\t: other\n", "AMD EPYC 9B14"),
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n", "AMD EPYC (family 25 model 17)"),
         ("processor\t: 0\nmodel\t\t: 17\nmodel name\t:\nBogoMIPS\t: 50.0\n", "what the platform says"),
         (None, "what the platform says"),
     ],
@@ -118,9 +119,21 @@ def test_the_processor_names_itself(monkeypatch, text, name):
         return text
 
     monkeypatch.setattr(machine.Path, "read_text", read_text)
+    monkeypatch.setattr(machine, "libraries", lambda: [])
     monkeypatch.setattr(machine.sys, "platform", "linux")
     monkeypatch.setattr(machine.platform, "processor", lambda: "what the platform says")
     assert machine.processor() == name
+
+
+def test_two_processors_of_one_name_are_two_machines(monkeypatch, no_gpu):
+    heads = []
+    for core in ("Haswell", "SkylakeX"):
+        monkeypatch.setattr(
+            machine, "libraries", lambda core=core: [{"architecture": core, "num_threads": 2}]
+        )
+        heads.append(machine.facts("x", "c"))
+    assert all(c in head["device"] for c, head in zip(("Haswell", "SkylakeX"), heads, strict=True))
+    assert machine.same_machine(*heads).startswith("CPU ")
 
 
 def test_caches_are_counted_once_and_everywhere_alike(monkeypatch, tmp_path):

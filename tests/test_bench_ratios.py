@@ -47,13 +47,13 @@ def test_fastgan_as_it_runs_is_the_last_column_with_a_time_on_the_device():
     [
         ((1.0,) * 9, "0.50 (0.50 - 0.50)", "faster"),
         ((2.2,) * 9, "1.10 (1.10 - 1.10)", "slower"),
-        ((1.7, 2.2, 2.3), "1.10 (0.95 - 1.13)", "same"),
-        ((1.0,) * 4, "0.50 (0.50 - 0.50)", "unsure"),
+        ((1.7, 2.2, 2.3), "1.10 (0.95 - 1.13)", "no difference"),
+        ((1.0,) * 4, "0.50 (0.50 - 0.50)", "probably faster"),
         ((1.0,) * 5, "0.50 (0.50 - 0.50)", "faster"),
-        ((1.0, 1.0, 1.0, 1.0, 2.1), "0.50 (0.50 - 0.61)", "unsure"),  # equal engines do that often
+        ((1.0, 1.0, 1.0, 1.0, 2.1), "0.50 (0.50 - 0.61)", "probably faster"),  # equal engines do that often
         ((1.0,) * 8 + (2.1,), "0.50 (0.50 - 0.50)", "faster"),
-        ((1.0,) * 8 + (2.1, 2.1), "0.50 (0.50 - 0.61)", "unsure"),
-        ((2.002,) * 9, "1.00 (1.00 - 1.00)", "same"),
+        ((1.0,) * 8 + (2.1, 2.1), "0.50 (0.50 - 0.61)", "probably faster"),
+        ((2.002,) * 9, "1.00 (1.00 - 1.00)", "no difference"),
     ],
 )
 def test_a_ratio_says_what_it_means(blocks, said, verdict):

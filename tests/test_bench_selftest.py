@@ -95,7 +95,8 @@ def gpu(world, monkeypatch):
 
 def failed(found):
     assert found["passed"] == (not [check for check in found["checks"] if not check["passed"]])
-    assert all("failed" in line for line in found["lines"]) != found["passed"]
+    (line,) = found["lines"]
+    assert ("busy" in line) != found["passed"]
     return {check["name"] for check in found["checks"] if not check["passed"]}
 
 
@@ -131,8 +132,6 @@ def test_true_timing_passes(world, size):
     assert [check["name"] for check in found["checks"][-3:]] == ["again", "a tenth more", "twice"]
     assert found["checks"][-2]["found"] == pytest.approx(1.1)
     assert found["rounds"] == selftest.ROUNDS[size]
-    assert len(found["lines"]) == 1
-    assert "10 % more was found as 10 %" in found["lines"][0]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert all(worker.ended for worker in world.workers)
 
@@ -212,17 +211,14 @@ def test_a_ratio_that_sees_no_difference_is_found(world, monkeypatch):
 
 
 @pytest.mark.parametrize("off", [0.935, 0.965, 1.035, 1.07])
-def test_a_busy_machine_fails_in_plain_words_and_is_not_asked_again(world, monkeypatch, off):
+def test_a_busy_machine_is_said_in_plain_words_and_is_not_asked_again(world, monkeypatch, off):
     rounds = []
     right = turns.in_turn
     monkeypatch.setattr(turns, "in_turn", lambda *args, **given: rounds.append(1) or right(*args, **given))
     world.slow[1] = off
     found = selftest.run({}, "full")
     assert failed(found) == {"again"}
-    assert found["lines"] == [
-        "self-test failed (15 rounds, not repeated): this machine was too busy: "
-        f"equal work differed by {abs(off - 1) * 100:.3g} % (3 % allowed)"
-    ]
+    assert f"equal work differed by {abs(off - 1) * 100:.3g} %" in found["lines"][0]
     assert len(rounds) == 1
 
 
@@ -256,7 +252,7 @@ def test_all_processes_lost_is_no_crash(world):
     found = selftest.run({}, "tiny")
     assert not found["passed"]
     assert found["rounds"] == 0
-    assert len(found["lines"]) == 5
+    assert found["lines"][0].count("lost") == 5
 
 
 # The real thing

@@ -71,15 +71,11 @@ def test_without_time_nothing_starts():
     assert row["extra"] == {}
 
 
-@pytest.mark.parametrize(("after", "reason"), [(-0.1, OUT_OF_TIME), (3.0, "did not end in 1 s")])
-def test_time_that_ran_out_is_nobodys_fault(after, reason, monkeypatch):
-    """A limit of a start is fastgan's fault, the end of the time for everything is not."""
+def test_time_that_ran_out_is_nobodys_fault(monkeypatch):
     monkeypatch.setitem(startup.LIMITS, "tiny", 1.0)
     monkeypatch.setattr(startup, "CODE", "import time; time.sleep(60)")
-    bench, left = PlayedBench(columns=("numpy",)), iter((4.0, after))
-    bench.left = lambda: next(left)
-    (row,) = startup.rows(bench)
-    assert row["error"] == reason
+    (row,) = startup.rows(PlayedBench(columns=("numpy",)))
+    assert row["error"].startswith(OUT_OF_TIME)
 
 
 def test_a_real_start_from_empty_and_filled_caches(tmp_path):

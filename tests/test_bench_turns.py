@@ -111,7 +111,7 @@ class Played:
         return [(0.5, self.cost * self.slowness(), math.nan)]
 
 
-def played(fails_at=None, until=math.inf, rounds=4):
+def played(fails_at=None, until=math.inf, rounds=4, **more):
     log = []
     workers = {name: Played(name, log, fails_at=fails_at if name == "b" else None) for name in "abc"}
     clock = iter(range(100)).__next__
@@ -122,6 +122,7 @@ def played(fails_at=None, until=math.inf, rounds=4):
         rounds=rounds,
         until=until,
         clock=clock,
+        **more,
     )
     return "".join(log), *result
 
@@ -169,6 +170,7 @@ def test_one_that_is_lost_does_not_stop_the_others():
 def test_turns_end_when_time_is_up_but_not_before_three():
     assert played(until=2.5, rounds=9)[0] == "abc" + "acb" + "cab" + "cba"  # the clock says 0, 1, 2, 3
     assert played(until=-1.0)[0] == "abc" + "acb" + "cab"  # fewer have no spread
+    assert played(until=-1.0, last=0.5)[0] == "abc" + "acb"  # but somebody waits for the run to end
 
 
 class PlayedClock(Clock):

@@ -149,9 +149,10 @@ def test_jax_batch_norm_by_hand():
     layer, running = {"gamma": np.float32(2), "beta": np.float32(5)}, (np.zeros(2), np.ones(2))
     y, kept = jax_jit._batch_norm(layer, running, x, training=True)
     np.testing.assert_allclose(y, 5 + 2 * (x - 2) / np.sqrt(4 + 1e-3), rtol=1e-5)
-    np.testing.assert_allclose(kept, [[0.4, 0.4], [1.6, 1.6]], rtol=1e-5)  # 0.8 of the old, 0.2 of the batch
+    variance = 0.8 + 0.2 * 4 * 2 / (2 - 1.001)  # 0.8 of the old, 0.2 of the batch's, corrected as in Keras
+    np.testing.assert_allclose(kept, [[0.4, 0.4], [variance, variance]], rtol=1e-5)
     y, same = jax_jit._batch_norm(layer, kept, x, training=False)
-    np.testing.assert_allclose(y, 5 + 2 * (x - 0.4) / np.sqrt(1.6 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(y, 5 + 2 * (x - 0.4) / np.sqrt(variance + 1e-3), rtol=1e-5)
     np.testing.assert_allclose(same, kept)
 
 
@@ -181,7 +182,8 @@ def test_running_statistics_of_autograd():
     gan._noise = lambda: z
     gan.step()
     for kept, batch in zip(gan.running, gan.generate(layers, z, training=True)[1], strict=True):
-        np.testing.assert_allclose(kept, (0.2 * batch[0], 0.8 + 0.2 * batch[1]), rtol=1e-4, atol=1e-6)
+        wanted = 0.2 * batch[0], 0.8 + 0.2 * 32 / (32 - 1.001) * batch[1]
+        np.testing.assert_allclose(kept, wanted, rtol=1e-4, atol=1e-6)
         assert {x.dtype for x in kept} == {np.dtype(np.float32)}
 
 

@@ -205,9 +205,11 @@ def test_other_networks_have_no_chain(network):
 def test_a_frozen_or_shared_layer_has_no_chain():
     frozen = Sequential(Linear(3, 4), ReLU(), Linear(4, 1))
     frozen[0].weight.wanted = False
-    layer = Linear(3, 3)
+    layer, tied = Linear(3, 3), Linear(3, 3)
+    tied.weight = layer.weight
     assert Chain.of(frozen) is None
     assert Chain.of(Sequential(Linear(3, 3), layer)) is not None
+    assert Chain.of(Sequential(layer, Tanh(), layer)) is Chain.of(Sequential(layer, tied)) is None
 
     class Own(Linear):
         pass

@@ -155,3 +155,9 @@ def test_prune(tmp_path, monkeypatch):
     failing(errno.EROFS)(monkeypatch, "unlink")
     with pytest.raises(OutputError, match=r"cannot delete .*Read-only"):
         checkpoint.prune(tmp_path, keep=1)
+
+
+def test_equal_contents_are_equal_files(tmp_path):
+    for k in range(20):
+        checkpoint.save(tmp_path / str(k), arrays(), META)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from cli_helpers import TINY, ok, refused, same
+from cli_helpers import TINY, ok, same
 
 from fastgan.cli import cli
 from fastgan.cli.options import HELP, leaves, value_at
@@ -82,45 +82,6 @@ def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
     assert settings(None, tomli_w.dumps(values)).recipe.penalty is None
 
 
-@pytest.mark.parametrize(
-    ("toml", "part"),
-    [
-        ("stepz = 3", "did you mean steps?"),
-        ("lr = 3", "did you mean optimiser.lr?"),
-        ("critic-steps = 3", "did you mean critic_steps?"),
-        ("[critic]\nhiden = [3]", "got 'critic.hiden'; did you mean"),
-        ("[optimizer]\nlr = 1", "got 'optimizer'"),
-        ("steps = 'many'", "steps is 'many', wanted a whole number"),
-        ("steps = 2.5", "wanted a whole number"),
-        ("steps = true", "wanted a whole number"),
-        ("ema = 'x'", "wanted a number"),
-        ("points = 1", "wanted true or false"),
-        ("objective = [1]", "wanted text"),
-        ("[generator]\nhidden = 'abc'", "wanted a list of whole numbers"),
-        ("[generator]\nhidden = [1.5]", "wanted a list of whole numbers"),
-        ("[generator]\nactivation = [1]", "wanted text"),
-        ("generator = 3", "got 'generator'"),
-        ("seed = 'a'", "seed is 'a'"),
-        ("seed = -1", "got seed -1"),
-        ("recipe = 'digitz'", "did you mean digits?"),
-        ("name = 'x'", "got 'name'"),
-        ("own_networks = true", "networks of its own"),
-        ("steps = ", "is not TOML"),
-        ("\0", "is not TOML"),
-    ],
-)
-def test_a_wrong_file_is_refused(capsys, toml, part):
-    Path("some.toml").write_text(toml)
-    err = refused(capsys, 2, "train", "--config", "some.toml", *TINY)
-    assert part in err
-
-
-def test_a_file_that_is_not_there_or_is_for_another_recipe(capsys):
-    assert "cannot read" in refused(capsys, 2, "train", "--config", "nope.toml")
-    Path("some.toml").write_text('recipe = "digits"')
-    assert "leave one of them out" in refused(capsys, 2, "train", "keras-mlp", "--config", "some.toml")
-
-
 def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
     out = ok(capsys, "train", "seo-numpy", "--help")
     for path, _ in leaves(Recipe):
@@ -139,7 +100,7 @@ def test_every_option_reaches_its_value():
     from fastgan.train.recipe import from_dict
 
     command = cli.commands["train"]
-    dense, convolutional = (RECIPES[name].replace(first=100) for name in ("digits", "cs231n-dcgan"))
+    dense, convolutional = (RECIPES[name].replace(first=200) for name in ("digits", "cs231n-dcgan"))
     for path, annotation in leaves(Recipe):
         own = len(path) == 2 and not hasattr(getattr(dense, path[0]), path[1])  # a field of text networks
         recipe = convolutional if own else dense

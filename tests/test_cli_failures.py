@@ -1,46 +1,24 @@
 """What a run meets on its way, and its exit code: directories, checkpoints, disks, memory, losses, bugs."""
 
 import errno
-import pickle
 import re
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-from cli_helpers import TINY, Canary, ok, refused
+from cli_helpers import TINY, ok, refused
 
-from fastgan.cli import main
+from fastgan.cli import app, main
 from fastgan.train import Trainer, checkpoint, files, load
 from fastgan.train.state import arrays
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def test_an_existing_directory_or_file_is_not_written_to(capsys, run):
-    assert "exists already" in refused(capsys, 4, "train", "--steps", 1, *TINY, "--out", "run")
-    Path("file").write_text("mine")
-    assert "is a file" in refused(capsys, 4, "train", "--steps", 1, *TINY, "--out", "file")
-    assert "a part of the path is a file" in refused(
-        capsys, 4, "train", "--steps", 1, *TINY, "--out", "file/run"
-    )
-
-
 def test_an_existing_directory_is_refused_before_the_data_are_looked_for(capsys, monkeypatch, run):
     monkeypatch.setattr(Trainer, "__init__", None)
     refused(capsys, 4, "train", "--out", "run")
-
-
-def test_foreign_checkpoints_are_refused(capsys, run):
-    for name, content in {
-        "pickle.safetensors": pickle.dumps(Canary()),
-        "model.pt": b"PK\x03\x04" + bytes(50),
-        "empty.safetensors": b"",
-        "text.safetensors": b"hello, this is not a checkpoint",
-    }.items():
-        Path(name).write_bytes(content)
-        assert name in refused(capsys, 2, "sample", name)
-    assert not Path("canary").exists()
-    assert "wanted a run directory" in refused(capsys, 2, "resume", "model.pt")
 
 
 def test_damaged_checkpoints(capsys, run):
@@ -120,7 +98,26 @@ def test_unexpected_errors_are_one_line_too(capsys, monkeypatch):
 
 
 def test_no_memory_is_one_line(capsys):
-    assert main(["train", "--latent", "10000000000000"]) == 1
+    assert main(["train", "--generator-hidden", "1000000000,1000000000"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("fastgan: error: out of memory (Unable to allocate")
     assert err.count("\n") == 1
+
+
+def test_cuda_without_a_gpu(capsys, monkeypatch):
+    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "no GPU here; buy one")
+    err = refused(capsys, 2, "train", "--device", "cuda")
+    assert "no GPU here" in err
+    assert "--device cpu" in err
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert main(["train", "digitz", "--debug"]) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("fastgan: error: got recipe 'digitz'")
+
+
+def test_suggestions_do_not_need_a_new_click():
+    with pytest.raises(click.UsageError, match="did you mean doctor"):
+        app.cli.resolve_command(click.Context(app.cli), ["docter"])

@@ -67,7 +67,7 @@ def test_kernels_or_blas_have_threads_and_not_both(monkeypatch):
 
 @pytest.mark.parametrize(("name", "pieces"), [("igul-mnist-dcgan", 3), ("cs231n-vanilla", 1), ("digits", 1)])
 def test_a_run_with_convolutions_has_the_kernels_threads(monkeypatch, name, pieces):
-    monkeypatch.setattr(backend, "cores", lambda: 3)
+    monkeypatch.setattr("fastgan.train.threads.cores", lambda: 3)
     recipe, seen = tiny(name), []
 
     class Look(fg.Callback):

@@ -78,6 +78,53 @@ def test_loops_of_links_end(tmp_path):
     assert data.load(tmp_path / "linked").n == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "classes", "labels"),
+    [
+        ("dogs/1 cats/1 cats/2 dogs/3", ("cats", "dogs"), [0, 0, 1, 1]),
+        ("b/x/y/1 a/1 a/x/2 c/1", ("a", "b", "c"), [0, 0, 1, 2]),
+        ("a/1 b/1 3", (), None),  # one beside the subfolders
+        ("a/1 a/2", (), None),
+        ("a/x/1 a/y/2", (), None),  # only folders directly below count
+        ("1 2", (), None),
+    ],
+)
+def test_subfolders_are_classes(tmp_path, names, classes, labels):
+    for value, name in enumerate(names.split()):
+        save(tmp_path, f"{name}.png", RAMP + np.uint8(value))
+    (tmp_path / "0 empty").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    dataset = data.load(tmp_path)
+    assert dataset.classes == classes
+    assert (None if dataset.labels is None else dataset.labels.tolist()) == labels
+    if labels:
+        assert dataset.take(slice(1, 3)).classes == classes
+        assert f"{len(classes)} classes (0 {classes[0]}, " in dataset.classes_text()
+
+
+def test_a_picture_left_out_takes_its_label_along(tmp_path):
+    for place in ("a/1", "a/2", "b/1", "c/1", "c/2"):
+        save(tmp_path, f"{place}.png", RAMP + np.uint8(len(list(tmp_path.rglob("*.png")))))
+    for place in ("a/1", "b/1"):
+        (tmp_path / f"{place}.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="left out"):
+        dataset = data.load(tmp_path, skip_bad=True)
+    assert (dataset.classes, dataset.labels.tolist()) == (("a", "c"), [0, 1, 1])
+
+
+def test_fewer_than_a_batch_is_said_before_anything_is_decoded(tmp_path, monkeypatch):
+    for i in range(5):
+        save(tmp_path / "p", f"{i}.png", RAMP + np.uint8(i))
+    arrays = np.stack([RAMP] * 5)
+    np.save(tmp_path / "x.npy", arrays)
+    np.savez(tmp_path / "x.npz", x=arrays)
+    for decoder in ("folder.read_pixels", "arrays.from_array"):
+        monkeypatch.setattr(f"fastgan.data.{decoder}", None)
+    for name in ("p", "x.npy", "x.npz"):
+        with pytest.raises(DataError, match="got 5 samples, wanted at least a batch of 6: give --batch 5"):
+            data.load(tmp_path / name, batch=6)
+
+
 def plain(tmp_path, picture, name="a.png", **settings):
     return folders.read_pixels(save(tmp_path, name, picture, **settings))
 

@@ -45,7 +45,7 @@ def test_auto_picks_the_device_and_a_checkpoint_moves(cupy, tmp_path):
 def test_the_stand_in_catches_mixing(cupy):
     x, y = fg.tensor(np.ones((2, 2), np.float32), device="cuda"), fg.tensor(np.ones((2, 2), np.float32))
     assert (x.device, y.device) == ("cuda", "cpu")
-    for mix in (lambda: x + y, lambda: y * x, lambda: x @ y, lambda: fg.ops.concat(x, y)):
+    for mix in (lambda: x + y, lambda: y * x, lambda: x @ y, lambda: fg.ops.concat(x, y), lambda: x == y):
         with pytest.raises(DeviceError, match="different devices"):
             mix()
 
@@ -55,3 +55,22 @@ def test_gradients_stay_on_the_device(cupy):
     (g,) = fg.grad((fg.ops.softplus(x[:, 1:]) ** 2).sum(), [x], create_graph=True)
     (h,) = fg.grad((g * g).sum(), [x])
     assert g.device == h.device == "cuda"
+
+
+def test_comparisons_stay_on_the_device(cupy):
+    x = fg.tensor(np.array([1, 2, 3], np.float32), device="cuda")
+    for same in (x == cupy.asarray([1, 0, 3]), x == [1, 0, 3], cupy.asarray([1, 0, 3]) == x):
+        assert isinstance(same, cupy.ndarray)
+        assert same.get().tolist() == [True, False, True]
+        assert (int(same.sum()), bool(same.all())) == (2, False)
+    assert (x > np.float64(2)).get().tolist() == [False, False, True]
+    assert bool(x[0] == 1)
+
+
+def test_float64_parameters_stay_on_the_device(cupy):
+    x = fg.tensor(np.ones(3), device="cuda", requires_grad=True)
+    optimiser = fg.optim.Adam([x], lr=0.5, max_norm=1.0)
+    fg.grad((x * x).sum(), [x], out=optimiser.gradients)
+    optimiser.step()
+    assert (x.dtype, optimiser.state["m"].dtype) == (np.float64, np.float64)
+    assert x.numpy() == pytest.approx(0.5)

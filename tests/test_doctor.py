@@ -12,7 +12,7 @@ import pytest
 from fastgan import ops
 from fastgan.cli import doctor as module
 from fastgan.cli import gpu_probes, main, probes
-from fastgan.cli.doctor import Finding, anonymous, probe
+from fastgan.cli.doctor import Finding, anonymous, examine
 from fastgan.cli.probes import PROBES
 from fastgan.kernels.cuda import blas, building
 from fastgan.standin import ndarray, standing_in
@@ -27,6 +27,12 @@ def plant(tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     return put
+
+
+def probe(name):
+    """What one probe finds in a process of its own."""
+    (found,) = examine([name])
+    return found
 
 
 def findings(monkeypatch, capsys, *found, words=("doctor",)):
@@ -95,6 +101,35 @@ def test_a_library_that_raises_or_talks_is_a_finding(plant):
     assert found.detail == "ImportError: libfoo.so.1: cannot open"
     plant("tomli_w", "print('{}'); print('noise')")
     assert probe("tomli-w").status == "ok"
+
+
+def test_what_ends_a_process_takes_nothing_with_it(plant):
+    """The probes after it are run by another, and what one before it said is not the reason."""
+    plant("pooch", "import sys; print('a warning', file=sys.stderr)")
+    plant("matplotlib", "import os; os._exit(7)")
+    plant("tomli_w", "raise ImportError('gone')")
+    found = list(examine(["pooch", "matplotlib", "tomli-w", "digits"]))
+    assert [x.name for x in found] == ["pooch", "matplotlib", "tomli-w", "digits"]
+    assert [x.detail for x in found[1:3]] == ["ended with code 7", "ImportError: gone"]
+    assert found[3].status == "ok"
+
+
+def test_findings_come_one_by_one(plant, tmp_path, monkeypatch, capsys):
+    """The second probe ends when the first one's finding is there."""
+    flag = tmp_path / "flag"
+    plant("pooch", f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)")
+    found = examine(["tomli-w", "pooch"])
+    assert next(found).status == "ok"
+    flag.touch()
+    assert "no answer" not in next(found).detail
+
+    def one_by_one():
+        yield Finding("numpy", "ok", "the first")
+        assert "the first" in capsys.readouterr().out
+        yield Finding("numba", "ok", "the second")
+
+    monkeypatch.setattr(module, "examine", one_by_one)
+    assert main(["doctor"]) == 0
 
 
 def test_two_cupy_wheels_are_an_error(plant, tmp_path):
@@ -276,7 +311,7 @@ def test_little_disk_is_a_warning(monkeypatch):
     [
         (Finding("numpy", "error", "ImportError: gone", "pip install numpy"), 2, "does not work here yet"),
         (Finding("cupy", "error", "two of them", "pip uninstall both"), 0, "training works here"),
-        (Finding("cuda", "info", "no GPU", "buy one"), 0, "cuda (optional): buy one"),
+        (Finding("mnist", "info", "not here", "fetch it"), 0, "mnist (optional): fetch it"),
         (Finding("system", "warning", "disk full", "free some"), 0, "system: free some"),
     ],
 )
@@ -285,6 +320,36 @@ def test_exit_code_and_fix(monkeypatch, capsys, found, code, part):
     assert got == code
     assert part in out
     assert found.detail in out
+
+
+@pytest.mark.parametrize(
+    ("driver", "lines"),
+    [
+        (Finding("driver", "info", "none"), ["cupy: uninstall"]),
+        (
+            Finding("driver", "ok", "13.0"),
+            ["cupy: uninstall", "for an NVIDIA GPU: newer", "for an NVIDIA GPU: install"],
+        ),
+        (
+            Finding("driver", "warning", "too old", "update"),
+            [
+                "cupy: uninstall",
+                "for an NVIDIA GPU: newer",
+                "for an NVIDIA GPU: update",
+                "for an NVIDIA GPU: install",
+            ],
+        ),
+    ],
+)
+def test_what_a_gpu_needs_is_said_once_and_only_where_there_is_one(driver, lines):
+    found = [
+        Finding("numba-cuda", "info", "not installed", "install"),
+        Finding("cuda", "info", "no CuPy", "install"),
+        Finding("cuda compiler", "warning", "old", "newer"),
+        driver,
+        Finding("cupy", "error", "two of them", "uninstall"),
+    ]
+    assert module.to_do(found) == lines
 
 
 def test_the_worst_comes_first_and_each_fix_is_one_line(monkeypatch, capsys):

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from checkpoint_helpers import everything_in, failing, one_line
@@ -158,10 +160,8 @@ def test_append_line_keeps_lines_whole(tmp_path, monkeypatch):
 def test_make_directory(tmp_path):
     run = tmp_path / "runs" / "a"
     files.make_directory(run)
-    files.make_directory(run)  # empty still
+    files.make_directory(run)
     (run / "config.toml").touch()
-    with pytest.raises(OutputError, match="exists already: choose another --out, or `fastgan resume"):
-        files.make_directory(run)
     with pytest.raises(OutputError, match="is a file"):
         files.make_directory(run / "config.toml")
     with pytest.raises(OutputError, match="Not a directory; a part of the path is a file"):
@@ -182,3 +182,16 @@ def test_clean_stale(tmp_path):
         (tmp_path / name).touch()
     assert files.clean_stale(tmp_path) == 2
     assert everything_in(tmp_path) == [".folder.tmp", ".hidden", "000500.png", "config.tmp", "samples"]
+
+
+def test_numbered_directories_are_never_shared(tmp_path):
+    start = threading.Barrier(10)
+
+    def make(_):
+        start.wait()
+        return files.make_numbered(tmp_path / "runs" / "a")
+
+    with ThreadPoolExecutor(10) as pool:
+        made = set(pool.map(make, range(10)))
+    assert {path.name for path in made} == {"a", *(f"a-{n}" for n in range(2, 11))}
+    assert set((tmp_path / "runs").iterdir()) == made

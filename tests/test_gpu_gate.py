@@ -41,11 +41,7 @@ def dry(tmp_path_factory):
     done = gate("--tiny", "--columns", "numpy", "cpu-kernels", "cuda-graph", "--commit", "abc", out)
     (file,) = out.iterdir()
     found = json.loads(file.read_text())
-    noisy = [
-        line for line in found["problems"] if "self-test" in line
-    ]  # a busy machine fails it, and says so
-    assert found["problems"] == noisy, done.stdout + done.stderr
-    assert done.returncode == bool(noisy)
+    assert (done.returncode, found["problems"]) == (0, []), done.stdout + done.stderr
     return done.stdout, found
 
 

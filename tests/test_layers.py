@@ -15,9 +15,10 @@ ROOT = ""  # the package itself, fastgan/__init__.py
 
 LOW = {"errors", "backend"}
 ENGINE = LOW | {"tape", "ops"}
-LIBRARY = ENGINE | {"capture", "version", "random", "nn", "losses", "optim", "data", "train"}
+LIBRARY = ENGINE | {"capture", "version", "ranges", "random", "nn", "losses", "optim", "data", "train"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "ranges": {"errors"},
     "version": set(),
     "backend": {"errors"},
     "tape": LOW,
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops": LOW | {"tape"},
     "nn": ENGINE | {"random"},
     "losses": ENGINE | {"nn"},
-    "optim": ENGINE | {"nn"},
+    "optim": ENGINE | {"nn", "ranges"},
     "data": {"backend", "errors", "random"},
     "fused": {"backend", "data", "ops", "optim", "random", "tape"},
     "train": LIBRARY | {ROOT},

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cli_helpers import same
 from PIL import Image
 
 from fastgan.errors import UsageError
@@ -14,7 +15,7 @@ from fastgan.losses import OBJECTIVES
 from fastgan.nn import MLP, Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
-from fastgan.train import RECIPES, Trainer, load
+from fastgan.train import RECIPES, Callback, Trainer, load
 from fastgan.train.lines import FORMATS, article_line, describe
 from fastgan.train.run import RunDirectory, read_metrics
 from fastgan.train.state import arrays
@@ -39,12 +40,12 @@ def line(name, step, metrics, **changes):
 @pytest.mark.parametrize(
     ("name", "step", "metrics", "text"),
     [
-        ("keras", 500, GAN, "500 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
-        ("keras", 500, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
-        ("odog-wgan", 5, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
+        ("keras", 1, GAN, "0 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
+        ("keras", 501, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
+        ("odog-wgan", 6, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
         (
             "cs231n",
-            250,
+            251,
             {"critic_loss": 0.08071, "generator_loss": 0.52312},
             "Iter: 250, D: 0.08071, G:0.5231",
         ),
@@ -52,18 +53,24 @@ def line(name, step, metrics, **changes):
             "toy-mlp",
             800,
             GAN,
-            "Epoch [2/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
+            "Epoch [1/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
         ),
-        ("hs", 1201, WGAN, "train:[3/1],d_loss:-0.250000,g_loss:1.500000"),
+        ("hs", 1201, WGAN, "train:[2/0],d_loss:-0.250000,g_loss:1.500000"),
         ("shekkizh", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
-        ("seo", 10, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
-        ("igul-toy", 100, WGAN, "iter 100\tdisc cost\t-0.25"),
-        ("igul-mnist", 100, WGAN, "iter 100\ttrain disc cost\t-0.25"),
+        (
+            "shekkizh",
+            200,
+            {**WGAN, "steps_per_second": 8.0},
+            "Time: 0.125/itr, Step: 200, generator loss: 1.5, discriminator_loss: -0.25",
+        ),
+        ("seo", 11, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
+        ("igul-toy", 100, WGAN, "iter 99\tdisc cost\t-0.25"),
+        ("igul-mnist", 100, WGAN, "iter 99\ttrain disc cost\t-0.25"),
         (
             "igul-mnist",
             100,
             {**WGAN, "steps_per_second": 8.0, "critic_loss_held_out": -0.125},
-            "iter 100\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
+            "iter 99\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
         ),
         ("", 100, GAN, ""),
     ],
@@ -79,9 +86,9 @@ def test_every_format_serves_every_objective(name, metrics):
 
 
 def test_an_epoch_is_of_the_samples_that_are_used():
-    assert line("toy-mlp", 501, GAN, first=50_000).startswith("Epoch [2/240], Step [1/500], ")
-    assert line("toy-mlp", 1, GAN, batch=77).startswith("Epoch [1/155], Step [1/779], ")  # the last is begun
-    assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [3/120000], Step [1/1], ")
+    assert line("toy-mlp", 501, GAN, first=50_000).startswith("Epoch [1/240], Step [1/500], ")
+    assert line("toy-mlp", 1, GAN, batch=77).startswith("Epoch [0/155], Step [1/779], ")  # the last is begun
+    assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [2/120000], Step [1/1], ")
 
 
 def test_fastgans_own_words():
@@ -99,9 +106,55 @@ def test_formats_do_not_change_and_a_recipe_names_one():
     assert {recipe.line for recipe in RECIPES.values()} <= {"", *FORMATS}
 
 
+# When lines come
+
+SHORT = RECIPES["keras-mlp"].replace(
+    generator=MLP((8,)), critic=MLP((8,)), data="digits", latent=4, batch=8, steps=13, log_every=5
+)
+
+
+class Losses(Callback):
+    """Each step's losses, and the rows of the log."""
+
+    def __init__(self):
+        self.steps, self.rows = [], []
+
+    def on_step(self, trainer):
+        self.steps.append(trainer.losses[(trainer.steps_done - 1) % trainer.recipe.log_every].copy())
+
+    def on_log(self, trainer, metrics):
+        self.rows.append(metrics)
+
+
+@pytest.mark.parametrize(("line", "wanted"), [("keras", [1, 6, 11, 13]), ("", [5, 10, 13])])
+@pytest.mark.parametrize("stop", [13, 1, 4, 6])
+def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, line, wanted, stop):
+    """Iterations 0, 5 and 10 of an article that counts from 0 are the steps 1, 6 and 11; also across a resume."""
+    seen = Losses()
+    trainer = Trainer(SHORT.replace(line=line), device="cpu").fit(stop, [seen])
+    trainer.save(tmp_path / "a.safetensors")
+    load(tmp_path / "a.safetensors", device="cpu").fit(13 - stop, [seen])
+    rows = [row for row in seen.rows if row["step"] in wanted]
+    assert [row["step"] for row in rows] == sorted({*wanted, stop} & {*wanted})
+    for before, row in zip([0, *wanted], rows, strict=False):
+        means = np.mean(seen.steps[before : row["step"]], axis=0)
+        assert (row["critic_loss"], row["generator_loss"]) == pytest.approx(tuple(means), rel=1e-5)
+
+
+def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
+    """Those of a version whose rows came after other steps."""
+    trainer = Trainer(SHORT, device="cpu").fit(5)
+    trainer.losses_from = 5
+    trainer.save(tmp_path / "a.safetensors")
+    seen = Losses()
+    load(tmp_path / "a.safetensors", device="cpu").fit(1, [seen])
+    assert seen.rows[0]["critic_loss"] == pytest.approx(seen.steps[0][0])
+
+
 # Held-out samples
 
 TINY = RECIPES["cs231n-vanilla"].replace(
+    line="",
     generator=MLP((12,), activation="relu", output="tanh"),
     critic=MLP((12,)),
     data="digits",
@@ -185,9 +238,10 @@ def test_the_penalty_is_in_it(rows, share):
 
 
 def test_it_is_halved_where_the_trained_loss_is():
-    whole = Trainer(TINY.replace(steps=1), device="cpu").fit()
-    split = Trainer(TINY.replace(steps=1, split_updates=True), device="cpu")
-    assert held_out_of(load_weights(split, whole)) == pytest.approx(held_out_of(whole) / 2)
+    whole, half = (Trainer(TINY.replace(steps=1, halved_loss=h), device="cpu").fit() for h in (False, True))
+    losses = [[held_out_of(trainer), trainer.metrics()["critic_loss"]] for trainer in (whole, half)]
+    assert losses[1] == pytest.approx([loss / 2 for loss in losses[0]])
+    assert same(whole.critic.values(), half.critic.values())
 
 
 def test_looking_changes_nothing():

@@ -127,8 +127,8 @@ def points(*shape: int, seed: int = 0, dtype: Any = np.float64) -> Tensor:
     return Tensor(np.random.default_rng(seed).normal(size=shape).astype(dtype))
 
 
-def epsilons(n: int) -> Tensor:
-    return Tensor(np.random.default_rng(9).uniform(size=(n, 1)))
+def epsilons(n: int, dtype: Any = np.float64) -> Tensor:
+    return Tensor(np.random.default_rng(9).uniform(size=(n, 1)).astype(dtype))
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 4, 3), (7, 4, 4, 3)], ids=str)
@@ -150,7 +150,7 @@ def test_a_constant_critic_has_penalty_one_and_finite_gradients() -> None:
     for p in net.parameters():
         p.data[...] = 0
     real, fake = points(6, 3, dtype=np.float32), points(6, 3, seed=1, dtype=np.float32)
-    penalty = gradient_penalty(net, real, fake, epsilons(6))
+    penalty = gradient_penalty(net, real, fake, epsilons(6, np.float32))
     assert penalty.item() == pytest.approx(1, abs=1e-5)
     for g in grad(penalty, net.parameters(), allow_unused=True):
         assert np.isfinite(g.data).all()

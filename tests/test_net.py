@@ -118,12 +118,13 @@ def test_settings_of_the_network_and_of_a_line():
         init_scale=0.02,
         batch_norm=0.25,
         norm_eps=1e-3,
+        norm_correction=0.5,
         bias=False,
     )
     assert network[0].weight.data.std() == pytest.approx(0.02, rel=0.02)
     assert [network[k].has_bias for k in (0, 1, 3)] == [False, True, False]
     assert not network[1].weight.data.any()
-    assert (network[2].momentum, network[2].eps) == (0.25, 1e-3)
+    assert (network[2].momentum, network[2].eps, network[2].correction) == (0.25, 1e-3, 0.5)
     assert network[3].weight.data.std() == pytest.approx(3, rel=0.1)
     norms = build("image", "layer_norm", "instance_norm", norm_eps=1e-3)
     assert [norms[k].eps for k in (1, 2)] == [1e-3] * 2

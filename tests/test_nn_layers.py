@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastgan import nn, ops
 from fastgan.backend import Count, use_kernels
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn import MLP, BatchNorm, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
+from fastgan.nn import MLP, BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
 from fastgan.optim import Adam
 from fastgan.tape import Op, Tensor, grad, tensor
 
@@ -21,9 +21,13 @@ def normalise(x: NDArray[Any], eps: float) -> tuple[NDArray[Any], NDArray[Any], 
     return (x - mean) / np.sqrt(variance + eps), mean, variance
 
 
+@pytest.mark.parametrize("correction", [0, 1, 1.001])
 @pytest.mark.parametrize("shape", [(16, 3), (4, 5, 2, 3)], ids=str)
-def test_batch_norm_trains_on_the_batch_and_infers_from_running_statistics(shape: tuple[int, ...]) -> None:
-    layer = BatchNorm(3, momentum=0.2, eps=1e-3)
+def test_batch_norm_trains_on_the_batch_and_infers_from_running_statistics(
+    shape: tuple[int, ...], correction: float
+) -> None:
+    layer = BatchNorm(3, momentum=0.2, eps=1e-3, correction=correction)
+    n = np.prod(shape[:-1])
     layer.gamma.data[...], layer.beta.data[...] = [1, 2, -3], [0.5, 0, 1]
     gamma, beta = layer.gamma.data.copy(), layer.beta.data.copy()
     mean, variance = np.zeros(3), np.ones(3)
@@ -31,7 +35,8 @@ def test_batch_norm_trains_on_the_batch_and_infers_from_running_statistics(shape
         x = (np.random.default_rng(seed).normal(size=shape) * [1, 5, 0.1] + [0, 3, -2]).astype(np.float32)
         wanted, batch_mean, batch_variance = normalise(x, 1e-3)
         np.testing.assert_allclose(layer(Tensor(x)).data, wanted * gamma + beta, atol=2e-5)
-        mean, variance = 0.8 * mean + 0.2 * batch_mean, 0.8 * variance + 0.2 * batch_variance
+        mean = 0.8 * mean + 0.2 * batch_mean
+        variance = 0.8 * variance + 0.2 * batch_variance * n / (n - correction)
         np.testing.assert_allclose(layer.mean, mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(layer.variance, variance, rtol=1e-4)
     layer.eval()
@@ -59,8 +64,19 @@ def test_moments_are_mean_and_inverse_deviation() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=str)
 def test_batch_norm_refuses_a_batch_of_one(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of one sample \(1,.* wanted two or more"):
-        BatchNorm(3)(Tensor(np.ones(shape, np.float32)))
+    with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1,.* more than 1"):
+        BatchNorm(3, correction=0)(Tensor(np.ones(shape, np.float32)))
+    generator = MLP((3,), batch_norm=0.1).build(2, 3, seed=0)
+    chain = Chain.of(generator)
+    assert chain
+    with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1, 3\)"):
+        chain.forward(np.ones((1, 2), np.float32))
+
+
+@pytest.mark.parametrize("correction", [-1, float("nan"), float("inf")])
+def test_batch_norm_refuses_a_correction_that_is_none(correction: float) -> None:
+    with pytest.raises(UsageError, match="correction"):
+        BatchNorm(3, correction=correction)
 
 
 def dropped(net: Module, *, seed: int, step: int, n: int = 40_000) -> NDArray[Any]:

@@ -181,7 +181,7 @@ def test_losses_do_not_pair_every_score_with_every_target() -> None:
 
 
 def test_slopes_whose_sign_would_lie_are_refused() -> None:
-    x = leaf(3).reshape(1, 3)
+    x = tensor(np.ones((1, 3), np.float32))
     for kernels in (True, False):
         with use_kernels(kernels), pytest.raises(UsageError, match="slope 2"):
             ops.linear_leaky_relu(x, np.ones((3, 2), np.float32), np.zeros(2, np.float32), slope=2)
@@ -198,3 +198,70 @@ def test_relu_of_infinity_is_no_nan() -> None:
 def test_numpy_scalars_do_not_widen() -> None:
     x = tensor(np.ones(2, np.float32))
     assert (x * np.float64(0.5)).dtype == (np.float64(2) - x).dtype == np.float32
+
+
+X, W = (Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in ((2, 3), (3, 2)))
+IMAGES = Tensor(np.ones((1, 4, 4, 1), np.float32))
+
+# a call with other operands or settings than the op has, and words that the message must have
+MISUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: ops.maximum(X, 0), "maximum: x, *, axis"),
+    (lambda: ops.maximum(X), "maximum: axis"),
+    (lambda: ops.linear(X, W), "linear: 'b' (x, w, b)"),
+    (lambda: ops.linear(X, W, b=Tensor(np.ones(2, np.float32))), "linear: 'b' name (x, w, b)"),
+    (lambda: ops.max_pool2d(IMAGES, 2), "max_pool2d: size, stride"),
+    (lambda: ops.reshape(X, (3, 2)), "reshape: shape"),
+    (lambda: ops.leaky_relu(X, slop=0.1), "leaky_relu: 'slop' mean slope"),
+    (lambda: ops.linear_leaky_relu(X, W, np.ones(2, np.float32), slop=0.1), "linear_leaky_relu: mean slope"),
+    (lambda: ops.concat(X, X, axes=1), "concat: 'axes' mean axis"),
+    (lambda: ops.exp(), "exp: 'x' exp(x)"),
+    (lambda: X**X, "power: Tensor number exp log"),
+    (lambda: ops.power(X, exponent="2"), "power: str number"),
+    (lambda: Tensor([1, 2, 3]), "Tensor: list fastgan.tensor"),
+    (lambda: Tensor(1.5), "Tensor: float fastgan.tensor"),
+    (lambda: Tensor(X), "Tensor: Tensor fastgan.tensor"),
+]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("row", MISUSED, ids=lambda row: row[1].replace(" ", ","))
+def test_wrong_operands_and_settings_are_named_and_not_taken_for_shapes(row: Any, kernels: bool) -> None:
+    call, words = row
+    with use_kernels(kernels), pytest.raises(UsageError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "operands of shape" not in message
+    assert [word for word in words.split() if word not in message] == []
+
+
+WIDE = Tensor(np.ones((2, 3)))  # float64
+SETTINGS: dict[str, Any] = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
+PRODUCTS: list[tuple[str, Callable[[], Any]]] = [
+    ("matmul", lambda: WIDE @ W),
+    ("matmul", lambda: X @ W.numpy().astype(np.float64)),
+    ("matmul", lambda: np.ones((2, 3), np.uint8) @ W),
+    ("linear", lambda: ops.linear(WIDE, W, np.ones(2, np.float32))),
+    ("linear", lambda: ops.linear(X, W, np.ones(2))),
+    ("linear_leaky_relu", lambda: ops.linear_leaky_relu(WIDE, W, np.ones(2, np.float32))),
+    ("convolve", lambda: ops.convolve(IMAGES, np.ones((2, 2, 1, 1)), **SETTINGS)),
+    ("convolve", lambda: ops.convolve(IMAGES, np.ones((2, 2, 1, 1), np.float32), np.ones(1), **SETTINGS)),
+    (
+        "convolve_transposed",
+        lambda: ops.convolve_transposed(IMAGES, np.ones((2, 2, 1, 1)), size=(5, 5), **SETTINGS),
+    ),
+]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("row", PRODUCTS, ids=lambda row: row[0])
+def test_a_product_of_two_dtypes_is_refused(row: Any, kernels: bool) -> None:
+    """As in PyTorch: float64 data would silently make all that follows float64, and slow."""
+    name, call = row
+    with use_kernels(kernels), pytest.raises(UsageError, match=rf"^{name}: .*(float64|uint8).*one dtype"):
+        call()
+
+
+def test_an_exponent_does_not_widen() -> None:
+    assert (X ** np.float64(2)).dtype == np.float32
+    assert grad((X ** np.float64(3)).sum(), [X])[0].data.tolist() == [[3] * 3] * 2

@@ -64,6 +64,14 @@ def test_forward_is_the_reference_in_the_same_dtype(case: Case, dtype: Any) -> N
     assert {y.dtype, *(g.dtype for g in gradients)} == {np.dtype(dtype)}
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if isinstance(case.op, Op)], ids=str)
+def test_an_op_whose_output_is_a_view_says_so(case: Case) -> None:
+    """`grad` looks through views for parameters that have changed."""
+    xs = case.operands()
+    y = case.op(*map(Tensor, xs), **case.settings)
+    assert case.op.is_view >= np.shares_memory(y.data, xs[0])
+
+
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("case", SMOOTH, ids=str)
 def test_gradient(case: Case, order: int) -> None:

@@ -1,5 +1,7 @@
 """Optimisers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from fastgan.tape import Tensor, grad
 Values = NDArray[Any]
 Rule = Iterator[Values]
 STEPS = 50
+KINDS = (SGD, Adam, AdamW, RMSProp)
 
 
 class Point(Module):
@@ -99,7 +102,7 @@ def test_fifty_steps_follow_the_paper(rule: Any, kernels: bool) -> None:
     with use_kernels(kernels):
         for step, wanted in enumerate(reference(start.astype(np.float64), gs.astype(np.float64), **settings)):
             optimiser.gradients[0][...] = gs[step]
-            optimiser.step()
+            optimiser.step(optimiser.gradients)
             np.testing.assert_allclose(point.x.data, wanted, rtol=1e-5, atol=1e-5)
     assert optimiser.steps == STEPS
     assert np.abs(point.x.data - start).max() > 0.01
@@ -125,7 +128,7 @@ def test_moments_are_exact_to_float32(kernels: bool) -> None:
     with use_kernels(kernels):
         for optimiser in optimisers:
             optimiser.gradients[0][...] = 1
-            optimiser.step()
+            optimiser.step(optimiser.gradients)
             np.testing.assert_allclose(optimiser.state["v"][:3], 1e-3, rtol=2e-7)
     np.testing.assert_allclose(optimisers[0].state["m"][:3], 0.1, rtol=2e-7)
 
@@ -150,7 +153,7 @@ def test_constant_correction_ends_at_a_third_of_the_step() -> None:
         for _ in range(20_000):
             optimiser.gradients[0][...] = 1
             before = point.x.data.copy()
-            optimiser.step()
+            optimiser.step(optimiser.gradients)
         moved.append(float((before - point.x.data)[0]))
     assert moved[0] == pytest.approx(1e-3, rel=1e-2)
     assert moved[1] / moved[0] == pytest.approx(0.316, abs=0.005)
@@ -165,7 +168,7 @@ def test_clipping_keeps_every_weight_within_and_moves_no_other(make: Any, kernel
         for point, clip in ((free, 0.0), (kept, 0.01)):
             optimiser = make(point, lr=1e-3, clip=clip)
             optimiser.gradients[0][...] = np.linspace(1, -1, 13)
-            optimiser.step()
+            optimiser.step(optimiser.gradients)
     np.testing.assert_allclose(kept.x.data, np.clip(free.x.data, -0.01, 0.01), atol=1e-9)
     assert np.abs(free.x.data).max() > 0.01
 
@@ -183,7 +186,7 @@ def test_clip_norm_scales_down_but_never_up() -> None:
     point = Point(np.zeros(2))
     optimiser = SGD(point, lr=1.0, max_norm=1.0)
     optimiser.gradients[0][...] = [30, 40]
-    optimiser.step()
+    optimiser.step(optimiser.gradients)
     np.testing.assert_allclose(point.x.data, [-0.6, -0.8], rtol=1e-5)
 
 
@@ -226,6 +229,15 @@ def test_schedules() -> None:
         "drop:0.1",
         "drop:0.1@",
         "drop:x@1",
+        "drop:0.1@-1",
+        "drop:2@1",
+        "drop:nan@1",
+        "exponential:2000",
+        "exponential:1e300",
+        "exponential:-0.5",
+        "linear:nan",
+        "linear:-1",
+        "linear:inf",
         "Linear",
     ],
 )
@@ -236,18 +248,32 @@ def test_schedules_that_make_no_sense_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "name", "wrong", "right"),
     [
-        (lambda: Adam(Linear(2, 2), lr=-1), "got lr -1"),
-        (lambda: SGD(Linear(2, 2), lr=1, clip=-1), "clip -1"),
-        (lambda: RMSProp(Linear(2, 2), max_norm=-1), "max_norm -1"),
-        (lambda: Adam(Linear(2, 2), betas=(0.9, 1.0)), "wanted 0 <= beta < 1"),
-        (lambda: Ema(Linear(2, 2), decay=1.0), "got decay 1"),
+        *((make, name, (-1e-9, math.nan, math.inf), 0) for make in KINDS for name in ("lr", "clip")),
+        (SGD, "max_norm", (-1, math.nan, -math.inf), 1),
+        (SGD, "momentum", (-0.1, 1, 2, math.nan), 0.999),
+        (RMSProp, "alpha", (-0.1, 1, math.nan), 0),
+        (RMSProp, "eps", (-1, math.nan, math.inf, "1"), 0),
+        (Adam, "eps", (-1, math.nan, math.inf), 1e-3),
+        (Adam, "weight_decay", (-1, math.nan, math.inf), 0),
+        (AdamW, "weight_decay", (-1, math.nan), 2),
+        (Adam, "beta1", (-0.1, 1, math.nan), 0),
+        (Adam, "beta2", (-0.1, 1, math.inf), 0.9),
+        (Ema, "decay", (-0.1, 1, math.nan), 0),
     ],
-)
-def test_settings_out_of_range_are_refused(make: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        make()
+)  # fmt: skip
+def test_a_setting_out_of_range_is_named(make: Any, name: str, wrong: tuple[Any, ...], right: float) -> None:
+    betas = {"beta1": lambda b: (b, 0.9), "beta2": lambda b: (0.5, b)}
+
+    def build(value: Any) -> Any:
+        own = {"betas": betas[name](value)} if name in betas else {name: value}
+        return make(Linear(2, 2), **{**({"lr": 1.0} if make is SGD else {}), **own})
+
+    build(right)
+    for value in wrong:
+        with pytest.raises(UsageError, match=rf"{make.__name__}: got {name} {re.escape(str(value))}, wanted"):
+            build(value)
 
 
 def test_the_minimax_orbit() -> None:
@@ -279,7 +305,7 @@ def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
         with use_kernels(kernels):
             for g in gs:
                 optimiser.gradients[0][...] = array_module(flat.buffer).asarray(g)
-                optimiser.step()
+                optimiser.step(optimiser.gradients)
         results.append(Tensor(flat.buffer).numpy())
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
 
@@ -287,3 +313,112 @@ def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
 def test_a_schedule_that_overflows_is_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match="exponential:1e300"):
         schedule("exponential:1e300", 10, 10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r[0].__name__}-{','.join(r[1])}")
+def test_float64_parameters_stay_and_move_in_float64(rule: Any) -> None:
+    make, options, reference, settings = rule
+    start, gs = np.random.default_rng(0).normal(size=(5, 7)), gradients((5, 7))
+    x = Tensor(start.copy(), requires_grad=True)
+    optimiser = make([x], **options)
+    optimiser.average = Ema(optimiser.flat, decay=0.5)
+    for g, wanted in zip(gs, reference(start, gs, **settings), strict=True):
+        grad((x * Tensor(g)).sum(), [x], out=optimiser.gradients)
+        optimiser.step()
+        np.testing.assert_allclose(x.data, wanted, rtol=1e-10)
+    flat = optimiser.flat
+    for array in (x.data, flat.buffer, flat.gradient, optimiser.average.average, *optimiser.state.values()):
+        assert array.dtype == np.float64
+        assert array.ctypes.data % 128 == 0
+
+
+def tensors(*dtypes: str) -> list[Tensor]:
+    return [Tensor(np.ones(2, dtype), requires_grad=True) for dtype in dtypes]
+
+
+class Mixed(Module):
+    """Parameters of two dtypes."""
+
+    def __init__(self) -> None:
+        self.first, self.second = tensors("float32", "float64")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (Mixed(), ["second", "float64", "first", "float32"]),
+        (tensors("float64", "float64", "float32"), ["2", "float32", "0", "float64"]),
+        (tensors("int64"), ["0", "int64", "floats"]),
+        (tensors("float32") * 2, ["0", "1", "once"]),
+    ],
+    ids=["names", "numbers", "ints", "twice"],
+)
+def test_parameters_that_would_be_converted_or_counted_twice_are_refused(
+    parameters: Any, words: list[str]
+) -> None:
+    for make in (SGD, Adam, RMSProp):
+        with pytest.raises(UsageError) as caught:
+            make(parameters, lr=1.0)
+        assert [word for word in words if word not in str(caught.value)] == []
+
+
+def without(optimiser: Optimiser, x: Tensor) -> None:
+    optimiser.step()
+
+
+def to_nowhere(optimiser: Optimiser, x: Tensor) -> None:
+    grad(x.sum(), [x])
+    optimiser.step()
+
+
+def only_looked_at(optimiser: Optimiser, x: Tensor) -> None:
+    assert max(g.max() for g in optimiser.gradients) >= 0
+    optimiser.step()
+
+
+def of_another_dtype(optimiser: Optimiser, x: Tensor) -> None:
+    optimiser.step([np.ones(3)])
+
+
+def of_one_too_many(optimiser: Optimiser, x: Tensor) -> None:
+    optimiser.step([np.ones(3, np.float32)] * 2)
+
+
+def that_fails(optimiser: Optimiser, x: Tensor) -> None:
+    with pytest.raises(UsageError, match="depend"):
+        grad((Tensor(np.ones(3)) * 2).sum(), [x], out=optimiser.gradients)
+    optimiser.step()
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize(
+    "wrong", [without, to_nowhere, only_looked_at, of_another_dtype, of_one_too_many, that_fails]
+)
+def test_a_step_without_new_gradients_moves_nothing_and_says_so(wrong: Any, steps: int) -> None:
+    point = Point(np.zeros(3))
+    optimiser = SGD(point, lr=1.0, momentum=0.9)
+    for _ in range(steps):
+        grad(point.x.sum(), [point.x], out=optimiser.gradients)
+        optimiser.step()
+    before = point.values()["x"], optimiser.state["m"].copy()
+    with pytest.raises((UsageError, ShapeError), match=r"step: got .*wanted|step: got no new gradients"):
+        wrong(optimiser, point.x)
+    assert optimiser.steps == steps
+    assert np.array_equal(point.x.data, before[0])
+    assert np.array_equal(optimiser.state["m"], before[1])
+
+
+def test_every_way_of_giving_gradients_is_seen() -> None:
+    point = Point(np.zeros(3))
+    optimiser = SGD(point, lr=1.0)
+    kept = optimiser.gradients  # read once, before the loop
+    for count in (1, 2):
+        grad(point.x.sum(), [point.x], out=kept)
+        grad(point.x.sum(), [point.x], out=kept)  # written again before the step
+        optimiser.step()
+        assert point.x.data.tolist() == [-count] * 3
+    optimiser.gradients[0][...] = 1
+    optimiser.step(optimiser.gradients)
+    optimiser.step([np.ones(3, np.float32)])
+    optimiser.step(grad(point.x.sum(), [point.x]))
+    assert point.x.data.tolist() == [-5] * 3

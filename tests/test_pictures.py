@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -286,6 +287,30 @@ def test_one_outlier_does_not_flatten_the_curves(tmp_path):
         return green.sum()
 
     assert rows_with_green(spiked) > 0.6 * rows_with_green(plain)
+
+
+def test_settings_of_the_user_leave_pictures_alone(tmp_path):
+    import matplotlib
+
+    plain = pixels(figures.scatter(np.eye(2)))
+    with matplotlib.rc_context({"savefig.bbox": "tight", "figure.facecolor": "black", "font.size": 30}):
+        assert (pixels(figures.scatter(np.eye(2))) == plain).all()
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_a_backend_that_is_not_there_does_not_matter():
+    """Notebooks name theirs in the environment of whatever they start; matplotlib refuses to be imported with it."""
+    code = (
+        "from fastgan.train import figures; print(figures.scatter([[0, 1]]).size); import matplotlib.pyplot"
+    )
+    environment = os.environ | {"MPLBACKEND": "nope"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(480, 480)\n", "")
+    asked = code + "; print(matplotlib.get_backend())"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=os.environ | {"MPLBACKEND": "svg"}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["(480,", "480)", "svg"]
 
 
 def test_pyplot_is_left_alone(tmp_path):

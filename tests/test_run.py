@@ -2,7 +2,9 @@
 
 import errno
 import json
+import shutil
 import tomllib
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from fastgan import data
 from fastgan.errors import DataError, DivergedError, OutputError, ShapeError, UsageError
 from fastgan.nn import MLP
 from fastgan.train import RECIPES, Callback, Trainer, checkpoint, files, load, quality
-from fastgan.train.run import RunDirectory, picture, read_metrics
+from fastgan.train import run as run_module
+from fastgan.train import trainer as trainer_module
+from fastgan.train.run import RunDirectory, edited, picture, read_metrics
 from fastgan.train.state import arrays, description
 
 DIGITS = RECIPES["digits"].replace(
@@ -167,7 +171,22 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, recipe, k):
     assert same(arrays(second), arrays(whole))
     steps = [row["step"] for row in read_metrics(path / "metrics.jsonl")]
     assert steps == sorted(set(steps))
-    assert {5, 10, 15, 17} <= set(steps)
+    assert {11, 17} <= set(steps) if recipe is VANILLA else {5, 10, 15, 17} <= set(steps)
+
+
+@pytest.mark.parametrize(("recipe", "both"), [(DIGITS.replace(steps=24), 20), (VANILLA, 16)])
+def test_where_both_are_due_a_row_comes_before_the_checkpoint(tmp_path, monkeypatch, recipe, both):
+    """So that losses which are not finite are seen before anything is saved."""
+    rows, save = {}, Trainer.save
+
+    def noted(trainer, path):
+        found = [row["step"] for row in read_metrics(tmp_path / "run/metrics.jsonl")]
+        rows.setdefault(trainer.steps_done, found)
+        save(trainer, path)
+
+    monkeypatch.setattr(Trainer, "save", noted)
+    RunDirectory(tmp_path / "run").fit(Trainer(recipe, device="cpu"))
+    assert rows[both][-1] == both
 
 
 def test_a_stop_does_not_change_the_log(tmp_path):
@@ -282,6 +301,89 @@ def test_a_full_disk_stops_and_leaves_the_checkpoint_before(tmp_path, monkeypatc
     assert trainer.steps_done == 8
     assert load(tmp_path / "run", device="cpu").steps_done == 4
     assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_a_checkpoint_when_the_last_one_is_old(tmp_path, monkeypatch):
+    """The clock says when, and changes nothing in the run: steps 0 to 17 take 100 s each."""
+    trainer = Trainer(DIGITS.replace(checkpoint_every=1000), device="cpu")
+    monkeypatch.setattr(run_module, "monotonic", lambda: 100.0 * trainer.steps_done)
+    monkeypatch.setattr(checkpoint, "prune", lambda *_: None)
+    RunDirectory(tmp_path / "run").fit(trainer)
+    steps = [int(path.stem[5:]) for path in sorted((tmp_path / "run/checkpoints").iterdir())]
+    assert steps == [0, 3, 6, 9, 12, 15, 17]
+    assert same(arrays(trainer), arrays(Trainer(DIGITS, device="cpu").fit()))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_directory_that_is_deleted_ends_the_run(tmp_path, anew):
+    class Delete(Callback):
+        def on_step(self, trainer):
+            if trainer.steps_done == 5:
+                shutil.rmtree(tmp_path / "run")
+                if anew:
+                    (tmp_path / "run/samples").mkdir(parents=True)
+
+    trainer = Trainer(DIGITS, device="cpu")
+    with pytest.raises(OutputError, match="deleted") as caught:
+        RunDirectory(tmp_path / "run").fit(trainer, callbacks=[Delete()])
+    assert caught.value.exit_code == 4
+    assert trainer.steps_done == 5
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+def test_the_lock_goes_with_the_run(tmp_path, error):
+    """Also where the directory is one callback among others, and after an error."""
+    path, first = tmp_path / "run", Trainer(DIGITS, device="cpu")
+    directory = RunDirectory(path)
+    with nullcontext() if error is None else pytest.raises(KeyboardInterrupt):
+        first.fit(callbacks=[directory, StopAt(6, error)])
+    assert not (path / ".lock").exists()
+    RunDirectory(path, go_on=True).fit(load(path, device="cpu"), 1)
+
+
+def test_other_threads_or_kernels_of_blas_are_said(tmp_path, monkeypatch):
+    said = ["one", "one", "other"]
+    monkeypatch.setattr(trainer_module, "blas_kernels", lambda: said.pop(0))
+    RunDirectory(tmp_path / "run").fit(Trainer(DIGITS, device="cpu"), 2)
+    again = load(tmp_path / "run", device="cpu")
+    assert again.arithmetic == "one, threads: 1"
+    RunDirectory(tmp_path / "run", go_on=True).fit(again, 2)
+    with pytest.warns(RuntimeWarning, match="with one, .* with other,"):
+        RunDirectory(tmp_path / "run", go_on=True).fit(again, 2)
+    assert load(tmp_path / "run", device="cpu").arithmetic == "other, threads: 1"
+
+
+def test_equal_runs_have_equal_files(tmp_path):
+    for name in ("a", "b"):
+        RunDirectory(tmp_path / name).fit(Trainer(DIGITS, device="cpu"))
+    a, b = ({p.name: p.read_bytes() for p in (tmp_path / name / "checkpoints").iterdir()} for name in "ab")
+    assert len(a) == 3
+    assert a == b
+
+
+def test_edits_of_a_config_are_noticed(finished):
+    trainer, path = finished
+    file = path / "config.toml"
+    text = file.read_text()
+    assert edited(file, trainer) == ""
+    for old, new, wanted in [
+        ("batch = 16", "batch = 32", "batch"),
+        ("seed = 0", "seed = 3", "seed"),
+        ("seed = 0", "seed = 0\nclip = 0.1", "clip"),
+        ('data = "digits"', 'data = "mnist"', "data"),
+        ("lr = ", "lr = 1", "optimiser"),
+        ('device = "cpu"', 'device = "cuda"', ""),
+        ("seed = 0", "[[", "cannot be read"),
+        ("seed = 0", "seed = \x00", "cannot be read"),
+        (text, "", "empty"),
+    ]:
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new))
+        assert wanted in edited(file, trainer)
+        assert bool(wanted) == bool(edited(file, trainer))
+    file.unlink()
+    assert edited(file, trainer) == ""
 
 
 def test_metrics_that_are_not_finite_become_null(tmp_path):

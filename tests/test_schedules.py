@@ -106,15 +106,18 @@ def test_a_run_resumed_around_warm_up_steps_has_the_same_bits(tmp_path, stop, sa
     assert same(arrays(whole), arrays(again))
 
 
-def test_generator_updates_of_a_step_share_their_latents():
-    trainer = trainer_of(tiny("hs-dcgan"))
-    drawn, losses, generator = [], [], trainer.updates.generator
+def test_all_updates_of_a_step_may_share_their_latents():
+    trainer = trainer_of(tiny("hs-dcgan").replace(line=""))
+    drawn, seen, losses, generator = [], [], [], trainer.updates.generator
+    made = trainer.updates.generate
+    trainer.updates.generate = lambda z, **to: seen.append(z.copy()) or made(z, **to)
     trainer.updates.generator = lambda z, g: (
         drawn.append(z.copy()) or losses.append(generator(z, g)) or losses[-1]
     )
     trainer.fit(3)
     assert len(drawn) == 6
     assert (drawn[0] == drawn[1]).all()
+    assert np.array_equal(np.stack(seen), drawn[::2])
     assert (drawn[1] != drawn[2]).all()
     assert trainer.generator_optimiser.steps == 6
     assert trainer.critic_optimiser.steps == 3
@@ -206,11 +209,11 @@ def watched(recipe, steps):
     replay.log, replay.counts, replay.noted = [], {}, []
     for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
 
-        def step(optimiser=optimiser, made=optimiser.step):
+        def step(gradients, optimiser=optimiser, made=optimiser.step):
             assert isinstance(optimiser.count, Count)
             assert optimiser.count.times * trainer.steps_done + optimiser.count.plus == optimiser.steps + 1
             replay.noted.append((optimiser, optimiser.count))
-            made()
+            made(gradients)
 
         optimiser.step = step
     trainer.fit(steps)

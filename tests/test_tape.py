@@ -1,6 +1,8 @@
 """The tape: which ops a gradient runs, what `grad` returns and where, and what stays in memory."""
 
+import copy
 import gc
+import pickle
 import sys
 import threading
 import weakref
@@ -16,6 +18,7 @@ from op_table import CASES, Case
 from fastgan import ops
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Linear, Sequential
+from fastgan.optim import SGD, Ema
 from fastgan.tape import Op, Tensor, grad, no_grad, op, recording, tensor
 from fastgan.tape.engine import alias
 
@@ -255,3 +258,103 @@ def test_the_networks_gradients_are_the_formulas() -> None:
     gw, gb = grad(network(Tensor(x)).sum(), network.parameters())
     np.testing.assert_allclose(gw.data, np.repeat(x.sum(0)[:, None], 2, 1), rtol=1e-5)
     assert gb.data.tolist() == [5, 5]
+
+
+def halved(network: Sequential, optimiser: SGD) -> None:
+    optimiser.step([p.data / 2 for p in network.parameters()])
+
+
+def loaded(network: Sequential, optimiser: SGD) -> None:
+    network.load({name: x / 2 for name, x in network.values().items()})
+
+
+def swapped(network: Sequential, optimiser: SGD) -> None:
+    ema = Ema(network, decay=0.5)
+    ema.average /= 2
+    ema.swap()
+
+
+STALE: list[Callable[[Tensor, Sequential], Tensor]] = [
+    lambda x, network: network(x),
+    lambda x, network: x @ network[0].weight + network[0].bias,
+    lambda x, network: x @ network[0].weight.T,
+    lambda x, network: x * network[0].weight[:1],
+    lambda x, network: x * alias(ops.broadcast_to(network[0].weight, shape=(2, 3, 3))[0, :2]),
+]
+
+
+@pytest.mark.parametrize("formula", STALE, ids=["network", "ops", "transposed", "rows", "broadcast"])
+@pytest.mark.parametrize("change", [halved, loaded, swapped])
+def test_a_gradient_through_parameters_that_changed_since_is_refused(change: Any, formula: Any) -> None:
+    """With the values of then and now it would be that of nothing."""
+    network = Sequential(Linear(3, 3, seed=0))
+    network.load({name: np.ones(x.shape) for name, x in network.values().items()})
+    optimiser = SGD(network, lr=1.0)
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    before = formula(x, network).sum()
+    assert grad(before, [x])[0].data.any()
+    change(network, optimiser)
+    for wanted in ([x], [network[0].weight], [x, network[0].weight]):
+        with pytest.raises(UsageError, match=r"shape \(.*has changed since .* was computed"):
+            grad(before, wanted)
+    y = formula(x, network)
+    assert grad(y.sum(), [x])[0].data.any()
+
+
+def test_nothing_is_written_where_a_gradient_is_refused() -> None:
+    network = Sequential(Linear(3, 2, seed=0))
+    optimiser = SGD(network, lr=1.0)
+    y = network(Tensor(np.ones((2, 3), np.float32))).sum()
+    halved(network, optimiser)
+    flat = optimiser.flat.gradient.copy()
+    with pytest.raises(UsageError, match="has changed"):
+        grad(y, network.parameters(), out=optimiser.gradients)
+    assert np.array_equal(optimiser.flat.gradient, flat)
+    assert not optimiser.gradients.written
+
+
+def test_gradients_that_no_changed_parameter_has_a_part_in_are_taken() -> None:
+    """A GAN's step: fakes and gradients from before one network moves serve what comes after."""
+    generator, critic = Sequential(Linear(2, 3, seed=0)), Sequential(Linear(3, 1, seed=1))
+    g, d = SGD(generator, lr=0.1), SGD(critic, lr=0.1)
+    fake = generator(Tensor(np.ones((4, 2), np.float32)))
+    grad(critic(fake).mean(), critic.parameters(), out=d.gradients)
+    d.step()
+    loss = critic(fake).mean()  # through the critic as it is now
+    grad(loss, generator.parameters(), out=g.gradients)
+    grad(loss, critic.parameters(), out=d.gradients)  # both from one point,
+    g.step()
+    d.step()  # before either moves
+    grad((fake * 2).sum(), [fake])
+    for again in (copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))):
+        assert [p.changed for p in again.parameters()] == [0, 0]  # another process has another clock
+
+
+def test_gradients_have_the_dtype_of_what_they_are_for() -> None:
+    x, w = Tensor(np.ones((4, 3), np.float32), requires_grad=True), Tensor(np.ones((3, 2), np.float32), True)
+    loss = ((x @ w - np.ones((4, 2))) ** 2).sum()
+    gx, gw = grad(loss, [x, w], create_graph=True)
+    assert (loss.dtype, gx.dtype, gw.dtype) == (np.float64, np.float32, np.float32)
+    assert grad((gw * gw).sum(), [x])[0].dtype == np.float32
+    weights = Tensor(np.ones((4, 2)))
+    assert grad([x @ w], [w], [weights])[0].dtype == np.float32
+    with pytest.raises(ShapeError, match="float64 as out"):
+        grad(loss, [x], out=[np.zeros((4, 3))])
+
+
+def test_a_users_vjp_that_does_not_fit_is_named() -> None:
+    x = leaf(2, 3)
+    for rule in (
+        lambda g, y, x: (lambda: g.sum(axis=0),),
+        lambda g, y, x: (g,),
+        lambda g, y, x: (lambda: g, lambda: g),
+        lambda g, y, x: g,
+        lambda g, y, x: (lambda: g.data,),
+        lambda g, y, x: (lambda: x @ x,),
+        lambda g, y: (lambda: g,),
+    ):
+        twice = op(lambda x: x * 2)
+        twice.name = "twice"
+        twice.vjp(rule)
+        with pytest.raises(ShapeError, match=r"^twice: its vjp does not fit"):
+            grad(twice(x).sum(), [x])

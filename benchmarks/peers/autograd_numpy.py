@@ -25,6 +25,7 @@ from fastgan.benchmarks.peers.settings import (
     Peer,
     Setting,
     check_start,
+    widening,
 )
 from fastgan.errors import UsageError
 
@@ -165,9 +166,12 @@ class Gan:
             return -_mean(scores) if self.row.critic_update == "penalty" else _bce(scores, 1)
 
         value = self.generator.descend(self.row, loss)
-        keep = BATCH_NORM_MOMENTUM
+        keep, wide = BATCH_NORM_MOMENTUM, widening(len(z))
         self.running = [
-            (keep * mean + (1 - keep) * _plain(new_mean), keep * variance + (1 - keep) * _plain(new_variance))
+            (
+                keep * mean + (1 - keep) * _plain(new_mean),
+                keep * variance + (1 - keep) * wide * _plain(new_variance),
+            )
             for (mean, variance), (new_mean, new_variance) in zip(self.running, moments[0], strict=True)
         ]
         return value

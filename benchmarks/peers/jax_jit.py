@@ -25,6 +25,7 @@ from fastgan.benchmarks.peers.settings import (
     Images,
     Peer,
     Setting,
+    widening,
 )
 
 if TYPE_CHECKING:
@@ -199,8 +200,10 @@ def _batch_norm(layer: dict[str, Any], running: Any, x: Array, *, training: bool
 
     mean, variance = (x.mean(axis=0), x.var(axis=0)) if training else running
     y = (x - mean) * jax.lax.rsqrt(variance + BATCH_NORM_EPS) * layer["gamma"] + layer["beta"]
-    keep = BATCH_NORM_MOMENTUM if training else 1.0
-    return y, (keep * running[0] + (1 - keep) * mean, keep * running[1] + (1 - keep) * variance)
+    if not training:
+        return y, running
+    keep, wide = BATCH_NORM_MOMENTUM, widening(len(x))
+    return y, (keep * running[0] + (1 - keep) * mean, keep * running[1] + (1 - keep) * wide * variance)
 
 
 def _score(row: Setting, layers: Layers, x: Array) -> Array:

@@ -123,6 +123,14 @@ BATCH_NORM_EPS = 1e-3  # Keras's default
 BATCH_NORM_MOMENTUM = 0.8  # share of the old running statistic that is kept, in Keras's sense
 
 
+def widening(n: int) -> float:
+    """What a batch's variance is multiplied by before the running one moves towards it: Keras 2's correction.
+
+    That of PyTorch's own batch norm, n / (n - 1), is less than 1e-4 away at 32 rows.
+    """
+    return n / (n - 1 - BATCH_NORM_EPS)
+
+
 @dataclass(frozen=True)
 class Peer:
     """A recipe ready to run: time `step` followed by `sync`; pairs are (generator, critic) unless said otherwise."""

@@ -26,6 +26,7 @@ from fastgan.benchmarks.peers.settings import (
     Peer,
     Setting,
     check_start,
+    widening,
 )
 from fastgan.benchmarks.peers.torch_eager import syncing
 from fastgan.benchmarks.peers.torch_graph import Replayed
@@ -190,9 +191,10 @@ class _Gan:
             return -scores.mean() if self.row.critic_update == "penalty" else _bce(scores, 1), statistics
 
         value, statistics = self.generator.descend(self.row, loss)
-        for running, batch in zip(self.running, statistics, strict=True):
-            for kept, new in zip(running, batch, strict=True):
-                kept.lerp_(new, 1 - BATCH_NORM_MOMENTUM)
+        wide = widening(len(z))
+        for (mean, variance), (new_mean, new_variance) in zip(self.running, statistics, strict=True):
+            mean.lerp_(new_mean, 1 - BATCH_NORM_MOMENTUM)
+            variance.lerp_(new_variance * wide, 1 - BATCH_NORM_MOMENTUM)
         result: Tensor = value
         return result
 

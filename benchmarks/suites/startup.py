@@ -80,7 +80,7 @@ def started(bench: "Bench", column: Column, recipe: str, batch: int, folder: str
         caches = {name: str(Path(folder, name.lower())) for name in CACHES}
         found = fresh(code, caches, min(LIMITS[bench.size], bench.left()))
     except FailedError as reason:
-        return {"error": OUT_OF_TIME if bench.left() <= 0 else str(reason)}
+        return {"error": str(reason)}
     extra = found | {"cache": "filled" if filled else "empty"}
     return {"making": found["making"], "first": found["first_step"], "extra": extra}
 
@@ -108,7 +108,7 @@ def fresh(code: str, environment: Mapping[str, str], seconds: float) -> dict[str
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise FailedError(f"did not end in {seconds:.0f} s") from None
+            raise FailedError(f"{OUT_OF_TIME}: did not end in {seconds:.0f} s") from None
         finally:
             end(process)
     try:

@@ -1,7 +1,8 @@
 """The commands under one name, and the one place where errors become a line and an exit code.
 
 Exit codes: 0 done; 1 a mistake of fastgan's own, or no memory; 2 wrong usage, data or checkpoint; 3 training diverged;
-4 something could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
+4 something could not be written; 128 and more stopped by a signal: 129 a closed terminal, 130 Ctrl-C, 143 SIGTERM, and
+141 as nobody reads standard output any more.
 """
 
 import os
@@ -19,13 +20,13 @@ import fastgan
 from fastgan.cli.bench import bench
 from fastgan.cli.doctor import doctor
 from fastgan.cli.export import export
+from fastgan.cli.output import BROKEN_PIPE, say, watched
 from fastgan.cli.sample import sample
 from fastgan.cli.show import recipes, summary
 from fastgan.cli.train import resume, train
-from fastgan.errors import FastganError
+from fastgan.errors import FastganError, OutputError
 
 INTERRUPTED = 130
-BROKEN_PIPE = 141
 EXAMPLES = """\b
 fastgan train                                     bundled digits: pictures, losses and a GIF in a minute
 fastgan train keras-mlp --data mnist --seed 7     a published recipe
@@ -58,7 +59,7 @@ class Commands(click.Group):
     cls=Commands,
     invoke_without_command=True,
     epilog=EXAMPLES,
-    context_settings={"max_content_width": 110},
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(fastgan.__version__, prog_name="fastgan")
 @click.pass_context
@@ -78,32 +79,55 @@ for command in (train, resume, sample, export, recipes, summary, doctor, bench):
     )
 
 
+@cli.command("help", short_help="Show what a command does.")
+@click.argument("command", nargs=-1)
+def help_(command: tuple[str, ...]) -> Any:
+    """Show what COMMAND does, or all commands."""
+    return cli.main([*command, "--help"], prog_name="fastgan", standalone_mode=False)
+
+
+@cli.command(short_help="Show the version.")
+def version() -> None:
+    """Show the version."""
+    click.echo(f"fastgan, version {fastgan.__version__}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code. An error is one line on stderr, with the traceback if --debug is given."""
     words = sys.argv[1:] if argv is None else argv
+    if sys.stderr is None:  # closed, and its number would be given to the next file
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for good)
     with _warnings_in_a_line():
         try:
-            done = cli.main(list(words), prog_name="fastgan", standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is None:
+                raise OutputError("standard output is closed: send it somewhere, such as >/dev/null")
+            with watched(_refuse):
+                done = cli.main(list(words), prog_name="fastgan", standalone_mode=False)
+                sys.stdout.flush()
             return done if isinstance(done, int) else 0
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 1
-        except BrokenPipeError:  # `fastgan recipes | head -1`
-            _forget_stdout()
-            return BROKEN_PIPE
         except (KeyboardInterrupt, click.Abort):
-            print("fastgan: interrupted", file=sys.stderr)
+            say("fastgan: interrupted")
             return INTERRUPTED
         except Exception as error:
             return _report(error, debug="--debug" in words)
 
 
+def _refuse(error: OSError) -> None:
+    """End a command whose output cannot be written: `fastgan recipes | head -1` without a word."""
+    if isinstance(error, BrokenPipeError):
+        raise SystemExit(BROKEN_PIPE) from error
+    reason = error.strerror or error
+    raise OutputError(f"cannot write standard output: {reason}; send it to another place") from error
+
+
 def _report(error: Exception, *, debug: bool) -> int:
     """Print an error as one line; its exit code."""
     if debug:
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).rstrip())
     text, code = _explain(error)
-    print(f"fastgan: {' '.join(text.split())}", file=sys.stderr)
+    say(f"fastgan: {' '.join(text.split())}")
     return code
 
 
@@ -121,10 +145,15 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """What users should know, as lines like those of errors; what only programmers should, not at all."""
+    """What users should know, as lines like those of errors, each once; what only programmers should, not at all."""
+    said = set()
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        print(f"fastgan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        text = str(message).partition("\nTraceback ")[0]  # Numba quotes one
+        text = f"fastgan: warning: {' '.join(text.split())}"
+        if text not in said:
+            said.add(text)
+            say(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
@@ -132,8 +161,3 @@ def _warnings_in_a_line() -> Iterator[None]:
             warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield
-
-
-def _forget_stdout() -> None:
-    """Let the interpreter's last flush go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,7 +94,8 @@ def bench(
 
 
 def run(path: Path, wanted: dict[str, Any]) -> int:
-    """Run suites, showing rows as they come; the exit code: 1 where something of fastgan's own was wrong."""
+    """Run suites, showing rows as they come; the exit code: 1 where something of fastgan's own was wrong or crashed."""
+    from fastgan.benchmarks import verdict
     from fastgan.benchmarks.bench import Bench
     from fastgan.benchmarks.report import write as write_report
 
@@ -121,13 +123,13 @@ def run(path: Path, wanted: dict[str, Any]) -> int:
                 print(f"fastgan: what was measured before this is in {path}", file=sys.stderr)
             raise
         finally:
-            table.flush()
+            table.end()
     if code:
         print(f"fastgan: interrupted; {len(rows)} rows are kept in {path}", file=sys.stderr)
     print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s: {path}", flush=True)
     report = path.with_name("report.html")
     write_report(made.results, report)
-    print(report)
+    print(*verdict.sentences(made.results), report, sep="\n")
     return code or int(bool(made.results["problems"]))
 
 
@@ -160,7 +162,8 @@ class Table:
     """Rows of the run as lines: a case a line, a column a cell; `status` is the line that moves under them."""
 
     def __init__(self, status: "Status | None") -> None:
-        self.status, self.suite, self.case = status, "", ""
+        self.status, self.suite, self.case, self.headed = status, "", "", ""
+        self.late: Counter[str] = Counter()  # cases that nobody had time for, by suite
         self.rows: dict[str, dict[str, Any]] = {}  # of the present case, by column
         self.start, self.limit, self.doing = time.perf_counter(), 0.0, "ceilings and self-test"
 
@@ -182,19 +185,29 @@ class Table:
         place = files.title(row)
         if (row["suite"], place) != (self.suite, self.case):
             self.flush()
-            if row["suite"] != self.suite:
-                print(f"-- {row['suite']}", flush=True)
             self.suite, self.case = row["suite"], place
             self.doing = f"{row['suite']}: after {place}"
         self.rows[row["column"]] = row
         self.show()
 
     def flush(self) -> None:
-        """Print the line that is being made."""
-        if self.rows:
+        """Print the line that is being made, unless nobody had time for the case."""
+        if self.rows and all(cell(row) == files.OUT_OF_TIME for row in self.rows.values()):
+            self.late[self.suite] += 1
+        elif self.rows:
+            if self.suite != self.headed:
+                print(f"-- {self.suite}", flush=True)
+                self.headed = self.suite
             cells = "  ".join(f"{name} {text}" for name, row in self.rows.items() if (text := cell(row)))
             print(f"{self.case:{NAME}} {cells}{beside(self.rows)}", flush=True)
         self.rows = {}
+
+    def end(self) -> None:
+        """Print what is left to say: the last line, and what there was no time for."""
+        self.flush()
+        if self.late:
+            cases = ", ".join(f"{suite} ({count} cases)" for suite, count in self.late.items())
+            print(f"no time left for: {cases}; --suite or --only measure them alone", flush=True)
 
     def show(self) -> None:
         """Move the status on."""
@@ -230,10 +243,9 @@ def beside(rows: dict[str, dict[str, Any]]) -> str:
     ratio = files.against(own, best) if best else None
     if best is None or ratio is None:
         return ""
-    if ratio.verdict == "same":
-        return f"  same as {best['column']}"
-    few = ", few rounds" if ratio.verdict == "unsure" else ""
-    return f"  {ratio} of {best['column']}'s time{few}"
+    if ratio.verdict == "no difference":
+        return f"  as fast as {best['column']}"
+    return f"  {ratio} of {best['column']}'s time, {ratio.verdict}"
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """`fastgan doctor`: what is installed, what works, and one line for each thing to fix.
 
-Every probe runs in a process of its own with a time limit, so that a library that crashes or hangs while it is imported
-is a finding like any other. Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where it does
-not.
+One process runs the probes and says what each finds, within a time limit; one that ends or hangs the process, as
+libraries do while they are imported, is a finding like any other, and the probes after it are run by the next process.
+Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where it does not.
 """
 
 import json
@@ -10,12 +10,14 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from getpass import getuser
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import IO
 
 import click
 
@@ -47,13 +49,18 @@ def doctor(as_json: bool, measure: bool) -> int:
     """Say what is installed, what works, and how to mend what does not."""
     if measure:
         return _measure()
-    findings = examine()
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
     usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
     if as_json:
         rows = [{key: anonymous(text) for key, text in asdict(finding).items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
     else:
-        _show(findings)
+        if fixes := to_do(findings):
+            print("\nto do:", *fixes, sep="\n  ")
         print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
 
@@ -74,60 +81,100 @@ def _measure() -> int:
     return 0
 
 
-def examine(names: tuple[str, ...] = tuple(PROBES)) -> list[Finding]:
-    """The findings of the probes, a few at a time, in the order of their names."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(probe, names))
+def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
+    """What the probes find, as it comes; never raises."""
+    done = 0
+    while done < len(names):
+        for finding in _visit(names[done:]):
+            done += 1
+            yield finding
 
 
-def probe(name: str) -> Finding:
-    """What one probe finds in its own process; never raises."""
-    limit = SLOW.get(name, LIMIT)
+def _visit(names: Sequence[str]) -> Iterator[Finding]:
+    """What one process finds, up to the first probe that ends it."""
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    command = [sys.executable, "-P", "-c", "import fastgan.cli.probes as p, sys; p.main(sys.argv[1])", name]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])",
+        *names,
+    ]
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True, env=env
+            )
+        except OSError as error:
+            yield Finding(names[0], "error", f"cannot start Python: {error}", PROBES[names[0]].fix)
+            return
+        with process:
+            try:
+                for name in names:
+                    before = os.fstat(said.fileno()).st_size
+                    answer = _answer(process, SLOW.get(name, LIMIT))
+                    if isinstance(answer, str):
+                        reason = answer or _last_words(process, said, before)
+                        yield Finding(name, "error", reason, PROBES[name].fix)
+                        return
+                    yield Finding(name, **answer)
+            finally:
+                process.kill()
+
+
+def _answer(process: "subprocess.Popen[str]", limit: float) -> dict[str, str] | str:
+    """The next finding that a process writes, while libraries may print as well; or why none came, if that is known."""
+    assert process.stdout
+    late = Timer(limit, process.kill)
+    late.start()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, env=env)
-    except subprocess.TimeoutExpired:
-        return Finding(name, "error", f"no answer within {limit:.0f} s", PROBES[name].fix)
-    except OSError as error:
-        return Finding(name, "error", f"cannot start Python: {error}", PROBES[name].fix)
-    answer = _answer(done.stdout)
-    if answer is not None:
-        return Finding(name, **answer)
-    lines = done.stderr.strip().splitlines()
-    reason = lines[-1] if lines else f"ended with code {done.returncode}"
-    return Finding(name, "error", reason, PROBES[name].fix)
+        for line in process.stdout:
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(answer, dict) and answer.keys() == {"status", "detail", "fix"}:
+                return answer
+    finally:
+        in_time = late.is_alive()
+        late.cancel()
+    return "" if in_time else f"no answer within {limit:.0f} s"
 
 
-def _answer(text: str) -> dict[str, Any] | None:
-    """The last line of a probe's output, as a libraries may print before it."""
-    try:
-        answer = json.loads(text.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return None
-    return answer if isinstance(answer, dict) and {"status", "detail"} <= answer.keys() else None
+def _last_words(process: "subprocess.Popen[str]", said: IO[bytes], before: int) -> str:
+    """The last line behind a place that a process that ended wrote to stderr, as Python ends with the exception."""
+    code = process.wait()
+    said.seek(before)
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"ended with code {code}"
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(finding: Finding) -> None:
     from rich.table import Table
 
     from fastgan.cli.show import show
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    for finding in findings:
-        table.add_row(MARKS[finding.status], finding.name, finding.detail)
+    table.add_column(no_wrap=True, min_width=max(map(len, PROBES)))
+    table.add_row(MARKS[finding.status], finding.name, finding.detail)
     show(table)
-    order = ("error", "warning", "info")
-    fixes = sorted((f for f in findings if f.fix and f.status in order), key=lambda f: order.index(f.status))
-    if fixes:
-        print("\nto do:")
-    for finding in fixes:
-        optional = " (optional)" if finding.status == "info" else ""
-        print(f"  {finding.name}{optional}: {finding.fix}")
+
+
+def to_do(findings: list[Finding]) -> list[str]:
+    """A line for each thing to mend, the worst first; for a GPU only where there is one, and then each once."""
+    has_gpu = any(finding.name == "driver" and finding.status != "info" for finding in findings)
+    lines = []
+    for status in ("error", "warning", "info"):
+        for finding in (x for x in findings if x.fix and x.status == status):
+            if status == "error" or not PROBES[finding.name].gpu:
+                optional = " (optional)" if status == "info" else ""
+                lines.append(f"{finding.name}{optional}: {finding.fix}")
+            elif has_gpu:
+                lines.append(f"for an NVIDIA GPU: {finding.fix}")
+    return list(dict.fromkeys(lines))
 
 
 def anonymous(text: str) -> str:

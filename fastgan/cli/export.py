@@ -14,7 +14,8 @@ from fastgan.train.export import export as write
 def export(run: Path, out: Path | None) -> None:
     """Write the generator of RUN, a run directory or a checkpoint, to a new folder, with a script that draws with it.
 
-    `python sample.py 42` there makes the picture of `fastgan sample RUN --seed 42`, and needs no fastgan.
+    `python sample.py 42` there makes the picture of `fastgan sample RUN --seed 42`, to within one grey level, and
+    needs no fastgan.
     """
     trainer = load(run, device="cpu")
     run = run if run.name else run.resolve()  # "." has none

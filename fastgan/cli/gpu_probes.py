@@ -99,18 +99,23 @@ def gpu_kernels() -> Found:
 
     if cuda_problem():
         return "info", "not tried: no GPU in use", ""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        difference, seconds = compare("cuda")
-    said = next((str(w.message) for w in told if str(w.message).startswith("no kernels")), "")
-    if said:
-        return "warning", said, GPU
-    if not difference <= 1e-4:
-        return "error", f"a kernel differs from the array code by {difference:g}", REPORT
-    return "ok", f"right; the first took {seconds:.1f} s", ""
+    return compared("cuda", GPU)
 
 
 REPORT = "report it, with --json's output"
+
+
+def compared(device: str, fix: str) -> Found:
+    """Whether a kernel runs on a device, and gives what array code gives; `fix` for where none runs."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        difference, seconds = compare(device)
+    said = next((str(w.message) for w in told if str(w.message).startswith("no kernels")), "")
+    if said:
+        return "warning", said, fix
+    if not difference <= 1e-4:
+        return "error", f"a kernel differs from the array code by {difference:g}", REPORT
+    return "ok", f"right; the first took {seconds:.1f} s", ""
 
 
 def compare(device: str) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.nn.net import NAMES
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.lines import FORMATS
-from fastgan.train.recipe import KINDS, SAMPLING
+from fastgan.train.recipe import KINDS, NOISE, SAMPLING
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 LEFT_OUT = (
@@ -25,6 +25,7 @@ LEFT_OUT = (
     "source",
     "data",
     "split",
+    "note",
     "published",
     "published_note",
 )  # no options, or not a recipe's alone
@@ -50,8 +51,10 @@ HELP = {
     "warmup_steps": "the first so many steps are warm-up steps",
     "warmup_every": "and so is every step whose number this divides",
     "generator_steps": "generator updates per step, on the same latents",
+    "shared_latents": "those of the step's last critic update too",
     "sampling": "how batches are chosen: at random, in shuffled epochs, or in order",
     "split_updates": "one critic update for real samples and one for fake ones",
+    "halved_loss": "log half the critic's loss, the mean for real and fake samples; updates stay as they are",
     "inference_fakes": "make the critic's fakes in inference mode",
     "simultaneous": "take both networks' gradients before either is updated",
     "generator_lr": "a learning rate of its own for the generator",
@@ -76,6 +79,7 @@ HELP = {
     "batch_norm": "share by which running statistics move per batch; 0: no batch norm",
     "norm_first": "batch norm before the activation",
     "norm_eps": "batch norm's epsilon",
+    "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "hidden_bias": "biases in hidden layers",
     "pieces": "linear maps per maxout unit",
     "dropout": "share of hidden values set to 0",
@@ -93,7 +97,7 @@ HELP = {
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "objective": tuple(OBJECTIVES),
-    "noise": ("normal", "uniform"),
+    "noise": NOISE,
     "sampling": SAMPLING,
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
@@ -114,7 +118,7 @@ class Widths(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
     ) -> tuple[int, ...]:
         """The widths; a usage error for anything but whole numbers of at least 1."""
         parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not all(part.isdecimal() and len(part) < 100 and int(part) > 0 for part in parts):
             self.fail(f"got {value!r}, wanted widths such as 256 or 256,512", param, ctx)
         return tuple(map(int, parts))
 

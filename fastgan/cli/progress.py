@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-EVERY = 2.0  # seconds between lines
+EVERY = 2.0  # seconds between an article's lines above a bar
 REFRESH = 0.2  # seconds between frames of the bar
 
 
@@ -38,36 +38,28 @@ class Pace:
 
 
 class Lines(Callback):
-    """One line per logging interval in the words of the recipe's article; in fastgan's own at most one in two seconds,
-    and always the first and the last."""
+    """One line per logging interval, in the words of the recipe's article or in fastgan's own."""
 
     def __init__(self, goal: int) -> None:
-        self.goal, self.shown_at, self.waiting = goal, 0.0, ""
+        self.goal, self.pace = goal, Pace(0, goal)
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
-        self.pace, self.shown_at, self.waiting = Pace(trainer.steps_done, self.goal), 0.0, ""
+        self.pace = Pace(trainer.steps_done, self.goal)
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
-        """Print the metrics, or keep them in case they are the last."""
+        """Print the metrics."""
         step = trainer.steps_done
+        pace = self.pace.text(step)
         if article := article_line(trainer, metrics):
-            print(f"{article}  ({self.pace.text(step)})", flush=True)
+            print(f"{article}  ({pace})", flush=True)
             return
         place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
-        self.waiting = f"{place}  {describe(metrics)}  {self.pace.text(step)}"
-        if perf_counter() - self.shown_at >= EVERY or step == self.goal:
-            self.print_waiting()
+        print(f"{place}  {describe(metrics)}  {pace}", flush=True)
 
-    def on_end(self, trainer: Trainer) -> None:
-        """Print what was kept."""
-        self.print_waiting()
-
-    def print_waiting(self) -> None:
-        """Print the newest line, unless it was."""
-        if self.waiting:
-            print(self.waiting, flush=True)
-            self.shown_at, self.waiting = perf_counter(), ""
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number."""
+        print(threads_line(trainer, before), flush=True)
 
 
 class Bar(Callback):
@@ -84,6 +76,7 @@ class Bar(Callback):
         self.bar = ProgressBar(total=goal, width=None)
         self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
         self.pace, self.shown_at, self.printed_at = Pace(0, goal), 0.0, 0.0
+        self.pictures = 0  # made before the last line that was printed
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
@@ -99,10 +92,14 @@ class Bar(Callback):
         """Show the newest metrics."""
         self.news.plain = describe(metrics)
         article, step = article_line(trainer, metrics), trainer.steps_done
-        late = perf_counter() - self.printed_at >= EVERY
-        if article and (late or step == self.goal or step % trainer.recipe.sample_every == 0):
+        late, pictures = perf_counter() - self.printed_at >= EVERY, step // trainer.recipe.sample_every
+        if article and (late or step == self.goal or pictures > self.pictures):
             self.console.print(article, markup=False, highlight=False, soft_wrap=True)
-            self.printed_at = perf_counter()
+            self.printed_at, self.pictures = perf_counter(), pictures
+
+    def on_threads(self, trainer: Trainer, before: int) -> None:
+        """Print the number above the bar."""
+        self.console.print(threads_line(trainer, before), markup=False, highlight=False, soft_wrap=True)
 
     def on_end(self, trainer: Trainer) -> None:
         """The last frame."""
@@ -143,6 +140,14 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
         console = console or Console()
         with Live(console=console, auto_refresh=False) as live:
             yield [Bar(goal, console, live)]
+
+
+def threads_line(trainer: Trainer, before: int) -> str:
+    """How many threads there are from here on, why, and how to keep a number."""
+    now, most = trainer.threads.used, trainer.threads.most
+    why = "other programs have the cores" if now < before else "cores are free again"
+    keep = "--threads N keeps a number, and its bits"
+    return f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})"
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROWS = 8  # of an interpolation
 FRAMES = 24  # of a GIF, one way
 MS = 60
+MOST = 100_000  # samples of one picture: it is made in memory, all at once
 _GRID = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 _ALONG = "Rows of N images from one latent to another: along a great circle for normal noise, straight for uniform."
 
@@ -39,6 +40,13 @@ class Wanted:
     def check(self, shape: tuple[int, ...]) -> None:
         """UsageError for options that do not go together, or not with samples of this shape."""
         images, form = len(shape) == 3, "x".join(map(str, shape))
+        given = (self.count or 1, self.interpolate or 1)
+        rows, columns = given if self.grid is None else _rows_and_columns(self.grid)
+        if rows * columns > MOST:
+            option = "grid" if self.grid else "count"
+            raise UsageError(
+                f"got --{option} for {rows * columns:,} samples, wanted at most {MOST:,} in a picture"
+            )
         if self.grid and not images:
             raise UsageError("--grid is for images; give --count")
         if self.grid and (self.count or self.interpolate):

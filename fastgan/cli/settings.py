@@ -8,7 +8,9 @@ A run's config.toml is such a file, and a complete one. A file of your own may h
     lr = 1e-4
 """
 
+import os
 import tomllib
+import warnings
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,21 +22,34 @@ from fastgan.errors import UsageError
 from fastgan.random import key_of
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.recipe import from_dict
-from fastgan.train.recipes import recipe_named
 from fastgan.train.source import Source, own_data
+from fastgan.version import __version__
 
 RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
     "recipe": str,
     "seed": int,
     "device": str,
     "as_published": bool,
+    "threads": int,
     "data": str,
     "data_dir": str,
     "split": str,
     "image_size": int,
     "skip_bad": bool,
 }
-WRITTEN = ("fastgan", "source", "own_networks")  # stand in a config.toml for the reader's sake
+WRITTEN: dict[str, type] = {
+    "fastgan": str,
+    "source": str,
+    "own_networks": bool,
+}  # of a config.toml, for its reader
+COMMAND = (
+    "out",
+    "config",
+    "capture",
+    "no_capture",
+    "quiet",
+    "debug",
+)  # options that no file can stand in for
 LISTS: dict[Any, str] = {
     tuple[int, ...]: "a list of whole numbers such as [256, 512]",
     tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
@@ -52,6 +67,7 @@ class Settings:
     seed: int
     device: str
     as_published: bool
+    threads: int | None = None
     paced: tuple[str, ...] = ()
 
 
@@ -63,7 +79,8 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
     held = read(file) if file else {}
     given = {key: value for key, value in run.items() if value is not None}
     chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
-    recipe = _base(name, file, chosen, complete="fastgan" in held)
+    complete = "fastgan" in held
+    recipe = _base(name, file, chosen, complete=complete)
     published_by_flag = bool(given.get("as_published"))
     if chosen.get("as_published") and not published_by_flag:
         recipe = recipe.as_published()
@@ -74,6 +91,10 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
     options = nested(flags)
     recipe, paced = _pace(from_dict(options, recipe), values.keys() | options.keys())
     source = _source(chosen, recipe)
+    if (options | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
+        raise UsageError(
+            f"picture_size (--picture-size) is for folders of pictures, and {source.spec} is none"
+        )
     key_of(chosen.get("seed", 0))  # says so if the seed is out of range
     return Settings(
         replace(recipe, data=source.spec, split=source.split),
@@ -81,23 +102,36 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
         seed=chosen.get("seed", 0),
         device=chosen.get("device", "auto"),
         as_published=bool(chosen.get("as_published")),
+        threads=chosen.get("threads"),
         paced=paced,
     )
 
 
 def read(path: Path) -> dict[str, Any]:
     """A TOML file whose names and types are right; UsageError, which says where, for anything else."""
+    if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
+        raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib's own is a ValueError, as is int()'s of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
+    _check(path, held, {**_kinds(), **{(key,): kind for key, kind in (RUN | WRITTEN).items()}})
     if held.get("own_networks"):
         raise UsageError(
             f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
         )
-    _check(path, held, {**_kinds(), **{(key,): kind for key, kind in RUN.items()}})
+    if (made_by := held.get("fastgan", __version__)) != __version__:
+        warnings.warn(
+            f"{path} was made by fastgan {made_by}, and this is {__version__}: a value may mean something else",
+            stacklevel=2,
+        )
     return held
 
 
@@ -111,12 +145,17 @@ def _check(
     """UsageError for a name that is unknown, or a value of another type than its name's."""
     for name, value in held.items():
         here = (*outer, name)
-        if isinstance(value, dict) and any(known[: len(here)] == here and known != here for known in kinds):
+        table = any(known[: len(here)] == here and known != here for known in kinds)
+        if table and isinstance(value, dict):
             _check(path, value, kinds, here)
+        elif table:
+            raise UsageError(
+                f"{path}: {name} is {value!r}, wanted a table: [{name}], and its values below it"
+            )
         elif here in kinds:
             if not _fits(value, kinds[here]):
                 raise UsageError(f"{path}: {'.'.join(here)} is {value!r}, wanted {_wanted(kinds[here])}")
-        elif outer or name not in WRITTEN:
+        else:
             raise UsageError(f"{path}: got {'.'.join(here)!r}; {_suggestion(name, kinds)}")
 
 
@@ -138,6 +177,8 @@ def _wanted(kind: Any) -> str:
 
 def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
     """The name most like it, by its last part, as `lr` is optimiser.lr's."""
+    if name.replace("-", "_") in COMMAND:
+        return f"that is for the command line: --{name.replace('_', '-')}"
     last = {path[-1]: path for path in reversed(kinds)}
     near = get_close_matches(name.lower().replace("-", "_"), last, 1)
     return (
@@ -150,11 +191,11 @@ def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
 def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
     """The recipe to start from."""
     in_file = chosen.get("recipe")
-    if name and in_file and name != in_file:
+    if name is not None and in_file and name != in_file:
         raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
-    wanted = name or in_file or DEFAULT
+    wanted = next((given for given in (name, in_file) if given is not None), DEFAULT)
     if not complete:
-        return recipe_named(wanted)
+        return RECIPES[wanted]
     # a complete file holds every value, and None as nothing; its recipe may be one of your own
     base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="", published={})
     return base.replace(penalty=None, clip=None, generator_lr=None)
@@ -173,7 +214,7 @@ def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
     data_dir = chosen.get("data_dir")
     return Source(
         spec if spec in data.names else absolute(spec),
-        data_dir=data_dir and absolute(data_dir),
+        data_dir=data_dir if data_dir is None else absolute(data_dir),
         split=chosen.get("split", recipe.split),
         image_size=chosen.get("image_size"),
         skip_bad=chosen.get("skip_bad", False),
@@ -182,5 +223,5 @@ def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
 
 def absolute(path: str) -> str:
     """The absolute path of what exists; anything else as it is, for the error to show it as it was typed."""
-    there = Path(path).expanduser()
-    return str(there.absolute()) if there.exists() else path
+    there = os.path.expanduser(path)
+    return str(Path(there).absolute()) if os.path.exists(there) else path

@@ -1,12 +1,14 @@
 """Commands that look at what there is: list the `recipes`, a `summary` of a recipe's networks."""
 
+import json
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
+from fastgan.cli import estimate
 from fastgan.data import names
 from fastgan.errors import UsageError
 from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
@@ -15,34 +17,96 @@ from fastgan.nn.conditional import LabelledCritic, LabelledGenerator
 from fastgan.tape import Tensor, no_grad
 from fastgan.train import DEFAULT, RECIPES, Recipe
 from fastgan.train.networks import build
-from fastgan.train.recipes import recipe_named
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
+COLUMNS = ("recipe", "data", "objective", "steps", "on this CPU", "source")
+LEAST = 24  # columns that a source needs
+OWN = "your own"
 PIPE_WIDTH = 180  # columns of a table that nobody reads on a terminal
 _SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
 
 
 @click.command(short_help="List the recipes.")
-def recipes() -> None:
-    """List the recipes: what each learns, with which losses, and where it comes from."""
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--json", "as_json", is_flag=True, help="As a list of objects; times in seconds.")
+def recipes(words: tuple[str, ...], as_json: bool) -> None:
+    """List the recipes: what each learns, with which losses, how long that takes here, and where it comes from.
+
+    With WORDs only those with all of them in name, data or objective: mnist, wgan-gp, ring.
+    """
+    chosen = [recipe for recipe in RECIPES.values() if all(word in _searched(recipe) for word in words)]
+    if not chosen:
+        raise UsageError(
+            f"no recipe has {' and '.join(words)} in its name, data or objective; see fastgan recipes"
+        )
+    found = estimate.speed()
+    times = {recipe.name: estimate.seconds(recipe, found) for recipe in chosen}
+    if as_json:
+        print(json.dumps([_facts(recipe, times[recipe.name]) for recipe in chosen], indent=1))
+        return
+    rows = [_row(recipe, times[recipe.name]) for recipe in chosen]
+    shapes = [_table(rows)] if _fits(rows) else map(_paragraph, rows)
+    show(*shapes)
+    notes = [f"* {recipe.name}: {recipe.published_note}" for recipe in chosen if recipe.published]
+    if notes:
+        show("\nas the source has it, mistakes included, with --as-published:", *notes)
+
+
+def _searched(recipe: Recipe) -> str:
+    return f"{recipe.name} {recipe.data or OWN} {recipe.objective}"
+
+
+def _row(recipe: Recipe, time: float | None) -> list[str]:
+    """What the columns of COLUMNS say."""
+    name = recipe.name + (" *" if recipe.published else "") + (" (default)" if recipe.name == DEFAULT else "")
+    time_text = "" if time is None else estimate.in_words(time)
+    return [name, recipe.data or OWN, recipe.objective, f"{recipe.steps:,}", time_text, recipe.source]
+
+
+def _table(rows: list[list[str]]) -> "RenderableType":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("recipe", "data", "objective", "steps", "source"):
+    for heading in COLUMNS:
         table.add_column(
             heading, no_wrap=heading != "source", justify="right" if heading == "steps" else "left"
         )
-    for recipe in RECIPES.values():
-        star = " *" if recipe.published else ""
-        name = recipe.name + star + (" (default)" if recipe.name == DEFAULT else "")
-        table.add_row(name, recipe.data or "your own", recipe.objective, f"{recipe.steps:,}", recipe.source)
-    notes = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for recipe in RECIPES.values():
-        if recipe.published:
-            notes.add_row(f"* {recipe.name}", recipe.published_note)
-    show(table, "\nas the source has it, mistakes included, with --as-published:", notes)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _fits(rows: list[list[str]]) -> bool:
+    """Whether all columns but the last, which may have several lines, can be shown whole."""
+    widths = (max(len(cell) for cell in column) + 2 for column in zip(COLUMNS, *rows, strict=True))
+    *whole, _ = widths
+    return sum(whole) + LEAST <= _console().width
+
+
+def _paragraph(row: list[str]) -> "RenderableType":
+    """A row where columns do not fit: the name, and below it the rest as text."""
+    from rich.console import Group
+    from rich.padding import Padding
+
+    name, data, objective, steps, time, source = row
+    text = ", ".join(filter(None, (data, objective, f"{steps} steps", time)))
+    return Group(name, Padding(f"{text}\n{source}", (0, 0, 0, 2)))
+
+
+def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "data": recipe.data or None,
+        "objective": recipe.objective,
+        "steps": recipe.steps,
+        "batch": recipe.batch,
+        "seconds_on_this_cpu": time and round(time),
+        "for_a_gpu": time and time > estimate.NIGHT,
+        "source": recipe.source,
+        "as_published": recipe.published_note or None,
+    }
 
 
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")
@@ -54,18 +118,19 @@ def recipes() -> None:
 @click.option("--launches", is_flag=True, help="Also count what a training step asks of a GPU; needs none.")
 @click.option("--no-kernels", is_flag=True, help="... where array code runs instead of kernels.")
 def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_kernels: bool) -> None:
-    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters; needs no data.
+    """Show the layers of RECIPE's two networks with output shapes and numbers of parameters, and what is not as in the
+    recipe's source; needs no data.
 
     With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
     reads and writes, and the fewest that it could: parameters and optimiser state once per pass that needs them,
     activations where a later pass does.
     """
-    chosen = recipe_named(recipe)
-    if data and size:
+    chosen = RECIPES[recipe]
+    if data and size is not None:
         raise UsageError("give --data or --size, not both")
     if no_kernels and not launches:
         raise UsageError("--no-kernels is for --launches; give both")
-    given = _shape(size) if size else FORMS[data] if data else data_shape(chosen)
+    given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
     shape = within_border(chosen, given)
     rows = count(chosen, given, kernels=not no_kernels) if launches else []
     features = 1
@@ -78,7 +143,12 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent + k)
     print()
     total += describe(f"critic of {recipe}: {text} to a score", critic, features + k)
+    if chosen.note:
+        print(f"\nnote: {chosen.note}")
     print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
+    time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
+    if time is not None:
+        print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
     if launches:
         print()
         show_launches(rows, floor(chosen, given))
@@ -134,15 +204,18 @@ def _batch_of(x: Tensor) -> str:
 
 def show(*parts: "RenderableType") -> None:
     """Print text and tables as wide as the terminal, or in a file wide enough for whole lines."""
-    from rich.console import Console
-
-    wide = None if sys.stdout.isatty() else PIPE_WIDTH
-    console = Console(highlight=False, markup=False, width=wide)
+    console = _console()
     with console.capture() as captured:
         for part in parts:
             console.print(part)
     for line in captured.get().splitlines():
-        print(line.rstrip())  # tables fill their lines with spaces
+        print(line.rstrip(), flush=True)  # tables fill their lines with spaces
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def _shape(size: str) -> tuple[int, ...]:

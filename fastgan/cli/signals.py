@@ -1,44 +1,60 @@
-"""Ctrl-C and SIGTERM while training: the first asks the Trainer to stop after its step, the second ends at once."""
+"""What ends a run from outside: Ctrl-C and other signals, a closed terminal, an output that nobody reads any more.
 
-import os
+The first of them asks the Trainer to stop after its step, so that the run is saved; a second signal ends it at once.
+"""
+
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fastgan.cli.output import BROKEN_PIPE, say
+from fastgan.errors import OutputError
 from fastgan.train import Trainer
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTICE = b"fastgan: stopping after this step; Ctrl-C again ends at once\n"
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
+]
+HANGUP = getattr(signal, "SIGHUP", None)
+NOTICE = "fastgan: stopping after this step; Ctrl-C again ends at once"
 
 
 class Stop:
-    """Which signal came, if any."""
+    """Why a Trainer was asked to stop, if it was: `exit_code` is 0, or as shells have it for what came first."""
 
-    number = 0
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.exit_code = trainer, 0
+        self.unheard = ""  # why standard output cannot be written, if so
 
-    @property
-    def exit_code(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM, as shells have it; 0 where none came."""
-        return 128 + self.number if self.number else 0
+    def ask(self, exit_code: int) -> None:
+        """Let the Trainer stop after its step."""
+        self.exit_code = self.exit_code or exit_code
+        self.trainer.stop_wanted = True
+
+    def output_failed(self, error: OSError) -> None:
+        """Ask, as standard output cannot be written."""
+        self.unheard = error.strerror or str(error)
+        self.ask(BROKEN_PIPE if isinstance(error, BrokenPipeError) else OutputError.exit_code)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Ask at a signal. The second raises SystemExit, but hanging up comes twice, from the system and the shell."""
+        if not self.exit_code:
+            self.ask(128 + number)
+            say(NOTICE)
+        elif number != HANGUP:
+            raise SystemExit(128 + number)
 
 
 @contextmanager
 def stopping(trainer: Trainer) -> Iterator[Stop]:
-    """Handle the signals in a block, and restore the handlers after it. The second signal raises SystemExit."""
-    stop = Stop()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.number:
-            raise SystemExit(128 + number)
-        stop.number, trainer.stop_wanted = number, True
-        os.write(2, _NOTICE)  # print could re-enter
-
+    """Handle the signals in a block, and restore the handlers after it."""
+    stop = Stop(trainer)
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield stop
         return
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    wanted = [n for n in SIGNALS if n != HANGUP or signal.getsignal(n) != signal.SIG_IGN]  # nohup ignores it
+    before = {number: signal.signal(number, stop.handle) for number in wanted}
     try:
         yield stop
     finally:

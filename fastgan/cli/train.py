@@ -1,6 +1,8 @@
 """`fastgan train` and `fastgan resume`: everything said and done around the steps of a run."""
 
+import os
 import shlex
+import sys
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
@@ -11,26 +13,36 @@ import click
 import numpy as np
 
 from fastgan.cli.options import RecipeCommand, recipe_options
-from fastgan.cli.progress import kernels_compiled, shown
+from fastgan.cli.output import say, watched
+from fastgan.cli.progress import kernels_compiled, number, shown
 from fastgan.cli.settings import PACED, Settings, absolute, choose
 from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
+from fastgan.optim import schedule
+from fastgan.ranges import MOST
 from fastgan.train import Trainer, files, load
+from fastgan.train.lock import claim
 from fastgan.train.quality import classes_kept, mode_scores, tally, vote
-from fastgan.train.run import POINTS, RunDirectory
+from fastgan.train.run import POINTS, SAVE_EVERY, RunDirectory
 from fastgan.train.source import Source
 
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 VOTERS = 1000  # samples of which the classes are counted
 
 
+THREADS = (
+    "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
+)
+CLASSED = "  Where all pictures lie in two or more subfolders, these are their classes (--classes)."
 NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
 
 
 @click.command(cls=RecipeCommand, short_help="Train a recipe; the first thing to try.")
 @click.argument("recipe", required=False)
-@click.option("--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.")
+@click.option(
+    "--data", metavar="DATA", help=f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.{CLASSED}"
+)
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
 @click.option("--image-size", type=int, metavar="PIXELS", help="Cut a folder's pictures square, and resize.")
@@ -42,6 +54,7 @@ NO_CAPTURE = "On a GPU, launch every step anew, without graphs."
 @click.option(
     "--as-published", is_flag=True, default=None, help="With the known mistakes of the recipe's source."
 )
+@click.option("--threads", type=int, metavar="N", help=THREADS)
 @click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def train(
@@ -56,6 +69,7 @@ def train(
     out: Path | None,
     config: Path | None,
     as_published: bool | None,
+    threads: int | None,
     no_capture: bool,
     quiet: bool,
     **flags: Any,
@@ -74,16 +88,24 @@ def train(
         "seed": seed,
         "device": device,
         "as_published": as_published,
+        "threads": threads,
     }
     chosen = choose(recipe, config, run, flags)
-    place = _out(out, chosen.recipe.name)
+    if out and os.path.exists(out):  # say so before the data are looked for
+        claim(out).release()
     trainer = Trainer(
-        chosen.recipe, chosen.source, device=chosen.device, seed=chosen.seed, capture=not no_capture
+        chosen.recipe,
+        chosen.source,
+        device=chosen.device,
+        seed=chosen.seed,
+        capture=not no_capture,
+        threads=chosen.threads,
     )
-    if not quiet:
-        _introduce(trainer, place, chosen)
-    directory = RunDirectory(place, as_published=chosen.as_published)
-    return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
+    place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
+    with RunDirectory(place, as_published=chosen.as_published) as directory:
+        if not quiet:
+            _introduce(trainer, place, chosen)
+        return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
 
 
 train.params.extend(recipe_options())
@@ -91,10 +113,13 @@ train.params.extend(recipe_options())
 
 @click.command(short_help="Go on with a run, to the same bits as without a stop.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--steps", type=click.IntRange(1), metavar="TOTAL", help="Go on to this step.  [the run's own]")
+@click.option(
+    "--steps", type=click.IntRange(1, MOST), metavar="TOTAL", help="Go on to this step.  [the run's own]"
+)
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first.")
+@click.option("--threads", type=int, metavar="N", help=THREADS)
 @click.option("--no-capture", is_flag=True, help=NO_CAPTURE)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def resume(
@@ -103,43 +128,54 @@ def resume(
     device: str | None,
     data: str | None,
     data_dir: str | None,
+    threads: int | None,
     no_capture: bool,
     quiet: bool,
 ) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
-    if run.is_file():
+    if os.path.isfile(run):
         raise CheckpointError(f"{run} is a file, wanted a run directory such as runs/digits")
-    trainer = load(run, device=device or _device_before(run))
-    trainer.capture = not no_capture
-    goal = steps or trainer.horizon
-    if goal <= trainer.steps_done:
-        more = f"give --steps above {trainer.steps_done} to go on"
-        raise UsageError(f"{run} is at step {trainer.steps_done} of {goal}; {more}")
-    if data or data_dir:  # looked for at the first step, and compared with what the run began with
-        old = trainer.form.source or Source(trainer.recipe.data)
-        place = absolute(data_dir) if data_dir else old.data_dir
-        moved = replace(old, spec=absolute(data) if data else old.spec, data_dir=place)
-        trainer.form = replace(trainer.form, source=moved)
-    if not quiet:
-        _introduce(trainer, run)
-    return _fit(trainer, RunDirectory(run, go_on=True), goal, quiet=quiet)
+    if not os.path.exists(run):  # Path.exists, like is_file, raises for a name that is too long
+        raise CheckpointError(f"no checkpoint at {str(run)!r}: wanted a run directory such as runs/digits")
+    with RunDirectory(run, go_on=True) as directory:
+        threads = _before(run, "threads") if threads is None else threads
+        trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
+        trainer.capture = not no_capture
+        goal = steps or trainer.horizon
+        if (
+            data is not None or data_dir is not None
+        ):  # compared with what the run began with, at the first step
+            old = trainer.form.source or Source(trainer.recipe.data)
+            place = old.data_dir if data_dir is None else absolute(data_dir)
+            moved = replace(old, spec=old.spec if data is None else absolute(data), data_dir=place)
+            trainer.form = replace(trainer.form, source=moved)
+        if goal <= trainer.steps_done:
+            return _complete(trainer, directory, goal)
+        if not quiet:
+            _introduce(trainer, run)
+            if rates := _rates(trainer, goal):
+                print(rates)
+        return _fit(trainer, directory, goal, quiet=quiet)
 
 
-def _device_before(run: Path) -> str:
-    """Where a run was trained, as only there it goes on to the same bits; auto where nothing says so."""
+def _complete(trainer: Trainer, directory: RunDirectory, goal: int) -> int:
+    """Draw what a kill left out at the end of a run; UsageError where nothing is missing."""
+    path, step = directory.path, trainer.steps_done
+    more = f"give --steps above {step} to go on"
+    if directory.complete(step):
+        raise UsageError(f"{path} is at step {step} of {goal}; {more}")
+    if not directory.picture_of(step).exists():
+        trainer.prepare_data(step, step)  # a scatter shows them
+    directory.fit(trainer, 0)
+    print(f"{path} is complete, with the pictures of its end that were missing; {more}")
+    return 0
+
+
+def _before(run: Path, name: str, default: Any = None) -> Any:
+    """What config.toml says under a name, as only so a run goes on to the same bits; else the default."""
     with suppress(OSError, ValueError):  # missing; not text, or not TOML
-        return str(tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get("device", "auto"))
-    return "auto"
-
-
-def _out(given: Path | None, name: str) -> Path:
-    """A run directory that is not there yet, or is empty; OutputError where the one asked for holds something."""
-    if given is None:
-        tries = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 1_000_000))
-        return next(path for path in tries if not path.exists())
-    if given.exists():
-        files.make_directory(given)
-    return given
+        return tomllib.loads((run / "config.toml").read_text(encoding="utf-8")).get(name, default)
+    return default
 
 
 def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) -> None:
@@ -151,11 +187,14 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     print(f"recipe  {recipe.name}: {recipe.source}")
     if chosen and chosen.as_published:
         print(f"        as published: {recipe.published_note}")
-    print(f"data    {form.name}: {form.count:,} {what}")
+    data = trainer.dataset
+    classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
+    print(f"data    {form.name}: {form.count:,} {what}{classes}")
     print(f"device  {trainer.device} ({arrays})")
     print(f"out     {place}")
     at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""
     every = f"a picture every {recipe.sample_every:,}, a checkpoint every {recipe.checkpoint_every:,}"
+    every += f" or {SAVE_EVERY / 60:.0f} min"
     print(f"steps   {at}batches of {recipe.batch}; {every}")
     if chosen and chosen.paced:
         values = ", ".join(f"{name} {getattr(recipe, name)}" for name in PACED if name in chosen.paced)
@@ -164,16 +203,28 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
         print("        the first step compiles the kernels: a few seconds, the first time only")
 
 
+def _rates(trainer: Trainer, goal: int) -> str:
+    """A line on the learning rates where steps beyond the end of a schedule move that; else nothing."""
+    text, step = trainer.recipe.optimiser.schedule, trainer.steps_done
+    if text == "constant" or goal <= trainer.horizon:
+        return ""
+    first, last = (number(schedule(text, at, goal)) for at in (step, goal))
+    return f"rates   schedule {text}, which ends at step {goal:,} now: times {first} at step {step:,}, {last} there"
+
+
 def _fit(trainer: Trainer, directory: RunDirectory, goal: int, *, quiet: bool) -> int:
     """Train up to step `goal` and say what came of it; the exit code."""
     steps = None if goal == trainer.horizon else goal - trainer.steps_done
-    with stopping(trainer) as stop:
-        with shown(goal, quiet=quiet) as callbacks:
-            directory.fit(trainer, steps, callbacks)
-        finished = trainer.steps_done >= goal
-    if not quiet:
-        _conclude(trainer, directory, finished=finished)
-    return 0 if finished else stop.exit_code
+    with stopping(trainer) as stop, watched(stop.output_failed), shown(goal, quiet=quiet) as callbacks:
+        directory.fit(trainer, steps, callbacks)
+    finished = trainer.steps_done >= goal
+    with watched(stop.output_failed):
+        if not quiet:
+            _conclude(trainer, directory, finished=finished)
+        sys.stdout.flush()
+    if stop.unheard and not finished:
+        say(f"fastgan: cannot write the output ({stop.unheard}); {_stopped(trainer, directory)}")
+    return 0 if finished and not stop.unheard else stop.exit_code
 
 
 def _conclude(trainer: Trainer, directory: RunDirectory, *, finished: bool) -> None:
@@ -186,14 +237,18 @@ def _conclude(trainer: Trainer, directory: RunDirectory, *, finished: bool) -> N
     print(f"          {path / 'training.gif'}  how they came to be")
     print(f"          {path / 'losses.png'}")
     if not finished:
-        print(
-            f"stopped at step {trainer.steps_done}; go on with: fastgan resume {shlex.quote(str(path))}",
-            flush=True,
-        )
+        print(_stopped(trainer, directory))
         return
     more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.horizon else ""
     print(f"next      fastgan sample {shlex.quote(str(path))} --seed 42")
     print(f"          fastgan resume {shlex.quote(str(path))}{more}")
+
+
+def _stopped(trainer: Trainer, directory: RunDirectory) -> str:
+    """Where a run stopped, and what to type to go on."""
+    return (
+        f"stopped at step {trainer.steps_done}; go on with: fastgan resume {shlex.quote(str(directory.path))}"
+    )
 
 
 def verdict(trainer: Trainer) -> list[str]:

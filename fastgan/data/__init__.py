@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastgan.data.arrays import load_arrays
 from fastgan.data.batch import assemble
-from fastgan.data.dataset import Dataset, check, from_array
+from fastgan.data.dataset import Dataset, check, check_count, from_array
 from fastgan.data.digits import digits
 from fastgan.data.folder import SUFFIXES, load_folder
 from fastgan.data.idx import is_idx
@@ -19,7 +19,7 @@ from fastgan.data.mnist import COLLECTIONS, load_collection
 from fastgan.data.points import MAKERS
 from fastgan.errors import DataError, UsageError
 
-__all__ = ["Dataset", "assemble", "from_array", "load", "names"]
+__all__ = ["Dataset", "assemble", "check_count", "from_array", "load", "names"]
 
 names: dict[str, str] = {
     "digits": "1,797 handwritten digits of 8x8, bundled: needs no download",
@@ -41,26 +41,33 @@ def load(
     split: str = "train",
     image_size: int | None = None,
     skip_bad: bool = False,
+    batch: int = 1,
 ) -> Dataset:
     """The data set that a name of `names`, or the path of a folder of pictures, .npy, .npz or IDX file, stands for.
 
-    `data_dir` is where MNIST and Fashion-MNIST are looked for first. `split` picks their part, x_train or x_test of an
-    .npz, and an independent draw (seed 1) of a point set; other data has one part only. `image_size` cuts and resizes a
-    folder's pictures; `skip_bad` leaves out those that cannot be read. A name goes before a path: ./digits is a folder.
-    Raises UsageError for an unknown name or option, DataError for data that is missing, damaged or unlearnable.
+    `data_dir` is a folder, in which MNIST and Fashion-MNIST are looked for first. `split` picks their part, x_train or
+    x_test of an .npz, and an independent draw (seed 1) of a point set; other data has one part only. `image_size` cuts
+    and resizes a folder's pictures; `skip_bad` leaves out those that cannot be read. Where a folder's pictures all lie
+    in two or more subfolders, these are their labels. Fewer samples than a `batch` are an error, before any is decoded.
+    A name goes before a path: ./digits is a folder. Raises UsageError for an unknown name or option, DataError for
+    data that is missing, damaged or unlearnable.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; wanted train or test")
     if image_size is not None and (type(image_size) is not int or not 1 <= image_size <= 8192):
-        raise UsageError(f"image_size is {image_size!r}; wanted a whole number of pixels from 1 to 8192")
+        raise UsageError(
+            f"image_size is {image_size!r}; wanted a whole number of pixels from 1 to 8192 (--image-size)"
+        )
+    if data_dir is not None and not os.path.isdir(data_dir):
+        raise DataError(f"no folder {os.fspath(data_dir)!r} for the data; check --data-dir, or leave it out")
     if isinstance(spec, str) and spec in names:
         dataset = check(_built_in(spec, data_dir, split))
     else:
-        dataset = _from_path(_existing(spec), split, image_size, skip_bad)
+        dataset = _from_path(_existing(spec), split, image_size, skip_bad, batch)
     if image_size is not None and dataset.sample_shape[:2] != (image_size, image_size):
         form = "x".join(map(str, dataset.sample_shape))
         raise UsageError(
-            f"image_size={image_size} is for folders of pictures; {dataset.name} has samples of {form}"
+            f"image_size={image_size} (--image-size) is for folders of pictures; {dataset.name} has samples of {form}"
         )
     return dataset
 
@@ -77,6 +84,8 @@ def _existing(spec: str | os.PathLike[str]) -> Path:
         raise UsageError(
             f"a data set is named by text or a path, got {type(spec).__name__}; arrays go to from_array()"
         )
+    if not os.fspath(spec):
+        raise UsageError(f"got no name for the data; wanted one of {', '.join(names)}, or a path (--data)")
     path = Path(os.path.expanduser(spec))
     if os.path.exists(path):
         return path
@@ -90,15 +99,18 @@ def _existing(spec: str | os.PathLike[str]) -> Path:
     )
 
 
-def _from_path(path: Path, split: str, image_size: int | None, skip_bad: bool) -> Dataset:
+def _from_path(path: Path, split: str, image_size: int | None, skip_bad: bool, batch: int) -> Dataset:
     if path.is_dir():
-        return load_folder(path, image_size=image_size, skip_bad=skip_bad)
+        return load_folder(path, image_size=image_size, skip_bad=skip_bad, batch=batch)
+    if not path.is_file():  # reading a pipe would wait for ever, and some devices never end
+        raise DataError(f"{path} is a pipe, a device or a socket; wanted a file, or a folder of pictures")
     if path.suffix.lower() in (".npy", ".npz"):
-        return load_arrays(path, split)
+        return load_arrays(path, split, batch=batch)
     if is_idx(path):
         images = read_idx(path)
         if images.ndim != 3:
             raise DataError(f"{path} holds {images.shape[0]} labels; wanted the file of the images (rank 3)")
+        check_count(len(images), batch, path.name)
         return from_array(images, name=path.name, source=f"Read from {path}.")
     hint = "; give the folder that holds the pictures" if path.suffix.lower() in SUFFIXES else ""
     raise DataError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from fastgan.data.dataset import Dataset, from_array
+from fastgan.data.dataset import Dataset, check_count, from_array
 from fastgan.errors import DataError
 
 SAMPLE_KEYS = ("images", "samples", "x", "X", "arr_0")
@@ -23,14 +23,16 @@ LABEL_KEYS = ("labels", "y")
 DEFLATE_RATIO = 1032
 
 
-def load_arrays(path: Path, split: str = "train") -> Dataset:
+def load_arrays(path: Path, split: str = "train", *, batch: int = 1) -> Dataset:
     """The images or points of a .npy or .npz file, as `from_array` reads them.
+
+    Fewer than a `batch` are a DataError before they are read.
 
     In an .npz: the array named images, samples, x, X, arr_0 or x_train/x_test (by `split`), or the only one; labels
     from labels, y or y_train/y_test. Raises DataError naming the file.
     """
     try:
-        samples, labels = _read(path, split)
+        samples, labels = _read(path, split, batch)
     except DataError:
         raise
     except Exception as error:  # NumPy and zipfile raise a dozen types on damaged files
@@ -41,18 +43,27 @@ def load_arrays(path: Path, split: str = "train") -> Dataset:
     return from_array(samples, labels, name=path.name, source=f"Read from {path}.")
 
 
-def _read(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _read(path: Path, split: str, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Samples and labels (or None) of one file."""
     if not zipfile.is_zipfile(path):
         # Mapping compares the header's claim with the file's length before anything is allocated.
-        return np.array(np.lib.format.open_memmap(path, mode="r")), None
+        mapped = np.lib.format.open_memmap(path, mode="r")
+        _check_rows(mapped.shape, batch, path)
+        return np.array(mapped), None
     # Opened here: NumPy leaves a file that it opened itself open when the archive is damaged.
     with path.open("rb") as file:
-        _refuse_lies(file)
-        return _pick(np.load(file, allow_pickle=False), path, split)
+        shapes = _shapes(file)
+        return _pick(np.load(file, allow_pickle=False), shapes, path, split, batch)
 
 
-def _pick(stored: NpzFile, path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _check_rows(shape: tuple[int, ...], batch: int, path: Path) -> None:
+    if shape and shape[0]:  # else from_array says what is wrong
+        check_count(shape[0], batch, path.name)
+
+
+def _pick(
+    stored: NpzFile, shapes: dict[str, tuple[int, ...]], path: Path, split: str, batch: int
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Samples and labels by the names that they usually have."""
     with stored:
         names = stored.files
@@ -63,15 +74,21 @@ def _pick(stored: NpzFile, path: Path, split: str) -> tuple[NDArray[Any], NDArra
             raise DataError(
                 f"{path} holds {', '.join(names) or 'no arrays'}; name the samples one of {', '.join(SAMPLE_KEYS)}"
             )
-        return stored[samples or rest[0]], stored[labels] if labels else None
+        name = samples or rest[0]
+        _check_rows(shapes.get(name, ()), batch, path)
+        return stored[name], stored[labels] if labels else None
 
 
 def _first(wanted: Iterable[str], names: list[str]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
 
-def _refuse_lies(file: BinaryIO) -> None:
-    """ValueError when an array's own header claims more bytes than its zip member holds, before it is allocated."""
+def _shapes(file: BinaryIO) -> dict[str, tuple[int, ...]]:
+    """The shapes of an archive's arrays, by name.
+
+    ValueError when an array's own header claims more bytes than its zip member holds, before it is allocated.
+    """
+    shapes = {}
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if member.file_size > DEFLATE_RATIO * (member.compress_size + 1):
@@ -82,7 +99,9 @@ def _refuse_lies(file: BinaryIO) -> None:
                 shape, dtype = _claim(inner)
             if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise ValueError(f"{member.filename} claims shape {shape} in {member.file_size} bytes")
+            shapes[member.filename.removesuffix(".npy")] = shape
     file.seek(0)
+    return shapes
 
 
 def _claim(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -20,6 +20,7 @@ from fastgan.errors import DataError, UsageError
 
 CHANNELS = (1, 3, 4)  # grey, colour, colour with transparency
 UNSCALED = (-1.0, 1.0)  # the range that points carry
+NAMED = 10  # classes whose names fit on a line
 BLOCK = 1 << 22  # values looked at together: 16 MiB of float32
 
 
@@ -28,8 +29,9 @@ class Dataset:
     """Samples with what is needed to scale, judge and credit them.
 
     `samples` are images (n, h, w, c) in uint8 or float32, or points (n, d) in float32; `labels` (n,) int64 or
-    None. `low` and `high` are the sample values of black and white. `modes` (k, d) and `mode_std` describe the
-    mixture that points were drawn from, where it is known. `source` is the credit, one or two sentences.
+    None, and `classes` the names of labels 0, 1, ... where they have some. `low` and `high` are the sample values of
+    black and white. `modes` (k, d) and `mode_std` describe the mixture that points were drawn from, where it is known.
+    `source` is the credit, one or two sentences.
     Arrays are kept, not copied. Raises DataError when the parts do not fit together.
     """
 
@@ -41,6 +43,7 @@ class Dataset:
     modes: NDArray[np.float64] | None = None
     mode_std: float | None = None
     source: str = ""
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape, dtype = self.samples.shape, self.samples.dtype
@@ -82,6 +85,16 @@ class Dataset:
         """True for (n, h, w, c), False for points."""
         return self.samples.ndim == 4
 
+    def count_classes(self) -> int:
+        """One more than the largest label; 0 without labels."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
+    def classes_text(self) -> str:
+        """How many classes there are, and where they are named and few, which: 2 classes (0 cats, 1 dogs)."""
+        named = ", ".join(f"{i} {name}" for i, name in enumerate(self.classes))
+        some = f" ({named})" if 0 < len(self.classes) <= NAMED else ""
+        return f"{self.count_classes()} classes{some}"
+
     def scaled(self, low: float, high: float) -> NDArray[np.float32]:
         """All samples as float32 (n, features), black at `low` and white at `high`.
 
@@ -112,6 +125,13 @@ class Dataset:
         """The samples (and labels) that a slice or an index array names, as a data set of the same kind."""
         labels = None if self.labels is None else self.labels[which]
         return replace(self, samples=self.samples[which], labels=labels)
+
+
+def check_count(n: int, batch: int, name: str) -> None:
+    """DataError where n samples make no batch; asked as soon as their number is known, before they are decoded."""
+    if n < batch:
+        remedy = f"give --batch {n} or less, or more data" if n > 1 else "give more data"
+        raise DataError(f"{name}: got {n} samples, wanted at least a batch of {batch}: {remedy}")
 
 
 def check(dataset: Dataset) -> Dataset:
@@ -158,18 +178,25 @@ def _blocks(samples: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def from_array(
-    array: ArrayLike, labels: ArrayLike | None = None, name: str = "array", *, source: str = ""
+    array: ArrayLike,
+    labels: ArrayLike | None = None,
+    name: str = "array",
+    *,
+    source: str = "",
+    classes: tuple[str, ...] = (),
 ) -> Dataset:
     """A checked data set from an array in memory, which it keeps without copying where the form already fits.
 
     (n, h, w, c) are images and (n, h, w) grey ones; (n, 2) are points; (n, d) with d a square of at least 16 are
     flat square grey images; any other (n, d) are vectors, kept in their own units like points. Images: whole
     numbers 0..255 become uint8, booleans uint8 with white at 1; floats become float32 and mean 0..1, -1..1 or
-    0..255, the narrowest that holds them. Raises DataError otherwise, and for what `check_samples` refuses.
+    0..255, the narrowest that holds them. `classes` names the labels. Raises DataError otherwise, and for what
+    `check_samples` refuses.
     """
     values = _arrange(_numbers(array, name), name)
     samples, low, high = _images(values, name) if values.ndim == 4 else _vectors(values, name)
-    return Dataset(name, samples, _labels(labels, len(samples), name), low, high, source=source)
+    whole = _labels(labels, len(samples), name)
+    return Dataset(name, samples, whole, low, high, source=source, classes=classes)
 
 
 def _numbers(array: ArrayLike, name: str) -> NDArray[Any]:

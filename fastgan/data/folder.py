@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.data.dataset import Dataset, from_array
+from fastgan.data.dataset import Dataset, check_count, from_array
 from fastgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,10 +25,17 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # what the suffixes promise; no
 LARGEST = 64_000_000  # pixels of one file
 GREY_MODES = ("1", "L", "LA", "La")
 SHOWN = 3  # files named in an error
+CUT = "give image_size=N (--image-size N) to cut and resize all to NxN"
 
 
-def load_folder(folder: Path, *, image_size: int | None = None, skip_bad: bool = False) -> Dataset:
+def load_folder(
+    folder: Path, *, image_size: int | None = None, skip_bad: bool = False, batch: int = 1
+) -> Dataset:
     """All pictures below a folder, sorted by path, as (n, h, w, c) uint8; c is 1 when every file is grey, else 3.
+
+    Labelled where each picture lies in one of at least two subfolders: these are the classes, in the order of their
+    names, however deep the picture lies; subfolders without pictures do not count. Pictures beside the subfolders, or
+    one subfolder alone: no labels. Fewer files than a `batch` are a DataError before any is decoded.
 
     png, jpg, jpeg, bmp, webp and gif (first frame); links are followed, hidden files are not. All must be of one
     size, unless `image_size` asks for a centred square cut and a resize to that many pixels. Files that cannot be
@@ -38,7 +45,9 @@ def load_folder(folder: Path, *, image_size: int | None = None, skip_bad: bool =
     paths = image_paths(folder)
     if not paths:
         raise DataError(f"{folder} holds no pictures; wanted {', '.join(SUFFIXES)}")
+    check_count(len(paths), batch, str(folder))
     pictures: list[NDArray[np.uint8]] = []
+    kept: list[Path] = []
     sizes: dict[tuple[int, int], Path] = {}
     bad: list[str] = []
     for path in paths:
@@ -52,11 +61,21 @@ def load_folder(folder: Path, *, image_size: int | None = None, skip_bad: bool =
         sizes.setdefault((pixels.shape[0], pixels.shape[1]), path)
         if len(sizes) == 1:  # of several sizes there will be no array, so none is kept
             pictures.append(pixels)
+            kept.append(path.relative_to(folder))
     _report(folder, bad, len(paths), skip_bad)
     _check_sizes(folder, sizes)
-    return from_array(
-        _stack(pictures), name=folder.resolve().name, source=f"{len(pictures)} pictures in {folder}."
-    )
+    labels, classes = _classes(kept)
+    source = f"{len(pictures)} pictures in {folder}."
+    return from_array(_stack(pictures), labels, folder.resolve().name, source=source, classes=classes)
+
+
+def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
+    """A label for each relative path, and the labels' names; None and nothing where folders are no classes."""
+    names = sorted({path.parts[0] for path in paths})
+    if len(names) < 2 or any(len(path.parts) == 1 for path in paths):
+        return None, ()
+    number = {name: i for i, name in enumerate(names)}
+    return [number[path.parts[0]] for path in paths], tuple(names)
 
 
 def _require_pillow() -> None:
@@ -158,10 +177,7 @@ def _report(folder: Path, bad: list[str], total: int, skip_bad: bool) -> None:
 def _check_sizes(folder: Path, sizes: dict[tuple[int, int], Path]) -> None:
     if len(sizes) > 1:
         some = ", ".join(f"{path.name} is {w}x{h}" for (h, w), path in list(sizes.items())[:SHOWN])
-        raise DataError(
-            f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: "
-            "give image_size=N to cut and resize all to NxN"
-        )
+        raise DataError(f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: {CUT}")
 
 
 def _check_memory(folder: Path, count: int, each: int) -> None:
@@ -172,7 +188,7 @@ def _check_memory(folder: Path, count: int, each: int) -> None:
     if count * each > memory > 0:
         raise DataError(
             f"{count} pictures in {folder} need {count * each / 1e9:.0f} GB and this machine has "
-            f"{memory / 1e9:.0f} GB; give image_size=N to cut and resize all to NxN"
+            f"{memory / 1e9:.0f} GB; {CUT}"
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastgan.backend import Array, array_module
-from fastgan.nn.layers import BatchNorm, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Tanh
+from fastgan.nn.layers import BatchNorm, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Tanh, layers_of
 from fastgan.nn.module import Module
 from fastgan.ops import passes
 
@@ -56,7 +56,7 @@ class Chain:
         layers: list[Layer] = []
         place = 0
         closed = True  # whether the last layer can take no activation any more
-        for _, part in network.parts():
+        for part in layers_of(network):
             if type(part) is Linear and part.has_bias:
                 layers.append(Layer(part, place))
                 place, closed = place + 2, False
@@ -110,6 +110,7 @@ class Chain:
                 slope=layer.slope,
                 eps=norm.eps,
                 momentum=norm.momentum,
+                widening=norm.widening((len(x), w.shape[1])) if training else 1.0,
                 training=training,
                 stats=stats,
             )

@@ -4,6 +4,7 @@ Shapes: `n` batch, `i` features in, `o` features out, `f` features. Weights are 
 `Sequential` runs a layer with a weight and the LeakyReLU or ReLU after it as one fused op.
 """
 
+import math
 from itertools import count
 from typing import TypeGuard
 
@@ -176,15 +177,18 @@ class BatchNorm(Module):
     """Normalise each feature by the batch's mean and variance (Ioffe and Szegedy 2015), then scale and shift.
 
     In inference mode the running statistics are used instead. They move by `momentum` per training batch, as in PyTorch
-    (Keras calls 1 - momentum its momentum), and the running variance is the biased one, as in Keras and TensorFlow.
+    (Keras calls 1 - momentum its momentum). The running variance moves towards that of the batch's n samples and places
+    times n / (n - correction): 1 makes it unbiased, as in PyTorch and in TensorFlow's fused op, 0 leaves it as it is.
     """
 
     state = ("mean", "variance")
 
-    def __init__(self, f: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, f: int, *, momentum: float = 0.1, eps: float = 1e-5, correction: float = 1.0) -> None:
         if not 0 <= momentum <= 1:
             raise UsageError(f"BatchNorm: got momentum {momentum}, wanted 0 to 1")
-        self.momentum, self.eps = momentum, eps
+        if not 0 <= correction < math.inf:
+            raise UsageError(f"BatchNorm: got correction {correction}, wanted 0 or more")
+        self.momentum, self.eps, self.correction = momentum, eps, correction
         self.gamma = Tensor(np.ones(f, np.float32), requires_grad=True)
         self.beta = Tensor(np.zeros(f, np.float32), requires_grad=True)
         self.mean: Array = np.zeros(f, np.float32)
@@ -205,15 +209,23 @@ class BatchNorm(Module):
         if not self.training:
             inverse = (self.variance + self.eps) ** -0.5
             return (x - Tensor(self.mean)) * (self.gamma * Tensor(inverse)) + self.beta
-        if x.size == x.shape[-1]:
-            raise ShapeError(
-                f"BatchNorm: got a batch of one sample {x.shape}, wanted two or more to take statistics of"
-            )
+        widening = self.widening(x.shape)
         stats = ops.moments(x.data, eps=self.eps)
         variance = array_module(stats).maximum(stats[1] ** -2 - self.eps, 0)
         self.mean += self.momentum * (stats[0] - self.mean)
-        self.variance += self.momentum * (variance - self.variance)
+        self.variance *= 1 - self.momentum
+        self.variance += self.momentum * widening * variance
         return ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, stats=stats)
+
+    def widening(self, shape: tuple[int, ...]) -> float:
+        """n / (n - correction) for a training batch (..., f) of n rows; ShapeError where they are too few."""
+        n = math.prod(shape[:-1])
+        if n <= max(1, self.correction):
+            raise ShapeError(
+                f"BatchNorm: got a batch of {n} rows {shape}, wanted more than {max(1, self.correction):g} to take "
+                "statistics of"
+            )
+        return n / (n - self.correction)
 
 
 class Dropout(Module):
@@ -253,7 +265,7 @@ class Sequential(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last layer's output; a Fused layer and the LeakyReLU or ReLU after it run as one op."""
-        layers = iter((*(layer for _, layer in self.parts()), None))
+        layers = iter((*layers_of(self), None))
         layer = next(layers)
         while layer is not None:
             after = next(layers)
@@ -266,10 +278,15 @@ class Sequential(Module):
         return x
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.parts())
+        return len(layers_of(self))
 
     def __getitem__(self, number: int) -> Module:
-        return [layer for _, layer in self.parts()][number]
+        return layers_of(self)[number]
+
+
+def layers_of(network: Sequential) -> list[Module]:
+    """What a Sequential runs: its attributes that are Modules, and not what a subclass keeps in a list besides."""
+    return [x for x in vars(network).values() if isinstance(x, Module)]
 
 
 def fuses(layer: Module) -> TypeGuard[Fused]:

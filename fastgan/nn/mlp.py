@@ -27,8 +27,9 @@ class MLP:
     """Hidden layers of the given widths and an output layer; `build` makes the network.
 
     `activation` is one name of ACTIVATIONS for all hidden layers or one per layer. `batch_norm` is the share by which
-    running statistics move per batch (0: no batch norm); it stands after the activation, or before it with
-    `norm_first`. A layer that batch norm follows directly needs no bias: `hidden_bias` switches it off.
+    running statistics move per batch (0: no batch norm), `norm_correction` how their variance is corrected (see
+    BatchNorm); it stands after the activation, or before it with `norm_first`. A layer that batch norm follows directly
+    needs no bias: `hidden_bias` switches it off.
     """
 
     hidden: tuple[int, ...]
@@ -40,6 +41,7 @@ class MLP:
     batch_norm: float = 0.0
     norm_first: bool = False
     norm_eps: float = 1e-5
+    norm_correction: float = 1.0
     hidden_bias: bool = True
     pieces: int = 5
     dropout: float = 0.0
@@ -71,9 +73,10 @@ class MLP:
     def _block(self, i: int, o: int, activation: str) -> list[Module]:
         if activation == "maxout":
             return [Maxout(i, o, pieces=self.pieces, init=self.init, init_scale=self.init_scale)]
-        norm: list[Module] = (
-            [BatchNorm(o, momentum=self.batch_norm, eps=self.norm_eps)] if self.batch_norm else []
-        )
+        norm: list[Module] = []
+        if self.batch_norm:
+            settings = {"momentum": self.batch_norm, "eps": self.norm_eps, "correction": self.norm_correction}
+            norm = [BatchNorm(o, **settings)]
         drop: list[Module] = [Dropout(self.dropout)] if self.dropout else []
         act = self._activation(activation)
         linear = self._linear(i, o, bias=self.hidden_bias)

@@ -1,16 +1,17 @@
 """Module: what holds parameters and other Modules, and maps a Tensor to a Tensor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from fastgan.backend import Array, Count, device_of, to_device
-from fastgan.errors import ShapeError
+from fastgan.errors import ShapeError, UsageError
 from fastgan.random import Draws
-from fastgan.tape import Tensor
+from fastgan.tape import Tensor, mark_changed
 
 
 class Module:
     """A network or a layer. Attributes that are Tensors with requires_grad are parameters, attributes that are
-    Modules its parts (not those in a list: use Sequential)."""
+    Modules its parts; so are those in lists, tuples and dicts, as "layers.0". One that is shared has its first name."""
 
     training = True
     state: tuple[str, ...] = ()  # attributes that are arrays: saved with the network but not trained
@@ -23,33 +24,40 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define __call__")
 
     def parts(self) -> Iterator[tuple[str, "Module"]]:
-        """The Modules directly inside, by name."""
-        return ((name, x) for name, x in vars(self).items() if isinstance(x, Module))
+        """The Modules directly inside, by name; one that is there twice comes twice."""
+        parts: list[tuple[str, Module]] = []
+        _gather(vars(self).items(), "", parts, [])
+        return iter(parts)
 
     def modules(self) -> Iterator["Module"]:
-        """This Module and all inside it."""
-        yield self
-        for _, part in self.parts():
-            yield from part.modules()
+        """This Module and all inside it, each once."""
+        return iter(_whole(self)[0])
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """The Tensors that are trained, as ("0.weight", Tensor), in a fixed order."""
-        for name, x in vars(self).items():
-            if isinstance(x, Tensor) and x.wanted:
-                yield prefix + name, x
-        for name, part in self.parts():
-            yield from part.named_parameters(f"{prefix}{name}.")
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The Tensors that are trained, each once, as ("0.weight", Tensor), in a fixed order."""
+        return ((name, x) for x, name in _whole(self)[1].items())
 
     def parameters(self) -> list[Tensor]:
-        """The Tensors that are trained."""
-        return [x for _, x in self.named_parameters()]
+        """The Tensors that are trained, each once."""
+        return list(_whole(self)[1])
 
-    def named_state(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+    def named_state(self) -> Iterator[tuple[str, Array]]:
         """The arrays that are kept but not trained (running statistics)."""
-        for name in self.state:
-            yield prefix + name, getattr(self, name)
-        for name, part in self.parts():
-            yield from part.named_state(f"{prefix}{name}.")
+        for module, prefix in _whole(self)[0].items():
+            for name in module.state:
+                yield prefix + name, getattr(module, name)
+
+    def named_arrays(self) -> dict[str, Array]:
+        """Parameters and running statistics by name: the arrays themselves. UsageError where two have one name."""
+        named = [(name, x.data) for name, x in self.named_parameters()] + list(self.named_state())
+        arrays = dict(named)
+        if len(arrays) < len(named):
+            names = [name for name, _ in named]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(
+                f"got two arrays named {twice!r}, wanted one: change the keys of the dict they are in"
+            )
+        return arrays
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy takes along: not the flat buffers, whose views a copy's parameters no longer are."""
@@ -82,7 +90,7 @@ class Module:
 
     def load(self, arrays: dict[str, Array]) -> None:
         """Copy values in by name, parameters and running statistics alike; every one must be there and fit."""
-        own = {name: x.data for name, x in self.named_parameters()} | dict(self.named_state())
+        own = self.named_arrays()
         if own.keys() != arrays.keys():
             odd = sorted(own.keys() ^ arrays.keys())[0]
             raise ShapeError(
@@ -93,7 +101,48 @@ class Module:
                 raise ShapeError(f"{name}: got shape {array.shape}, wanted {own[name].shape}")
         for name, array in arrays.items():
             own[name][...] = to_device(array, device_of(own[name]))
+        mark_changed(self.parameters())
 
     def values(self) -> dict[str, Array]:
-        """All arrays by name, as `load` takes them."""
-        return {name: x.data for name, x in self.named_parameters()} | dict(self.named_state())
+        """Copies of all arrays by name, as `load` takes them: training goes on without them."""
+        return {name: x.copy() for name, x in self.named_arrays().items()}
+
+
+def _gather(
+    items: Iterable[tuple[Any, Any]],
+    prefix: str,
+    parts: list[tuple[str, Module]],
+    tensors: list[tuple[str, Tensor]],
+) -> None:
+    """Add what is a Module or a Tensor among attributes, and in those that are a list, tuple or dict, by name."""
+    for name, x in items:
+        if isinstance(x, Module):
+            parts.append((f"{prefix}{name}", x))
+        elif isinstance(x, Tensor):
+            tensors.append((f"{prefix}{name}", x))
+        elif isinstance(x, dict):
+            _gather(x.items(), f"{prefix}{name}.", parts, tensors)
+        elif isinstance(x, (list, tuple)):  # as a union the types would be joined for each attribute
+            _gather(enumerate(x), f"{prefix}{name}.", parts, tensors)
+
+
+def _walk(module: Module, prefix: str, modules: dict[Module, str], parameters: dict[Tensor, str]) -> None:
+    """Add a Module and all inside it, outer ones first, and their parameters, each with its first name."""
+    modules[module] = prefix
+    parts: list[tuple[str, Module]] = []
+    tensors: list[tuple[str, Tensor]] = []
+    _gather(vars(module).items(), prefix, parts, tensors)
+    for name, x in tensors:
+        if x.wanted:
+            parameters.setdefault(x, name)
+    for name, part in parts:
+        if part not in modules:
+            _walk(part, f"{name}.", modules, parameters)
+
+
+def _whole(module: Module) -> tuple[dict[Module, str], dict[Tensor, str]]:
+    """A Module and all inside it, each with what goes before its names, and all parameters with theirs."""
+    modules: dict[Module, str] = {}
+    parameters: dict[Tensor, str] = {}
+    _walk(module, "", modules, parameters)
+    return modules, parameters

@@ -46,6 +46,11 @@ from fastgan.random import Draws, Stream
 from fastgan.tape import Tensor, no_grad
 
 Shape = tuple[int, ...]
+WHOLE = "a whole number of at most 9 digits"
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 9
 
 
 class Line(NamedTuple):
@@ -64,14 +69,14 @@ class Line(NamedTuple):
             return default
         text = self.values[place] if place < len(self.values) else ""
         known = {"o": self.wanted, "c": self.data[-1]}
-        if text not in known and not text.isdecimal():
-            raise UsageError(f"got {text or 'nothing'!r} as number {place + 1}, wanted a whole number")
+        if text not in known and not _is_whole(text):
+            raise UsageError(f"got {text or 'nothing'!r} as number {place + 1}, wanted {WHOLE}")
         return known[text] if text in known else int(text)
 
     def size(self) -> Shape:
         """Numbers joined by x."""
         parts = (self.values or [""])[0].split("x")
-        if not all(part == "c" or part.isdecimal() for part in parts):
+        if not all(part == "c" or _is_whole(part) for part in parts):
             raise UsageError(f"got {'x'.join(parts)!r}, wanted a size such as 7x7x128")
         return tuple(self.data[-1] if part == "c" else int(part) for part in parts)
 
@@ -81,7 +86,8 @@ class Net:
     """Layers as text, see NAMES; `build` makes the network.
 
     `init`, `init_scale` and `bias` hold for layers that say nothing else (conv 64 5 init=normal scale=0.02 bias=no).
-    `batch_norm` is the share by which running statistics move per batch, `norm_eps` the epsilon of every kind of norm.
+    `batch_norm` is the share by which running statistics move per batch, `norm_correction` batch norm's correction of
+    the variance (see BatchNorm), `norm_eps` the epsilon of every kind of norm.
     """
 
     layers: tuple[str, ...]
@@ -89,6 +95,7 @@ class Net:
     init_scale: float = 1.0
     batch_norm: float = 0.1
     norm_eps: float = 1e-5
+    norm_correction: float = 1.0
     bias: bool = True
 
     def build(self, i: int, o: int, *, seed: int, number: int = 0, shape: Shape | None = None) -> Sequential:
@@ -168,8 +175,8 @@ def _windows(line: Line) -> dict[str, Any]:
     stride = line.options.get("stride", "1")
     padding = line.options.get("padding", "0")
     for name, text in (("stride", stride), ("padding", padding)):
-        if not text.isdecimal() and not (name == "padding" and text == "same"):
-            raise UsageError(f"got {name}={text}, wanted a whole number{', or same' * (name == 'padding')}")
+        if not _is_whole(text) and not (name == "padding" and text == "same"):
+            raise UsageError(f"got {name}={text}, wanted {WHOLE}{', or same' * (name == 'padding')}")
     return {"stride": int(stride), "padding": padding if padding == "same" else int(padding)}
 
 
@@ -184,8 +191,8 @@ def _conv(net: Net, line: Line) -> Module:
 def _conv_transpose(net: Net, line: Line) -> Module:
     settings = _windows(line) | _settings(net, line)
     extra = line.options.get("output_padding", "0")
-    if not extra.isdecimal():
-        raise UsageError(f"got output_padding={extra}, wanted a whole number")
+    if not _is_whole(extra):
+        raise UsageError(f"got output_padding={extra}, wanted {WHOLE}")
     return ConvTranspose2d(
         _image(line)[2], line.number(0), line.number(1), output_padding=int(extra), **settings
     )
@@ -255,6 +262,11 @@ def _crop(net: Net, line: Line) -> Module:
     return Crop2d(*size)
 
 
+def _batch_norm(net: Net, line: Line) -> Module:
+    settings = {"momentum": net.batch_norm, "eps": net.norm_eps, "correction": net.norm_correction}
+    return BatchNorm(line.given[-1], **settings)
+
+
 def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
@@ -284,12 +296,7 @@ NAMES: dict[str, Maker] = {  # how it is made, fewest and most values, options
     "sigmoid": (_plain(Sigmoid), 0, 0, ()),
     "arctan": (_plain(Arctan), 0, 0, ()),
     "dropout": (lambda net, line: Dropout(_float(line, 0.5)), 0, 1, ()),
-    "batch_norm": (
-        lambda net, line: BatchNorm(line.given[-1], momentum=net.batch_norm, eps=net.norm_eps),
-        0,
-        0,
-        (),
-    ),
+    "batch_norm": (_batch_norm, 0, 0, ()),
     "layer_norm": (lambda net, line: LayerNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
     "instance_norm": (lambda net, line: InstanceNorm(line.given[-1], eps=net.norm_eps), 0, 0, ()),
     "minibatch_stddev": (_plain(MinibatchStdDev), 0, 0, ()),

@@ -15,6 +15,7 @@ from fastgan.backend import Array, array_module, take_home
 from fastgan.errors import ShapeError, UsageError
 from fastgan.ops.elementwise import check_slope, leaky_relu_grad
 from fastgan.tape import Tensor, Thunk, op
+from fastgan.tape.arithmetic import check_dtypes
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -277,6 +278,7 @@ def _check(name: str, x: Array, w: Array, b: tuple[Array, ...], *, channels: int
         )
         given = ", ".join(str(part.shape) for part in (x, w, *b))
         raise ShapeError(f"{name}: got shapes {given}, wanted {wanted}")
+    check_dtypes(name, x, w, *b)
 
 
 def _finish(y: Array, b: tuple[Array, ...], slope: float) -> Array:

@@ -7,11 +7,13 @@ from fastgan.backend import Array, array_module
 from fastgan.errors import ShapeError
 from fastgan.ops.elementwise import check_slope, leaky_relu_grad
 from fastgan.tape import Tensor, Thunk, op
+from fastgan.tape.arithmetic import check_dtypes
 
 
 def _check_linear(name: str, x: Array, w: Array, b: Array) -> None:
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or b.shape != w.shape[1:]:
         raise ShapeError(f"{name}: got x {x.shape}, w {w.shape}, b {b.shape}, wanted (n, i), (i, o), (o,)")
+    check_dtypes(name, x, w, b)
 
 
 @op

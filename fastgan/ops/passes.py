@@ -87,6 +87,7 @@ def norm_forward(
     *,
     eps: float,
     momentum: float = 0.0,
+    widening: float = 1.0,
     training: bool = True,
     act: str = "leaky",
     slope: float = 1.0,
@@ -95,8 +96,8 @@ def norm_forward(
     """Batch norm over rows, then an activation; (n, f), four of (f,) -> (n, f).
 
     In training the batch's own statistics are used and written to `stats` (2, f), as mean and 1 / sqrt(variance +
-    eps); the running `mean` and (biased) `variance` move towards them by `momentum`, in place. Otherwise the running
-    ones are used.
+    eps); the running `mean` and `variance` move by `momentum` towards the batch's mean and towards `widening` times its
+    variance, in place. Otherwise the running ones are used.
     """
     xp = array_module(x)
     if not training:
@@ -109,7 +110,7 @@ def norm_forward(
     if stats is not None:
         stats[0], stats[1] = centre, inverse
     mean += momentum * (centre - mean)
-    variance += momentum * (spread - variance)
+    variance += momentum * (widening * spread - variance)
     y *= inverse * gamma
     y += beta
     return activated(y, act, slope)
@@ -154,6 +155,7 @@ def forward_norm(
     slope: float = 1.0,
     eps: float,
     momentum: float = 0.0,
+    widening: float = 1.0,
     training: bool = True,
     stats: Array | None = None,
 ) -> tuple[Array, Array]:
@@ -162,9 +164,8 @@ def forward_norm(
     `stats`, `mean` and `variance` as in `norm_forward`.
     """
     h = forward(x, w, b, act=act, slope=slope)
-    return h, norm_forward(
-        h, gamma, beta, mean, variance, eps=eps, momentum=momentum, training=training, stats=stats
-    )
+    settings = {"eps": eps, "momentum": momentum, "widening": widening}
+    return h, norm_forward(h, gamma, beta, mean, variance, training=training, stats=stats, **settings)
 
 
 SCORE_LOSSES = (

@@ -57,7 +57,13 @@ def _(g: Tensor, out: Tensor, x: Operand, y: Operand) -> tuple[Thunk, ...]:
 
 @op
 def power(x: Array, *, exponent: float) -> Array:
-    """x ** exponent for a constant exponent."""
+    """x ** exponent for a constant exponent, which is a number."""
+    if isinstance(exponent, np.generic):  # it would widen float32
+        exponent = exponent.item()
+    if not isinstance(exponent, float | int):
+        raise UsageError(
+            f"power: got a {type(exponent).__name__} as exponent, wanted a number: x ** y is exp(y * log(x))"
+        )
     return x**exponent
 
 
@@ -77,7 +83,17 @@ def matmul(x: Array, w: Array) -> Array:
 @Fusable
 def product(x: Array, w: Array, *, out: Array | None = None) -> Array:
     """x @ w, written to `out` where it is given; (n, i), (i, o) -> (n, o)."""
+    check_dtypes("matmul", x, w)
     return array_module(x).matmul(x, w, out=out)
+
+
+def check_dtypes(name: str, *arrays: Array) -> None:
+    """UsageError unless a product's operands have one dtype, as float64 data would make a float32 network slow."""
+    if any(x.dtype != arrays[0].dtype for x in arrays):
+        raise UsageError(
+            f"{name}: got operands of {', '.join(str(x.dtype) for x in arrays)}, wanted one dtype; convert the data "
+            "(x.astype(np.float32)), or the parameters"
+        )
 
 
 product.fits = fits_transposed
@@ -101,6 +117,9 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, axes: tuple[int, ...] | None = None)
     return (lambda: transpose(g, axes=back),)
 
 
+transpose.is_view = True
+
+
 @op
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The same elements in another shape."""
@@ -110,6 +129,9 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
 @reshape.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
     return (lambda: reshape(g, shape=x.shape),)
+
+
+reshape.is_view = True
 
 
 @op
@@ -141,6 +163,9 @@ def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
 @broadcast_to.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
     return (lambda: g,)  # summed to x's shape by the engine
+
+
+broadcast_to.is_view = True
 
 
 @op
@@ -199,6 +224,9 @@ def index(x: Array, *, key: Any) -> Array:
 @index.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any) -> tuple[Thunk, ...]:
     return (lambda: unindex(g, key=key, shape=x.shape),)
+
+
+index.is_view = True  # for rows it is a copy: taken for a view, it may be refused needlessly
 
 
 @op

@@ -13,12 +13,17 @@ inputs, which output. `grad` walks the nodes between inputs and outputs from the
 thunk per input, so shared work is done once and an unneeded gradient never. Because vjps are Tensor code, running them
 while recording gives derivatives of derivatives; nothing else is needed for a gradient penalty.
 
-Elementwise ops broadcast as NumPy does; the engine sums a gradient back to its input's shape.
+Elementwise ops broadcast and promote as NumPy does; the engine sums a gradient back to its input's shape, in its dtype.
+
+A node keeps its operands' arrays, not copies, and an optimiser writes over them: nodes and such changes are numbered on
+one clock, and `grad` refuses a node that is older than a change of what it was given.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from itertools import count
 from typing import Any
 
@@ -26,7 +31,7 @@ import numpy as np
 
 from fastgan import backend
 from fastgan.backend import Array, Fusable, array_module
-from fastgan.errors import DeviceError, ShapeError, UsageError
+from fastgan.errors import DeviceError, FastganError, ShapeError, UsageError
 from fastgan.tape.tensor import Operand, Tensor, tensor
 
 Thunk = Callable[[], Tensor] | None
@@ -54,6 +59,19 @@ class Node:
         self.order = next(_clock)
 
 
+class Places(list[Array]):
+    """Arrays for `grad` to write to, which know whether it has done so since `written` was last set back."""
+
+    written = False
+
+
+def mark_changed(tensors: Iterable[Tensor]) -> None:
+    """Note that Tensors have changed in place: `grad` refuses what was computed from their old values."""
+    now = next(_clock)
+    for x in tensors:
+        x.changed = now
+
+
 class Op:
     """Array code with a gradient. Arrays are positional, settings keyword-only and not differentiated."""
 
@@ -63,6 +81,7 @@ class Op:
         self.forward = Fusable(forward)
         self.forward.writes_no_operand = True
         self.rule: Vjp | None = None
+        self.is_view = False  # of its first operand: what changes that in place changes the output
 
     def vjp(self, rule: Vjp) -> Vjp:
         """Register `rule(g, y, *inputs, **settings)`: one thunk per input, None where no gradient flows."""
@@ -85,8 +104,8 @@ class Op:
                 return self(*(_operand(x) for x in operands), **settings)
         try:
             data = self.forward(*arrays, **settings)
-        except (ValueError, TypeError, IndexError) as error:
-            raise self._explain(arrays, error) from error
+        except Exception as error:  # a kernel's compiler has errors of its own
+            raise self._misuse(arrays, settings) or explained(self.name, arrays, error) from error
         y = Tensor(
             np.asarray(data) if isinstance(data, np.generic) else data
         )  # NumPy makes scalars of 0-d results
@@ -94,17 +113,44 @@ class Op:
             y.node = Node(self, operands, parents, settings, y.data)
         return y
 
-    def _explain(self, arrays: Sequence[Any], error: Exception) -> Exception:
-        """The error in the user's terms: which op, which shapes or devices."""
-        if isinstance(error, ShapeError | UsageError | DeviceError):
-            return error
-        owners = sorted({backend.device_of(a) for a in arrays if hasattr(a, "shape")})
-        if len(owners) > 1:
-            return DeviceError(
-                f"{self.name}: operands live on different devices ({', '.join(owners)}); move one"
-            )
-        shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
-        return ShapeError(f"{self.name}: operands of shape {shapes} do not fit: {str(error).splitlines()[0]}")
+    def _misuse(self, arrays: Sequence[Any], settings: dict[str, Any]) -> UsageError | None:
+        """The error for another number of operands than the op takes, or for a setting that it lacks."""
+        try:
+            signature = inspect.signature(self.forward.plain)
+        except ValueError:  # a built-in function may have none
+            return None
+        known = signature.parameters
+        try:
+            signature.bind(*arrays, **settings)
+        except TypeError as error:
+            got = str(error)
+        else:
+            operands = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+            named = [name for name in operands if isinstance(settings.get(name), Tensor)]
+            if not named:
+                return None
+            got = f"got the operand {named[0]!r} by name"
+        near = [name for key in settings if key not in known for name in get_close_matches(key, known, 1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        bare = [p.replace(annotation=p.empty) for p in known.values()]
+        takes = signature.replace(parameters=bare, return_annotation=signature.empty)
+        return UsageError(f"{self.name}: {got}, wanted {self.name}{takes}{hint}")
+
+
+def explained(name: str, arrays: Sequence[Any], error: Exception) -> Exception:
+    """An array library's error in the user's terms: which op, which shapes or devices."""
+    if isinstance(error, FastganError) or not isinstance(error, ValueError | TypeError | IndexError):
+        return error
+    owners = sorted({backend.device_of(a) for a in arrays if hasattr(a, "shape")})
+    if len(owners) > 1:
+        return DeviceError(f"{name}: operands live on different devices ({', '.join(owners)}); move one")
+    shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
+    return ShapeError(f"{name}: operands of shape {shapes} do not fit: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    """An error's first line, or its class where it has no words."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def op(forward: Callable[..., Array]) -> Op:
@@ -142,6 +188,9 @@ def grad(
     itself, so that it can be differentiated again. An input that the outputs do not depend on is an error, or zeros
     with `allow_unused`. `out` gives one array per input to write the gradient to (first derivatives only): with views
     of one flat buffer an optimiser finds all gradients in one piece, and the GEMMs have written them there themselves.
+
+    UsageError where a parameter that the gradient depends on has changed since: by an optimiser, `Module.load` or
+    `Ema.swap`. A change that you made through `.data`, or of what `detach()` gave, cannot be seen.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -160,25 +209,36 @@ def grad(
         if given is not None and len(given) != wanted_count:
             raise UsageError(f"grad: got {len(given)} arrays as {name}, wanted {wanted_count}")
     for x, place in zip(inputs, out or [], strict=False):
-        if place.shape != x.shape:
-            raise ShapeError(f"grad: got an array of shape {place.shape} as out, wanted {x.shape}")
+        if place.shape != x.shape or place.dtype != x.dtype:
+            raise ShapeError(
+                f"grad: got an array of shape {place.shape} and {place.dtype} as out, wanted {x.shape} and {x.dtype}"
+            )
     grads = _seeds(outputs, grad_outputs)
     targets = {_key(x) for x in inputs}
     places = [None] * len(inputs) if out is None else list(out)
     homes = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
     path = _path(outputs, targets)
+    _refuse_changed(path)
     wanted = targets.union(path)
     with recording(create_graph):
         for node in path:
             g = grads.get(node) if node in targets else grads.pop(node, None)
             if g is None:
                 continue
-            for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
-                if thunk is not None and isinstance(x, Tensor) and _key(x) in wanted:
-                    _accumulate(grads, x, thunk, homes.get(_key(x)))
-    return tuple(
+            try:
+                for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
+                    if thunk is not None and isinstance(x, Tensor):
+                        key = x if x.node is None else x.node  # _key(x), but for the call
+                        if key in wanted:
+                            _accumulate(grads, key, x, thunk, homes.get(key))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise _unfit(node, error) from error
+    found = tuple(
         _result(x, grads.get(_key(x)), place, allow_unused) for x, place in zip(inputs, places, strict=True)
     )
+    if isinstance(out, Places):
+        out.written = True
+    return found
 
 
 def _key(x: Tensor) -> Any:
@@ -200,6 +260,7 @@ def _seeds(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor] | None) -> 
             raise ShapeError(
                 f"grad: got grad_outputs of shape {g.shape} for an output of shape {y.shape}, wanted the same"
             )
+        g = _fitted(g, y)
         seeds[_key(y)] = seeds[_key(y)] + g if _key(y) in seeds else g
     return seeds
 
@@ -224,6 +285,19 @@ def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
     return path[::-1]
 
 
+def _refuse_changed(path: Sequence[Node]) -> None:
+    """UsageError where a node is older than a change of what it was given, or of what that is a view of."""
+    for node in path:
+        for x in node.parents:
+            while x.node is not None and x.node.op.is_view:
+                x = x.node.inputs[0]
+            if x.changed > node.order:
+                raise UsageError(
+                    f"grad: a parameter of shape {x.shape} has changed since {node.op.name} was computed from it, by "
+                    "an optimiser's step, load() or swap(); compute the outputs anew, or take gradients before the step"
+                )
+
+
 def _thunks(node: Node, g: Tensor) -> tuple[Thunk, ...]:
     y = Tensor(node.output)
     y.node = node
@@ -232,29 +306,42 @@ def _thunks(node: Node, g: Tensor) -> tuple[Thunk, ...]:
     return node.op.rule(g, y, *node.inputs, **node.settings)
 
 
+def _unfit(node: Node, error: Exception) -> Exception:
+    """The error of a vjp in the user's terms: whose it was, and what it should have given."""
+    if isinstance(error, FastganError) and not isinstance(error, ShapeError):
+        return error
+    return ShapeError(
+        f"{node.op.name}: its vjp does not fit ({_line(error)}); wanted a tuple of one function or None "
+        "for each operand, which gives a Tensor of the operand's shape"
+    )
+
+
 def _accumulate(
-    grads: dict[Any, Tensor], x: Tensor, thunk: Callable[[], Tensor], place: Array | None
+    grads: dict[Any, Tensor], key: Any, x: Tensor, thunk: Callable[[], Tensor], place: Array | None
 ) -> None:
     """Add one contribution to the gradient of x: in its place if it has one, else in a new Tensor."""
-    key = _key(x)
     if place is None:
-        part = _unbroadcast(thunk(), x.shape)
+        part = _fitted(thunk(), x)
         grads[key] = grads[key] + part if key in grads else part
     elif key in grads:
         if grads[key].data is not place:  # an output that was itself asked for: its seed comes first
             place[...] = grads[key].data
             grads[key] = Tensor(place)
-        place += _unbroadcast(thunk(), x.shape).data
+        place += _fitted(thunk(), x).data
     else:
         with backend.home(place):
-            part = _unbroadcast(thunk(), x.shape)
+            part = _fitted(thunk(), x)
         if part.data is not place:
             place[...] = part.data
         grads[key] = Tensor(place)
 
 
-def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return g if g.shape == shape else g.sum_to(shape)
+def _fitted(g: Tensor, x: Tensor) -> Tensor:
+    """A gradient for x in x's shape and dtype, where broadcasting or promotion has given it another."""
+    if g.data.shape != x.data.shape:
+        g = g.sum_to(x.data.shape)
+    have, wanted = g.data.dtype, x.data.dtype  # nearly always one object, and `is` is quick
+    return g if have is wanted or have == wanted else cast(g, x)
 
 
 def _result(x: Tensor, g: Tensor | None, place: Array | None, allow_unused: bool) -> Tensor:
@@ -286,6 +373,20 @@ def alias(x: Array) -> Array:
 @alias.vjp
 def _(g: Tensor, out: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g,)
+
+
+alias.is_view = True
+
+
+@op
+def cast(x: Array, like: Array) -> Array:
+    """x in the dtype of `like`."""
+    return x.astype(like.dtype)
+
+
+@cast.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, like: Tensor) -> tuple[Thunk, ...]:
+    return lambda: g, None  # cast to x's dtype by the engine
 
 
 def vjp_of(formula: Callable[..., Tensor]) -> Vjp:

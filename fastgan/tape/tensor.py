@@ -1,12 +1,13 @@
 """Tensor: an array and, if it was computed from something that wants gradients, the node that made it."""
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastgan import backend
-from fastgan.backend import Array
+from fastgan.backend import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -16,15 +17,26 @@ Operand = Any  # Tensor, or a Python number, which stays one (so float32 stays f
 
 
 class Tensor:
-    """An array and, if it was computed from something that wants gradients, the node that made it."""
+    """An array and, if it was computed from something that wants gradients, the node that made it.
 
-    __slots__ = ("__weakref__", "data", "node", "wanted")
+    `==`, `<` and their like compare element by element, with arrays and numbers too, and give a plain array of bool,
+    through which no gradient flows. As a key of a dict or in a set a Tensor is itself, whatever it holds.
+    """
+
+    __slots__ = ("__weakref__", "changed", "data", "node", "wanted")
     __array_ufunc__ = None  # makes `numpy_array * tensor` call Tensor.__rmul__
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        try:
+            data.itemsize  # noqa: B018 (only arrays have it; to ask for the type would take longer, in every op)
+        except AttributeError:
+            raise UsageError(
+                f"Tensor: got a {type(data).__name__}, wanted an array: fastgan.tensor(...) makes one"
+            ) from None
         self.data = data
         self.node: Node | None = None
         self.wanted = requires_grad
+        self.changed = 0  # when it last changed in place, on the clock of nodes (see mark_changed)
 
     @property
     def requires_grad(self) -> bool:
@@ -94,6 +106,38 @@ class Tensor:
 
     def __float__(self) -> float:
         return self.item()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise UsageError(
+                f"got a Tensor of shape {self.shape} as a truth value, wanted one element: "
+                "compare its elements, then ask the comparison's .all() or .any()"
+            )
+        return bool(self.data.item())
+
+    def __eq__(self, other: object) -> Any:
+        return _compared(operator.eq, self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _compared(operator.ne, self, other)
+
+    def __lt__(self, other: Operand) -> Array:
+        return _compared(operator.lt, self, other)
+
+    def __le__(self, other: Operand) -> Array:
+        return _compared(operator.le, self, other)
+
+    def __gt__(self, other: Operand) -> Array:
+        return _compared(operator.gt, self, other)
+
+    def __ge__(self, other: Operand) -> Array:
+        return _compared(operator.ge, self, other)
+
+    __hash__ = object.__hash__
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What copies and pickles take along: no time of a change, as another process has another clock."""
+        return None, {"data": self.data, "node": self.node, "wanted": self.wanted, "changed": 0}
 
     def __len__(self) -> int:
         return len(self.data)
@@ -175,8 +219,28 @@ def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) ->
     return Tensor(array, requires_grad)
 
 
+def _compared(compare: Callable[[Any, Any], Any], x: Tensor, other: Any) -> Any:
+    """A comparison as an array of bool; NotImplemented for what is neither a number nor an array, such as None."""
+    if isinstance(other, Tensor):
+        array = other.data
+    elif isinstance(other, np.generic):
+        array = other.item()
+    elif isinstance(other, float | int):
+        array = other
+    elif isinstance(other, list | tuple):
+        array = array_module(x.data).asarray(other)
+    elif hasattr(other, "shape"):
+        array = backend.from_any(other)
+    else:
+        return NotImplemented
+    try:
+        return compare(x.data, array)
+    except (ValueError, TypeError) as error:
+        raise engine.explained(compare.__name__, (x.data, array), error) from error
+
+
 def _flat(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
 
 
-from fastgan.tape import arithmetic  # noqa: E402 (the operators above need it, and it needs Tensor)
+from fastgan.tape import arithmetic, engine  # noqa: E402 (the operators above need them, and they need Tensor)

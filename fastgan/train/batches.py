@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgan import random
 from fastgan.backend import Array, Count, module_of, to_device
-from fastgan.data import Dataset, assemble
+from fastgan.data import Dataset, assemble, check_count
 from fastgan.errors import DataError
 from fastgan.random import Stream
 from fastgan.train.recipe import Recipe
@@ -22,10 +22,7 @@ class Batches:
 
     def __init__(self, dataset: Dataset, recipe: Recipe, *, seed: int, device: str) -> None:
         rows = dataset.samples[: recipe.first or None].reshape(-1, dataset.features)
-        if len(rows) < recipe.batch:
-            raise DataError(
-                f"{dataset.name}: got {len(rows)} samples, wanted at least a batch of {recipe.batch}"
-            )
+        check_count(len(rows), recipe.batch, dataset.name)
         if recipe.classes:
             rows = np.concatenate([rows, label_columns(dataset, recipe)[: len(rows)]], axis=1)
         self.rows: Array = to_device(rows, device)
@@ -83,14 +80,17 @@ def label_columns(dataset: Dataset, recipe: Recipe) -> Array:
     k, labels = recipe.classes, dataset.labels
     if labels is None:
         raise DataError(
-            f"{dataset.name}: got data without labels, wanted one of {k} classes for each sample: "
-            "give labelled data, or a recipe without classes"
+            f"{dataset.name}: got data without labels, wanted one of {k} classes for each sample: give labelled data "
+            "(a folder has labels where all of its pictures lie in two or more subfolders), or a recipe without classes"
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= k))
-    if len(wrong):
+    if labels.min() < 0:
         raise DataError(
-            f"{dataset.name}: got label {labels[wrong[0]]} (sample {wrong[0]}), wanted 0 to {k - 1}, "
-            f"as recipe {recipe.name} has {k} classes"
+            f"{dataset.name}: got label {labels.min()} (sample {labels.argmin()}), wanted labels from 0 on"
+        )
+    if dataset.count_classes() != k:
+        raise DataError(
+            f"{dataset.name}: got {dataset.classes_text()}, but recipe {recipe.name} is for {k}: "
+            f"give --classes {dataset.count_classes()}"
         )
     low, high = (recipe.low, recipe.high) if recipe.points else (dataset.low, dataset.high)
     return np.where(np.arange(k) == labels[:, None], high, low).astype(dataset.samples.dtype)

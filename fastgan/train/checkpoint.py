@@ -50,7 +50,7 @@ def save(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     description = _describe(meta)
     metadata = {"fastgan": description, "sha256": _digest(arrays, description)}
     try:
-        content = safetensors.numpy.save(arrays, metadata)
+        content = _in_order(safetensors.numpy.save(arrays, metadata))
     except SafetensorError as error:
         raise UsageError(f"cannot store these arrays: {_one_line(error)}; convert or rename them") from error
     files.write_atomic(path, content)
@@ -172,8 +172,22 @@ def _read(path: Path) -> bytes:
 
 def _metadata(content: bytes) -> dict[str, str]:
     """The text that safetensors keeps beside the arrays; it has just parsed this header without complaint."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return _header(content)[0].get("__metadata__") or {}
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file with its metadata by name, as safetensors writes them in any order: equal runs have equal files."""
+    header, start = _header(content)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
+
+
+def _header(content: bytes) -> tuple[dict[str, Any], int]:
+    """The table at the start of a safetensors file, and where it ends."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), end
 
 
 def _unreadable(path: Path, content: bytes, error: Exception) -> str:

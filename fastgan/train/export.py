@@ -116,7 +116,7 @@ def _network(trainer: Trainer) -> Script:
 
 def _labels(script: Script, generator: LabelledGenerator, x: Tensor) -> Tensor:
     """The line that joins latents and labels; what the body is given."""
-    table = script.keep("labels", generator.table.values()["weight"])
+    table = script.keep("labels", generator.table.named_arrays()["weight"])
     rows = f"{table}[np.resize(labels, len(z))]"
     script.add(f"z * {rows}" if generator.join == "multiply" else f"np.concatenate([z, {rows}], axis=1)")
     return generator.joined(x)[0]
@@ -279,12 +279,9 @@ def _opening(trainer: Trainer, images: bool) -> str:
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
     """Files of a new folder, all or none."""
     new = not os.path.lexists(folder)
-    try:
-        files.make_directory(folder)
-    except OutputError as error:
-        if os.path.isdir(folder) and error.errno is None:  # not what make_directory says of a run
-            raise OutputError(f"{str(folder)!r} exists already: choose another --out") from error
-        raise
+    files.make_directory(folder)
+    if any(folder.iterdir()):
+        raise OutputError(f"{str(folder)!r} exists already: choose another --out")
     try:
         for name, content in contents.items():
             files.write_atomic(folder / name, content)

@@ -1,14 +1,17 @@
 """Drawings of a run: points with the critic's contours, and how the losses went.
 
 One idea, as in pictures.py: the frame of a drawing depends on the real data alone, so that the drawings of one run can
-be compared, and be the frames of one GIF. matplotlib draws through its object interface, which leaves a caller's
-pyplot alone, and is imported when something is drawn. Shapes: `n` points, `k` modes.
+be compared, and be the frames of one GIF. matplotlib draws on a canvas of its own and under its own defaults, which
+leaves a caller's pyplot alone, and is imported when something is drawn. Shapes: `n` points, `k` modes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +54,37 @@ _DISTANCES = {
 }
 
 
+@contextmanager
+def drawing(settings: Mapping[Any, Any] | None = None) -> Iterator[None]:
+    """A block in which matplotlib draws under its defaults, and `settings`, whatever the user or a notebook has set."""
+    _import_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(dict(settings or {}))
+        yield
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib where MPLBACKEND names a backend that is not there, with which it refuses to be imported.
+
+    Notebooks hand that variable on to every program that they start. Once imported, matplotlib is given the wish, for
+    a pyplot of the user's.
+    """
+    wish = os.environ.get("MPLBACKEND")
+    if wish is None or "matplotlib" in sys.modules:
+        return
+    del os.environ["MPLBACKEND"]
+    try:
+        import matplotlib
+    finally:
+        os.environ["MPLBACKEND"] = wish
+    with suppress(ValueError):
+        matplotlib.rcParams["backend"] = wish
+
+
+@drawing()
 def scatter(
     points: Array,
     real: Array | None = None,
@@ -104,6 +138,7 @@ def _contours(axes: Axes, critic: Critic, middle: Array, reach: float) -> None:
     axes.plot([], [], "s", color=_CRITIC, ms=9, mew=0, alpha=0.45, label="critic")
 
 
+@drawing()
 def loss_curves(path: Path, rows: Rows) -> None:
     """Draw rows of metrics.jsonl as a PNG of 900x600 pixels: the losses, and below what the critic measures.
 
@@ -194,10 +229,11 @@ def _finish(axes: Axes) -> None:
 
 
 def _render(figure: Figure) -> Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
+    FigureCanvasAgg(figure).figure.savefig(buffer, format="png", dpi=_DPI)
     return Image.open(buffer).convert("RGB")
 
 

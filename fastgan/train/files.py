@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from fastgan.errors import OutputError, UsageError
@@ -54,7 +55,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OutputError:
         raise
     except OSError as error:
-        raise _failure("write", path, error) from error
+        raise failure("write", path, error) from error
 
 
 def append_line(path: Path, text: str) -> None:
@@ -72,22 +73,32 @@ def append_line(path: Path, text: str) -> None:
                 log.truncate(size)
                 raise
     except OSError as error:
-        raise _failure("write", path, error) from error
+        raise failure("write", path, error) from error
 
 
 def make_directory(path: Path) -> None:
-    """Make a new run directory and its parents; OutputError when it holds something or cannot be made."""
+    """Make a directory and its parents, unless it is there. OutputError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        taken = any(path.iterdir())
     except FileExistsError as error:
         raise OutputError(f"{_quoted(path)} is a file, wanted a folder: choose another --out") from error
     except OSError as error:
-        raise _failure("make", path, error) from error
-    if taken:
-        raise OutputError(
-            f"{_quoted(path)} exists already: choose another --out, or `fastgan resume {path}` to go on"
-        )
+        raise failure("make", path, error) from error
+
+
+def make_numbered(path: Path) -> Path:
+    """Make a new directory, name, name-2, ..., that no other process gets as well; its path. OutputError."""
+    make_directory(path.parent)
+    for n in count(1):
+        place = path if n == 1 else path.with_name(f"{path.name}-{n}")
+        try:
+            place.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise failure("make", place, error) from error
+        break
+    return place
 
 
 def ensure_folder(path: Path) -> None:
@@ -98,7 +109,7 @@ def ensure_folder(path: Path) -> None:
         path.mkdir(exist_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _failure("make", path, error) from error
+        raise failure("make", path, error) from error
 
 
 def clean_stale(directory: Path) -> int:
@@ -110,7 +121,7 @@ def clean_stale(directory: Path) -> int:
                 stale.unlink()
                 removed += 1
     except OSError as error:
-        raise _failure("clean", directory, error) from error
+        raise failure("clean", directory, error) from error
     return removed
 
 
@@ -119,7 +130,7 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _failure("delete", path, error) from error
+        raise failure("delete", path, error) from error
 
 
 def _refuse_special(target: Path, path: Path) -> None:
@@ -171,7 +182,8 @@ def _quoted(path: Path) -> str:
     return repr(str(path))  # a line end in a name stays on the line
 
 
-def _failure(action: str, path: Path, error: OSError) -> OutputError:
+def failure(action: str, path: Path, error: OSError) -> OutputError:
+    """What to raise where the system does not do an action with a path."""
     reason = error.strerror or str(error)
     failure = OutputError(
         f"cannot {action} {_quoted(path)}: {reason}; {_NEXT_STEP.get(error.errno or 0, _OTHERWISE)}"

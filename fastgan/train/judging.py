@@ -49,7 +49,7 @@ def held_out_loss(trainer: Trainer) -> float | None:
     with resting(trainer):
         pieces = [slice(k * n, (k + 1) * n) for k in range(count)]
         losses = [_loss(trainer, batches.draw(k), z[rows], epsilon[rows]) for k, rows in enumerate(pieces)]
-    halves = 0.5 if recipe.split_updates else 1.0  # as the trained loss is then recorded
+    halves = 0.5 if recipe.halved_loss else 1.0  # as the trained loss is then recorded
     return halves * float(np.mean([to_host(loss) for loss in losses]))
 
 

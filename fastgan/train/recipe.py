@@ -11,7 +11,8 @@ from fastgan.losses import objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.optim import SGD, Adam, Optimiser, RMSProp, schedule
-from fastgan.train.lines import FORMATS
+from fastgan.ranges import check_ranges
+from fastgan.train.lines import FIRST_AT_ONCE, FORMATS
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,18 @@ class OptimiserSettings:
             )
         if self.kind == "sgd":
             return SGD(network, lr=self.lr, momentum=self.momentum, clip=clip, max_norm=self.max_norm)
-        raise UsageError(f"got optimiser {self.kind!r}, wanted adam, adamw, rmsprop or sgd")
+        raise UsageError(f"got optimiser {self.kind!r}, wanted {', '.join(KINDS)}")
 
 
 KINDS = ("adam", "adamw", "rmsprop", "sgd")
+NOISE = ("normal", "uniform")
 SAMPLING = ("replacement", "epochs", "sequential")
+NAMED = {  # fields that hold a name, and the names there are
+    "noise": NOISE,
+    "sampling": SAMPLING,
+    "generator_labels": GENERATOR_JOINS,
+    "critic_labels": CRITIC_JOINS,
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,8 @@ class Recipe:
     """Everything a training run needs but the data, the seed and the device.
 
     One step is `critic_steps` critic updates and `generator_steps` generator updates. `clip` and `penalty` replace the
-    objective's own values where they are given. `published` holds the fields that the source has otherwise, where it is
-    wrong.
+    objective's own values where they are given. `note` says what is not as in the source; `published` holds the fields
+    that the source has otherwise, where it is wrong.
     """
 
     name: str
@@ -92,8 +100,12 @@ class Recipe:
     warmup_steps: int = 25  # the first so many steps are warm-up steps
     warmup_every: int = 500  # and so is every step whose number this divides
     generator_steps: int = 1  # generator updates per step, all on the same latents
+    shared_latents: bool = False  # which are those of the step's last critic update
     sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
     split_updates: bool = False  # the critic has one update for real samples and one for fake ones
+    halved_loss: bool = (
+        False  # the critic's loss is logged as the mean of its parts for real and fake, not their sum
+    )
     inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
     simultaneous: bool = False  # both networks' gradients are taken before either is updated
     optimiser: OptimiserSettings = OptimiserSettings()  # of both networks
@@ -108,43 +120,27 @@ class Recipe:
     log_every: int = 100
     sample_every: int = 500
     checkpoint_every: int = 1000
+    note: str = ""
     published: Mapping[str, Any] = field(default_factory=dict, compare=False)
     published_note: str = ""
 
     def __post_init__(self) -> None:
-        for name in (
-            "latent",
-            "batch",
-            "steps",
-            "critic_steps",
-            "generator_steps",
-            "warmup_every",
-            "log_every",
-            "sample_every",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted at least 1")
-        if self.noise not in ("normal", "uniform"):
-            raise UsageError(f"{self.name}: got noise {self.noise!r}, wanted normal or uniform")
-        if self.sampling not in SAMPLING:
-            raise UsageError(
-                f"{self.name}: got sampling {self.sampling!r}, wanted one of {', '.join(SAMPLING)}"
-            )
-        if not self.low < self.high:
-            raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
-        for name in ("first", "picture_size", "border", "warmup_critic_steps", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{self.name}: got {name} {getattr(self, name)}, wanted 0 or more")
-        if self.classes < 0:
-            raise UsageError(f"{self.name}: got classes {self.classes}, wanted 0 (no labels) or more")
-        if self.label_features < 1:
-            raise UsageError(f"{self.name}: got label_features {self.label_features}, wanted at least 1")
-        for name, known in (("generator_labels", GENERATOR_JOINS), ("critic_labels", CRITIC_JOINS)):
+        parts = ("generator", "critic", "optimiser")
+        inner = {
+            f"{part}.{name}": value for part in parts for name, value in vars(getattr(self, part)).items()
+        }
+        check_ranges(self.name, {**vars(self), **inner})
+        for name, known in NAMED.items():
             if getattr(self, name) not in known:
                 raise UsageError(
-                    f"{self.name}: got {name} {getattr(self, name)!r}, wanted {' or '.join(known)}"
+                    f"{self.name}: got {name} {getattr(self, name)!r}, wanted one of {', '.join(known)}"
                 )
+        if not self.low < self.high:
+            raise UsageError(f"{self.name}: got low {self.low} and high {self.high}, wanted low < high")
+        if 0 < self.first < self.batch:
+            raise UsageError(
+                f"{self.name}: got first {self.first}, wanted at least a batch of {self.batch}: lower batch (--batch)"
+            )
         if self.held_out and not self.first:
             raise UsageError(
                 f"{self.name}: got held_out with first 0 (all samples), wanted some left: set first"
@@ -153,14 +149,20 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
             )
-        if not 0 <= self.ema < 1:
-            raise UsageError(f"{self.name}: got ema {self.ema}, wanted 0 <= ema < 1")
         objective(self.objective)
         schedule(self.optimiser.schedule, 0, 1)
 
     def warms_up(self, step: int) -> bool:
         """Whether a step, counted from 0, is a warm-up step."""
         return self.warmup_critic_steps > 0 and (step < self.warmup_steps or step % self.warmup_every == 0)
+
+    def until_log(self, step: int) -> int:
+        """How many steps after the first `step` ones the log's next row comes: where its article has a line."""
+        return ((self.line in FIRST_AT_ONCE) - step) % self.log_every or self.log_every
+
+    def logs_at(self, step: int) -> bool:
+        """Whether a row of the log comes after the first `step` steps, at least 1."""
+        return self.until_log(step) == self.log_every
 
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with other values for some fields."""
@@ -180,7 +182,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as config.toml and checkpoints hold them."""
         out = asdict(self)
-        del out["published"], out["published_note"]
+        del out["note"], out["published"], out["published_note"]
         return {name: value for name, value in out.items() if value is not None}
 
 

@@ -9,13 +9,15 @@ from fastgan.train.recipes_dense import DENSE
 from fastgan.train.recipes_pictures import PICTURES
 
 DEFAULT = "digits"
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*DENSE, *CONVOLUTIONAL, *PICTURES)}
 
 
-def recipe_named(name: str) -> Recipe:
-    """The recipe of a name; UsageError with a suggestion for an unknown one."""
-    if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, 1)
+class Recipes(dict[str, Recipe]):
+    """Recipes by name; UsageError with a suggestion for an unknown one."""
+
+    def __missing__(self, name: str) -> Recipe:
+        near = get_close_matches(str(name), self, 1)
         hint = f"did you mean {near[0]}?" if near else "`fastgan recipes` lists them"
         raise UsageError(f"got recipe {name!r}; {hint}")
-    return RECIPES[name]
+
+
+RECIPES = Recipes((recipe.name, recipe) for recipe in (*DENSE, *CONVOLUTIONAL, *PICTURES))

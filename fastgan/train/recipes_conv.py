@@ -1,11 +1,13 @@
 """The recipes with convolutional networks for MNIST, each as one value: what the third and the fifth article train.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead. Mistakes that change no
-number of a run are not repeated: Keras-GAN's WGAN also clips the critic's running statistics, which nothing reads. What
-a source leaves to chance or to its library (a batch norm's epsilon, TensorFlow's RMSProp that begins at 1) is as its
-library has it, or ours where that changes no more than the first steps. First values other than PyTorch's come with
-biases of 0.
+Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+another way. Mistakes that change no number of a run are not repeated: Keras-GAN's WGAN also clips the critic's running
+statistics, which nothing reads. What a source leaves to its library (a batch norm's epsilon and correction) is as its
+library has it, or ours where that changes no more than the first steps (TensorFlow's RMSProp begins at 1). First values
+other than PyTorch's come with biases of 0. tests/recipe_sources.py has the sources' numbers.
 """
+
+from typing import Any
 
 from fastgan.nn import Net
 from fastgan.train.recipe import OptimiserSettings, Recipe
@@ -14,9 +16,9 @@ KERAS_ADAM = OptimiserSettings(lr=2e-4, beta1=0.5, eps=1e-7)
 GP_ADAM = OptimiserSettings(lr=1e-4, beta1=0.5, beta2=0.9)
 
 
-def rmsprop(lr: float) -> OptimiserSettings:
-    """TensorFlow's and Keras's: the mean square keeps 0.9 of itself."""
-    return OptimiserSettings(kind="rmsprop", lr=lr, alpha=0.9)
+def rmsprop(lr: float, eps: float = 1e-5) -> OptimiserSettings:
+    """TensorFlow's: the mean square keeps 0.9 of itself, and 1e-10 under the root is near 1e-5 beside it."""
+    return OptimiserSettings(kind="rmsprop", lr=lr, alpha=0.9, eps=eps)
 
 
 def up(channels: int | str, kernel: int, stride: int = 2) -> str:
@@ -50,6 +52,7 @@ CS231N_DCGAN = Recipe(
             "flatten",
         ),
         init="glorot_uniform",
+        norm_correction=1.0,
     ),
     critic=Net(
         (
@@ -74,9 +77,13 @@ CS231N_DCGAN = Recipe(
     steps=1950,
     sampling="sequential",
     optimiser=OptimiserSettings(lr=1e-3, beta1=0.5),
-    log_every=50,
+    log_every=250,
     sample_every=250,
+    note="biases begin at 0 where weights are Glorot's, the notebook leaves them PyTorch's",
 )
+
+# TensorFlow's fused op has corrected the variance by n / (n - 1) when Keras 2 does so by n / (n - 1 - epsilon).
+KERAS_NORM: dict[str, Any] = {"batch_norm": 0.2, "norm_eps": 1e-3, "norm_correction": 2.001}
 
 
 def _odog_generator(kernel: int) -> Net:
@@ -88,7 +95,7 @@ def _odog_generator(kernel: int) -> Net:
         for part in ("upsample 2", f"conv {channels} {size}", "batch_norm", "relu")
     ]
     layers = ("linear 6272", "relu", "reshape 7x7x128", *up, f"conv c {size}", "tanh", "flatten")
-    return Net(layers, init="glorot_uniform", batch_norm=0.2, norm_eps=1e-3)
+    return Net(layers, init="glorot_uniform", **KERAS_NORM)
 
 
 def _odog_critic(*channels: int) -> Net:
@@ -99,7 +106,7 @@ def _odog_critic(*channels: int) -> Net:
         layers += ["pad 0 1 0 1"] if number == 1 else []
         layers += ["batch_norm"] if number else []
         layers += ["leaky_relu 0.2", "dropout 0.25"]
-    return Net((*layers, "flatten", "linear 1"), init="glorot_uniform", batch_norm=0.2, norm_eps=1e-3)
+    return Net((*layers, "flatten", "linear 1"), init="glorot_uniform", **KERAS_NORM)
 
 
 ODOG_DCGAN = Recipe(
@@ -111,11 +118,15 @@ ODOG_DCGAN = Recipe(
     batch=32,
     steps=4000,
     split_updates=True,
+    halved_loss=True,
     inference_fakes=True,
     optimiser=KERAS_ADAM,
     log_every=50,
-    sample_every=200,
+    sample_every=50,
+    note="the source prints a line at every step",
 )
+
+TF_NORM: dict[str, Any] = {"norm_eps": 1e-3, "norm_correction": 1.0}  # of tf.layers
 
 
 def _hs_critic(*, norm: bool) -> Net:
@@ -125,9 +136,13 @@ def _hs_critic(*, norm: bool) -> Net:
         for part in (down(channels, 4), *(["batch_norm"] if norm else []), "leaky_relu 0.2")
     ]
     layers = ("image", down(16, 4), "leaky_relu 0.2", *middle, "flatten", "linear 1")
-    return Net(layers, init="truncated_normal", init_scale=0.02)
+    return Net(layers, init="truncated_normal", init_scale=0.02, **TF_NORM)
 
 
+HS_NOTE = (
+    "the source prints a line at every step, and its losses on 100 test images after each epoch; it never moves its "
+    "running statistics and draws with those of the batch, here pictures are drawn with running ones"
+)
 HS_DCGAN = Recipe(
     name="hs-dcgan",
     source="handspeaker gan_practice: 32x32 MNIST, a last layer of 32x32 taps, two generator updates a step",
@@ -145,6 +160,7 @@ HS_DCGAN = Recipe(
         ),
         init="truncated_normal",
         init_scale=0.02,
+        **TF_NORM,
     ),
     critic=_hs_critic(norm=True),
     border=2,
@@ -154,20 +170,30 @@ HS_DCGAN = Recipe(
     steps=60_000,
     sampling="epochs",
     generator_steps=2,
+    shared_latents=True,
     optimiser=OptimiserSettings(lr=2e-4, beta1=0.5),
+    sample_every=600,
+    note=HS_NOTE,
 )
 HS_WGAN = HS_DCGAN.replace(
     name="hs-wgan",
     source="handspeaker gan_practice: clipped weights, RMSProp 1e-4, 25 critic updates in warm-up steps",
     objective="wasserstein",
     generator_steps=1,
+    shared_latents=False,
     critic_steps=5,
     warmup_critic_steps=25,
     optimiser=rmsprop(1e-4),
+    note=HS_NOTE + "; weights are clipped after a critic update, there before it",
 )
 
 
-def _igul(name: str, note: str, *, norm: bool = False, **changes: object) -> Recipe:
+IGUL_NOTE = (
+    "the held-out loss is of 1,000 samples, there of 10,000; the source also prints its first five iterations"
+)
+
+
+def _igul(name: str, what: str, *, norm: bool = False, **changes: object) -> Recipe:
     """The script gan_mnist in one of its modes."""
     between = ["batch_norm"] if norm else []
     generator = (
@@ -184,10 +210,10 @@ def _igul(name: str, note: str, *, norm: bool = False, **changes: object) -> Rec
     )
     base = Recipe(
         name=f"igul-mnist-{name}",
-        source=f"WGAN-GP's gan_mnist (igul222): {note}",
+        source=f"WGAN-GP's gan_mnist (igul222): {what}",
         line="igul-mnist",
-        generator=Net(generator, init="igul"),
-        critic=Net(critic, init="igul"),
+        generator=Net(generator, init="igul", norm_correction=1.0),
+        critic=Net(critic, init="igul", norm_correction=1.0),
         low=0.0,
         first=50_000,
         held_out=True,
@@ -195,6 +221,8 @@ def _igul(name: str, note: str, *, norm: bool = False, **changes: object) -> Rec
         batch=50,
         steps=200_000,
         sampling="epochs",
+        sample_every=100,
+        note=IGUL_NOTE,
     )
     return base.replace(**changes)
 
@@ -225,6 +253,7 @@ CGAN_MNIST = Recipe(
         ),
         init="normal",
         init_scale=0.02,
+        norm_correction=1.0,
     ),
     critic=Net(
         (
@@ -257,7 +286,7 @@ CONVOLUTIONAL = (
         critic=_odog_critic(16, 32, 64, 128),
         objective="wasserstein",
         critic_steps=5,
-        optimiser=rmsprop(5e-5),
+        optimiser=rmsprop(5e-5, eps=1e-7),
     ),
     HS_DCGAN,
     HS_WGAN,
@@ -268,12 +297,15 @@ CONVOLUTIONAL = (
         objective="wasserstein-gp",
         warmup_critic_steps=0,
         optimiser=GP_ADAM,
+        note=HS_NOTE,
         published={"objective": "hs-published", "critic": _hs_critic(norm=True)},
         published_note="a norm for each column of an image instead of one for all of it; batch norm in the critic",
     ),
     _igul(
         "dcgan",
         "non-saturating losses, Adam 2e-4 (0.5, 0.999), one critic update, no batch norm",
+        halved_loss=True,
+        note=IGUL_NOTE + "; it halves the critic's gradient with its loss, which Adam evens out",
         optimiser=OptimiserSettings(lr=2e-4, beta1=0.5),
     ),
     _igul(
@@ -283,6 +315,7 @@ CONVOLUTIONAL = (
         objective="wasserstein",
         critic_steps=5,
         optimiser=rmsprop(5e-5),
+        note=IGUL_NOTE + "; it has no running statistics and draws with those of the batch",
     ),
     IGUL_WGAN_GP,
     CGAN_MNIST,

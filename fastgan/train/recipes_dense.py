@@ -1,7 +1,8 @@
 """The recipes with dense networks, each as one value: what the source articles train, and kin of it.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead. `seo-numpy`'s batch, its
-number of steps and the step at which its rate drops are ours: the article's demo ends after 10 steps.
+Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+another way. In all recipes the log has means of the interval and pictures show 100 fixed latents (2,500 in the plane),
+where most sources have the last batch's loss and a few new samples. tests/recipe_sources.py has the sources' numbers.
 """
 
 from fastgan.nn import MLP
@@ -26,7 +27,7 @@ CS231N = Recipe(
     steps=3900,
     sampling="sequential",
     optimiser=OptimiserSettings(lr=1e-3, beta1=0.5),
-    log_every=50,
+    log_every=250,
     sample_every=250,
 )
 RING = Recipe(
@@ -49,6 +50,9 @@ RING = Recipe(
 )
 
 
+POINTS_NOTE = "samples are 100,000 points drawn once, the source's are new in each batch but for 25gaussians"
+
+
 def _toy(name: str, data: str, *, penalty: bool) -> Recipe:
     """WGAN-GP's toy experiment on one of its three point sets."""
     return RING.replace(
@@ -58,7 +62,11 @@ def _toy(name: str, data: str, *, penalty: bool) -> Recipe:
         data=data,
         objective="wasserstein-gp" if penalty else "wasserstein",
         penalty=0.1 if penalty else None,
-        optimiser=RING.optimiser if penalty else OptimiserSettings(kind="rmsprop", lr=5e-5, alpha=0.9),
+        optimiser=RING.optimiser
+        if penalty
+        else OptimiserSettings(kind="rmsprop", lr=5e-5, alpha=0.9, eps=1e-5),
+        sample_every=100,
+        note=POINTS_NOTE + "; a picture's window is that of the data, there [-3, 3]",
     )
 
 
@@ -84,14 +92,22 @@ DENSE = (
         line="keras",
         source="One Day One GAN, day 1 (Keras-GAN gan.py): BCE, LeakyReLU 0.2 then batch norm, two critic updates",
         generator=MLP(
-            (256, 512, 1024), slope=0.2, batch_norm=0.2, norm_eps=1e-3, output="tanh", init="glorot_uniform"
+            (256, 512, 1024),
+            slope=0.2,
+            batch_norm=0.2,
+            norm_eps=1e-3,
+            norm_correction=1.001,  # Keras 2's 1 + epsilon
+            output="tanh",
+            init="glorot_uniform",
         ),
         critic=MLP((512, 256), slope=0.2, init="glorot_uniform"),
         batch=32,
-        steps=30_000,
+        steps=30_001,
         split_updates=True,
+        halved_loss=True,
         inference_fakes=True,
         optimiser=OptimiserSettings(lr=2e-4, beta1=0.5, eps=1e-7),
+        log_every=500,
     ),
     Recipe(
         name="toy-mlp",
@@ -104,6 +120,7 @@ DENSE = (
         steps=120_000,
         sampling="epochs",
         optimiser=OptimiserSettings(lr=2e-4),
+        log_every=200,
         sample_every=600,
         published={"low": (0 - 0.1307) / 0.3081, "high": (1 - 0.1307) / 0.3081},
         published_note="pixels normalised to [-0.42, 2.82], which tanh cannot reach",
@@ -131,6 +148,8 @@ DENSE = (
         batch=32,
         steps=10_000,
         optimiser=OptimiserSettings(lr=9e-5, schedule="drop:0.01@9000"),
+        note="batch, steps, the step at which the rate drops and the intervals of log and pictures are ours: the "
+        "article's demo makes 10 steps of one image, and prints and draws each tenth",
         published={
             "split": "test",
             "batch": 1,
@@ -146,6 +165,7 @@ DENSE = (
             "optimiser": OptimiserSettings(lr=9e-5, schedule="drop:0.01@1,41", constant_correction=True),
             "steps": 10,
             "log_every": 10,
+            "sample_every": 10,
         },
         published_note=(
             "trains on test images one at a time, rewards the critic for calling fakes real, corrects Adam's bias by "
@@ -165,6 +185,8 @@ DENSE = (
         critic_steps=5,
         sampling="epochs",
         optimiser=OptimiserSettings(kind="rmsprop", lr=5e-5),
+        note="RMSProp keeps 0.99 of the mean square, PyTorch's default, as the WGAN paper's own code does; the other "
+        "WGANs here keep 0.9, TensorFlow's",
     ),
     Recipe(
         name="wgan-gp-mlp",
@@ -191,6 +213,7 @@ DENSE = (
             batch_norm=0.05,
             norm_first=True,
             norm_eps=1e-4,
+            norm_correction=0.0,
             hidden_bias=False,
             init="normal",
             init_scale=0.02,
@@ -202,9 +225,10 @@ DENSE = (
         sampling="epochs",
         simultaneous=True,
         optimiser=OptimiserSettings(lr=1e-4, beta1=0.8),
-        log_every=500,
-        sample_every=5000,
+        log_every=1000,
+        sample_every=1000,
         checkpoint_every=10_000,
+        note="running variances move, where the source (Blocks) moves running standard deviations, epsilon included",
     ),
     RING,
     RING.replace(

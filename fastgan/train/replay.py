@@ -81,6 +81,8 @@ class Replay:
         step = self.step
         step.prepare(steps)
         recording.replay()
+        for optimiser in (step.critic_optimiser, step.generator_optimiser):
+            optimiser.flat.mark_changed()
         step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
         done, critic, generator = _counters(step)
         _set_counters(
@@ -104,6 +106,7 @@ def _set_counters(step: Step, values: tuple[int, int, int]) -> None:
 def due(step: Step, goal: int) -> int:
     """Steps until something is due: a log row, a picture, a checkpoint, a warm-up step, or the end at `goal`."""
     recipe = step.recipe
-    intervals = [recipe.log_every, recipe.sample_every, recipe.checkpoint_every]
+    intervals = [recipe.sample_every, recipe.checkpoint_every]
     intervals += [recipe.warmup_every] if recipe.warmup_critic_steps else []
-    return min(goal - step.steps_done, *(every - step.steps_done % every for every in intervals))
+    done = step.steps_done
+    return min(goal - done, recipe.until_log(done), *(every - done % every for every in intervals))

@@ -1,5 +1,6 @@
 """How a Trainer is made from a checkpoint; state.py says what that holds."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ def load(
     generator: Module | None = None,
     critic: Module | None = None,
     objective: Objective | None = None,
+    threads: int | None = None,
 ) -> Trainer:
     """A Trainer from a checkpoint file, or from the newest sound one of a run directory.
 
     It can sample at once. To train on it needs the run's data, which are looked for when the first step is made, or
-    `data` where they were an array. A run with networks of your own needs those again, untrained. CheckpointError
-    for anything else.
+    `data` where they were an array. A run with networks of your own needs those again, untrained. `threads` as for a
+    Trainer. CheckpointError for anything else.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         path = checkpoint.newest(path)
     values, meta = checkpoint.load(path)
     try:
@@ -56,6 +58,7 @@ def load(
             generator=generator,
             critic=critic,
             objective=objective,
+            threads=threads,
         )
         trainer.form, trainer.dataset = form, data
         _fill(trainer, values, meta)
@@ -82,10 +85,9 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
             optimiser.state[name][...] = to_device(array, trainer.device)
     if trainer.ema:
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
-    losses = values["losses"]
-    trainer.losses[: len(losses)] = to_device(losses, trainer.device)
-    trainer.begin_at(meta["steps_done"])
+    trainer.begin_at(meta["steps_done"], values["losses"])
     trainer.horizon = meta["horizon"]
+    trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:

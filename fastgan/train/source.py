@@ -1,6 +1,7 @@
 """Where a run's data came from, and what they looked like: enough to find them again and to know they are the same."""
 
 import math
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ class Source:
     image_size: int | None = None
     skip_bad: bool = False
 
-    def load(self) -> Dataset:
-        """The data set; UsageError or DataError where it is not to be had."""
-        return data.load(**asdict(self))
+    def load(self, batch: int = 1) -> Dataset:
+        """The data set; UsageError or DataError where it is not to be had, or too small for a batch."""
+        return data.load(**asdict(self), batch=batch)
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         return None, data
     source = None
     if data is None or isinstance(data, str | Path):
-        spec = str(data or own_data(recipe))
-        built_in = spec in names or not Path(spec).exists()
-        source = Source(spec if built_in else str(Path(spec).absolute()), split=recipe.split)
+        spec = own_data(recipe) if data is None else str(data)
+        own = spec not in names and os.path.exists(spec)
+        source = Source(str(Path(spec).absolute()) if own else spec, split=recipe.split)
     elif isinstance(data, Source):
         source = data
-    if source and not source.image_size and source.spec not in names and Path(source.spec).is_dir():
+    if source and source.image_size is None and source.spec not in names and os.path.isdir(source.spec):
         source = replace(source, image_size=recipe.picture_size or None)
-    dataset = source.load() if source else data if isinstance(data, Dataset) else from_array(data)
+    dataset = source.load(recipe.batch) if source else data if isinstance(data, Dataset) else from_array(data)
     if recipe.points == dataset.is_images:
         got = (
             f"images of {dataset.sample_shape}"

@@ -1,8 +1,9 @@
 """What a checkpoint holds of a Trainer.
 
 Arrays: every parameter and running statistic by name ("generator.0.weight"), the optimisers' flat state, the average
-of the generator. Description: recipe, seed, steps done, the data's shape, range and fingerprint. Random numbers are
-functions of seed and step, so nothing else is needed for a run to go on with the same bits. restore.py is the way back.
+of the generator. Description: recipe, seed, steps done, BLAS and its threads, the data's shape, range and fingerprint.
+Random numbers are functions of seed and step, so nothing else is needed for a run to go on with the same bits.
+restore.py is the way back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def arrays(trainer: Trainer) -> dict[str, Any]:
     """All arrays of a run on the host, by name."""
     out: dict[str, Any] = {}
     for network in NETWORKS:
-        for name, array in getattr(trainer, network).values().items():
+        for name, array in getattr(trainer, network).named_arrays().items():
             out[f"{network}.{name}"] = to_host(array)
         optimiser = getattr(trainer, f"{network}_optimiser")
         for name, array in optimiser.state.items():
@@ -54,5 +55,6 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "horizon": trainer.horizon,
         "optimiser_steps": [getattr(trainer, f"{network}_optimiser").steps for network in NETWORKS],
         "own_networks": trainer.own_networks,
+        "arithmetic": trainer.arithmetic,
         "data": trainer.form.to_dict(),
     }

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastgan import optim, random
-from fastgan.backend import Array, Count, Rate, module_of
+from fastgan.backend import Array, Count, Rate, module_of, to_device, to_host
 from fastgan.errors import UsageError
 from fastgan.losses import Objective, objective, refuse_batch_norm
 from fastgan.nn import Module, flatten
@@ -57,7 +57,7 @@ class Step:
         self.generator_optimiser = recipe.optimiser.build(generator)
         self.critic_optimiser = recipe.optimiser.build(critic, clip=objective.clip)
         self.ema = optim.Ema(generator, decay=recipe.ema) if recipe.ema else None
-        self.steps_done = 0
+        self.steps_done = self.losses_from = 0  # the ring holds no losses of steps before that
         self.horizon = recipe.steps  # the step at which schedules end
         self._together = not mixes(critic)
         self._mixed = mixes(generator)
@@ -73,10 +73,15 @@ class Step:
             self.critic_optimiser.lr, self.generator_optimiser.lr = Rate(device), Rate(device)
         self._check_shapes(features)
 
-    def begin_at(self, steps_done: int) -> None:
-        """Set the number of steps done, on both sides."""
-        self.steps_done = steps_done
+    def begin_at(self, steps_done: int, losses: Array | None = None) -> None:
+        """Set the number of steps done, on both sides, and what `losses_since_log` gave then."""
+        self.steps_done = self.losses_from = steps_done
         self.clock[...] = steps_done
+        if losses is not None and len(losses):
+            self.losses_from -= len(losses)
+            ring = to_host(self.losses)
+            ring[self._rows(len(losses))] = losses
+            self.losses[...] = to_device(ring, self.device)
 
     def step(self) -> None:
         """The critic updates and the generator update of one step."""
@@ -98,7 +103,7 @@ class Step:
             generator_loss,
             critic_loss[0],
             more=critic_loss[1] if len(critic_loss) > 1 else None,
-            scale=0.5 if self.recipe.split_updates else 1.0,
+            scale=0.5 if self.recipe.halved_loss else 1.0,
             step=self.count(1, 0),
             advance=True,
         )
@@ -106,14 +111,14 @@ class Step:
     def _updates(self) -> tuple[Terms, Array]:
         """The critic's updates and the generator's; the last critic loss, in terms, and the generator's."""
         count, batch = self._critic_steps(), self.recipe.batch
-        z = self.latent((count + 1) * batch, self.count(1, 0))
+        z = self.latent((count + (not self.recipe.shared_latents)) * batch, self.count(1, 0))
         if self.recipe.simultaneous:
-            return self._simultaneously(z[batch:])
+            return self._simultaneously(z[-batch:])
         for k, fake in enumerate(self._fakes(z[: count * batch])):
             critic_loss = self._critic_update(k, fake)
         self._begin(count)
         for _ in range(self.recipe.generator_steps):
-            generator_loss = self.updates.generator(z[count * batch :], self.generator_optimiser.gradients)
+            generator_loss = self.updates.generator(z[-batch:], self.generator_optimiser.gradients)
             self._move(self.generator_optimiser)
         return critic_loss, generator_loss
 
@@ -138,8 +143,16 @@ class Step:
         return Count(self.clock, times, plus, self.steps_done)
 
     def losses_since_log(self) -> Array:
-        """The losses, (k, 2), of the steps since the last one that was logged."""
-        return self.losses[: self.steps_done % self.recipe.log_every]
+        """The losses, (k, 2) on the host, of the steps since the last one that was logged."""
+        return self.last_losses(self.recipe.log_every - self.recipe.until_log(self.steps_done))
+
+    def last_losses(self, most: int) -> Array:
+        """The losses, (k, 2) on the host, of up to `most` steps: as many as are known."""
+        return to_host(self.losses)[self._rows(min(most, self.steps_done - self.losses_from))]
+
+    def _rows(self, count: int) -> Array:
+        """Where the ring of losses holds those of the last `count` steps."""
+        return np.arange(self.steps_done - count, self.steps_done) % self.recipe.log_every
 
     def _begin(self, k: int) -> None:
         """Tell layers that draw random numbers which pass of the step this is."""
@@ -206,13 +219,15 @@ class Step:
         return self.updates.generate(z, training=not self.recipe.inference_fakes)
 
     def _critic_update(self, k: int, fake: Array) -> Terms:
-        """One critic update, or one for real and one for fake samples, whose mean loss the articles print."""
+        """One critic update, or one for real and one for fake samples, after which weights are clipped."""
         self._begin(k)
         update = self._update(k)
         optimiser, gradients = self.critic_optimiser, self.critic_optimiser.gradients
         if self.recipe.split_updates:
+            optimiser.clip = 0.0
             real_loss = self.updates.critic_part(self._samples(update), True, gradients)
             self._move(optimiser)
+            optimiser.clip = self.objective.clip
             fake_loss = self.updates.critic_part(fake, False, gradients)
             self._move(optimiser)
             return real_loss, fake_loss
@@ -254,7 +269,7 @@ class Step:
             per_step = self.critic_updates if critic else self.recipe.generator_steps
             done = optimiser.steps - per_step * self.steps_done
             optimiser.count = Count(self.clock, per_step, done + 1, self.steps_done)
-        optimiser.step()
+        optimiser.step(optimiser.gradients)  # which the updates have written, on the tape or by a chain
 
     def _check_shapes(self, features: int) -> None:
         """Run both networks once on two samples, so that networks that do not fit fail here and by name."""

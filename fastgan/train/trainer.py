@@ -4,6 +4,7 @@
 pictures, files); `sample` draws; `save` and `fastgan.load` keep a run.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, array_module, cpu_threads, resolve_device, to_device, to_host
+from fastgan.backend import Array, Count, array_module, blas_kernels, resolve_device, to_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.losses import Objective
 from fastgan.nn import Module
@@ -23,10 +24,11 @@ from fastgan.train.batches import Batches
 from fastgan.train.judging import held_out_loss
 from fastgan.train.networks import build
 from fastgan.train.recipe import Recipe
-from fastgan.train.recipes import recipe_named
+from fastgan.train.recipes import RECIPES
 from fastgan.train.replay import Replay, due
 from fastgan.train.source import bordered, find
 from fastgan.train.step import Step, objective_of
+from fastgan.train.threads import Threads
 
 Metrics = dict[str, float]
 
@@ -40,15 +42,21 @@ class Callback:
     def on_step(self, trainer: "Trainer") -> None:
         """After every step; must not read from the device.
 
-        On a GPU several steps may come at once; they never go beyond a multiple of the recipe's `log_every`,
-        `sample_every` or `checkpoint_every`.
+        On a GPU several steps may come at once; they never go beyond one that the recipe's `log_every`,
+        `sample_every` or `checkpoint_every` names.
         """
 
     def on_log(self, trainer: "Trainer", metrics: Metrics) -> None:
-        """Every `log_every` steps, with the interval's metrics."""
+        """Every `log_every` steps, where the recipe's article has a line, with the interval's metrics."""
+
+    def on_threads(self, trainer: "Trainer", before: int) -> None:
+        """After the step from which on there are `trainer.threads.used` CPU threads, and not `before`."""
 
     def on_end(self, trainer: "Trainer") -> None:
         """After the last step, also when the run was stopped; not after an error."""
+
+    def on_close(self, trainer: "Trainer") -> None:
+        """Last of all, after an error too: to give back what on_start took."""
 
 
 class Trainer(Step):
@@ -56,8 +64,9 @@ class Trainer(Step):
 
     `recipe` is a Recipe or its name; `data` an array, a Dataset, or what `fastgan.data.load` takes (default: the
     recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. On a GPU steps are captured as
-    graphs and replayed, unless `capture` is False. Errors: UsageError, DataError or
-    DeviceError before the first step; DivergedError while training.
+    graphs and replayed, unless `capture` is False. `threads` keeps a number of CPU threads, on which bits depend; None
+    takes what fits, and fewer while other programs have the cores. Errors: UsageError, DataError or DeviceError before
+    the first step; DivergedError while training.
     """
 
     def __init__(
@@ -71,8 +80,9 @@ class Trainer(Step):
         critic: Module | None = None,
         objective: Objective | None = None,
         capture: bool = True,
+        threads: int | None = None,
     ) -> None:
-        recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+        recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
         device = resolve_device(device)
         self.dataset, self.form = find(data, recipe)
         features = self.form.features + recipe.classes
@@ -93,8 +103,10 @@ class Trainer(Step):
         )
         self.batches = self._batches() if self.dataset else None
         self.stop_wanted = False
+        self.arithmetic = ""  # of the newest steps, see _arithmetic
         self.capture = capture
         self.replay: Replay | None = None
+        self.threads = self._threads(threads)
 
     def prepare_data(self, first: int, last: int) -> None:
         """See Step."""
@@ -128,10 +140,14 @@ class Trainer(Step):
         self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
         self.generator.train()
         self.critic.train()
-        with self.threads(), self._session():
-            _each(callbacks, lambda c: c.on_start(self))
-            self._loop(goal, callbacks)
-            _each(callbacks, lambda c: c.on_end(self))
+        with self.threads.running(), self._session():
+            try:
+                self._note_arithmetic()
+                _each(callbacks, lambda c: c.on_start(self))
+                self._loop(goal, callbacks)
+                _each(callbacks, lambda c: c.on_end(self))
+            finally:
+                _each(callbacks, lambda c: c.on_close(self))
         self.stop_wanted = False
         return self
 
@@ -144,7 +160,10 @@ class Trainer(Step):
                 else:
                     self.step()
             _each(callbacks, lambda c: c.on_step(self))
-            if self.steps_done % self.recipe.log_every == 0 or self.steps_done == goal or self.stop_wanted:
+            if before := self.threads.look():
+                self.arithmetic = self._arithmetic()
+                _each(callbacks, lambda c, n=before: c.on_threads(self, n))  # type: ignore[misc]
+            if self.recipe.logs_at(self.steps_done) or self.steps_done == goal or self.stop_wanted:
                 metrics = self.metrics()
                 now = perf_counter()
                 metrics["steps_per_second"] = (self.steps_done - marked) / max(now - mark, 1e-9)
@@ -158,18 +177,31 @@ class Trainer(Step):
         self.replay = self.replay or Replay(self)
         return self.replay.session()
 
-    def threads(self) -> AbstractContextManager[None]:
-        """A block in which the CPU's threads are those of kernels, where there are convolutions, or else of BLAS.
+    def _note_arithmetic(self) -> None:
+        """Keep what the steps are computed with, for checkpoints; a warning where it is not what it was so far."""
+        now = self._arithmetic()
+        if now and self.arithmetic and now != self.arithmetic:
+            warnings.warn(
+                f"the run was computed with {self.arithmetic}, from here on with {now}: the bits may differ from "
+                "those of a run without a stop",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self.arithmetic = now
 
-        `fit` makes its steps in one; whoever calls `step` may do so as well.
+    def _arithmetic(self) -> str:
+        """What the bits of a step on the CPU depend on beside versions: BLAS and its kernels, and threads."""
+        return f"{blas_kernels()}, threads: {self.threads.used}" if self.device == "cpu" else ""
 
-        Small networks have one BLAS thread: below 2^24 multiplications a second one does not pay (measured).
+    def _threads(self, wanted: int | None) -> Threads:
+        """Those of kernels, where there are convolutions, or else of BLAS.
+
+        Below 2^24 multiplications a second one does not pay (measured). On a GPU the number changes nothing.
         """
         parameters = (*self.generator.parameters(), *self.critic.parameters())
-        if self.device == "cpu" and any(len(p.shape) == 4 for p in parameters):
-            return cpu_threads(None, split=True)
-        largest = max(p.size for p in parameters)
-        return cpu_threads(1 if largest * self.recipe.batch * 2 < 2**24 else None)
+        split = self.device == "cpu" and any(len(p.shape) == 4 for p in parameters)
+        small = max((p.size for p in parameters), default=0) * self.recipe.batch * 2 < 2**24
+        return Threads(wanted, split=split, small=small or self.device != "cpu")
 
     def metrics(self) -> Metrics:
         """Mean losses since the last interval began, the last critic update's scores, and the critic's loss on
@@ -177,19 +209,18 @@ class Trainer(Step):
 
         DivergedError where a loss is not finite.
         """
-        count = (self.steps_done - 1) % self.recipe.log_every + 1
+        out: Metrics = {"step": self.steps_done}
+        losses = self.losses_since_log()
+        losses = losses if len(losses) else self.last_losses(self.recipe.log_every)
         with np.errstate(all="ignore"):
-            critic_loss, generator_loss = to_host(self.losses[:count]).mean(axis=0)
-            out = {
-                "step": self.steps_done,
-                "critic_loss": float(critic_loss),
-                "generator_loss": float(generator_loss),
-                **_score_metrics(self.objective, {name: to_host(x) for name, x in self.updates.last.items()}),
-            }
+            if len(losses):  # none are known after a load, before the next step
+                out["critic_loss"], out["generator_loss"] = map(float, losses.mean(axis=0))
+            last = {name: to_host(x) for name, x in self.updates.last.items()}
+            out |= _score_metrics(self.objective, last)
             if (held_out := held_out_loss(self)) is not None:
                 out["critic_loss_held_out"] = held_out
         for name in ("critic_loss", "generator_loss"):
-            if not np.isfinite(out[name]):
+            if not np.isfinite(out.get(name, 0)):
                 raise DivergedError(
                     f"step {self.steps_done}: {name.replace('_', ' ')} is {out[name]}; "
                     "try a lower --lr, or another objective"

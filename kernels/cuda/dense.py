@@ -146,6 +146,7 @@ def forward_norm(
     slope=1.0,
     eps,
     momentum=0.0,
+    widening=1.0,
     training=True,
     stats=None,
 ):
@@ -160,7 +161,7 @@ def forward_norm(
     grid = blocks(o, TILES[name].columns), blocks(n, TILES[name].rows)
     kernel = products.LINEAR_NORM[name, vectors(x, w, sizes=(i, o))]
     kept = mean, variance, stats if training else None
-    settings = int(training), ACTS[act], slope, eps, momentum
+    settings = int(training), ACTS[act], slope, eps, momentum, widening
     kernel(grid, x, w, b, gamma, beta, *kept, h, y, n, i, o, *settings)
     return h, y
 

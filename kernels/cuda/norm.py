@@ -20,7 +20,9 @@ FEW = 512  # rows that a block can own
 _norm_scale = inlined(norm.norm_scale)
 
 
-def norm_rows(x, gamma, beta, mean, variance, stats, y, n, f, training, keeps, act, slope, eps, momentum):
+def norm_rows(
+    x, gamma, beta, mean, variance, stats, y, n, f, training, keeps, act, slope, eps, momentum, widening
+):
     """y = act(batch norm of x); in training a block has all rows of its columns, else 32 of them."""
     pool = cuda.shared.array(THREADS, float32)
     t = cuda.threadIdx.x
@@ -53,7 +55,7 @@ def norm_rows(x, gamma, beta, mean, variance, stats, y, n, f, training, keeps, a
         offset = beta[column]
         if training != 0 and t < COLUMNS:
             mean[column] += momentum * (centre - mean[column])
-            variance[column] += momentum * (spread - variance[column])
+            variance[column] += momentum * (widening * spread - variance[column])
             if keeps != 0:
                 stats[column], stats[f + column] = centre, inverse
         for row in range(first, last, ROWS):
@@ -91,7 +93,7 @@ def norm_rows_backward(u, x, gamma, stats, ggamma, gbeta, out, n, f, act, slope)
 
 NORM_FORWARD = Kernel(
     norm_rows,
-    (IN, IN, IN, INOUT, INOUT, OUT, OUT, INT, INT, INT, INT, INT, FLOAT, FLOAT, FLOAT),
+    (IN, IN, IN, INOUT, INOUT, OUT, OUT, INT, INT, INT, INT, INT, FLOAT, FLOAT, FLOAT, FLOAT),
     block=THREADS,
     name="norm_forward",
 )
@@ -115,7 +117,19 @@ def _fits(x, act, slope, *, rows=(), pairs=()):
 
 
 def norm_forward(
-    x, gamma, beta, mean, variance, *, eps, momentum=0.0, training=True, act="leaky", slope=1.0, stats=None
+    x,
+    gamma,
+    beta,
+    mean,
+    variance,
+    *,
+    eps,
+    momentum=0.0,
+    widening=1.0,
+    training=True,
+    act="leaky",
+    slope=1.0,
+    stats=None,
 ):
     """See fastgan.ops.passes.norm_forward."""
     kept = stats if training else None
@@ -127,11 +141,9 @@ def norm_forward(
     if grid[1] > 65535:
         return NotImplemented
     y = empty(x.shape, x)
-    flags = int(bool(training)), len(pairs), ACTS[act]
+    flags, settings = (int(bool(training)), len(pairs), ACTS[act]), (slope, eps, momentum, widening)
     moved = None if training else (x.nbytes + 16 * f, y.nbytes)
-    NORM_FORWARD(
-        grid, x, gamma, beta, mean, variance, kept, y, n, f, *flags, slope, eps, momentum, moved=moved
-    )
+    NORM_FORWARD(grid, x, gamma, beta, mean, variance, kept, y, n, f, *flags, *settings, moved=moved)
     return y
 
 

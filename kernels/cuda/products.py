@@ -57,7 +57,25 @@ def _linear_norm(name, vector):
     each = whole // THREADS
 
     def linear_norm(
-        x, w, b, gamma, beta, mean, variance, stats, h, y, n, i, o, training, act, slope, eps, momentum
+        x,
+        w,
+        b,
+        gamma,
+        beta,
+        mean,
+        variance,
+        stats,
+        h,
+        y,
+        n,
+        i,
+        o,
+        training,
+        act,
+        slope,
+        eps,
+        momentum,
+        widening,
     ):
         pool = cuda.shared.array(size, float32)
         held = cuda.shared.array(whole, float32)
@@ -93,13 +111,13 @@ def _linear_norm(name, vector):
             if training != 0 and t < columns:
                 stats[col], stats[o + col] = centre, inverse
                 mean[col] += momentum * (centre - mean[col])
-                variance[col] += momentum * (spread - variance[col])
+                variance[col] += momentum * (widening * spread - variance[col])
         for part in range(each):
             k = t + part * THREADS
             if row0 + (k >> shift) < n and inside:
                 y[(row0 + (k >> shift)) * o + col] = (held[k] - centre) * scale + offset
 
-    kinds = (IN, IN, IN, IN, IN, INOUT, INOUT, OUT, OUT, OUT, INT, INT, INT, INT, INT, FLOAT, FLOAT, FLOAT)
+    kinds = (*[IN] * 5, INOUT, INOUT, *[OUT] * 3, *[INT] * 5, *[FLOAT] * 4)
     return Kernel(linear_norm, kinds, block=THREADS, name=named("linear_norm", name, vector))
 
 

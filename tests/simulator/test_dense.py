@@ -203,7 +203,7 @@ def run_forward_norm(call, dtype, shape, training, **settings):
     x, w, b = (y.astype(dtype) for y in (draw(1, n, i), draw(2, i, o), draw(3, o)))
     gamma, beta, mean, variance = (draw(k, o).astype(dtype) for k in (4, 5, 6, 7))
     variance, stats = abs(variance), np.full((2, o), 9, dtype)
-    keep = {"stats": stats, "momentum": 0.1} if training else {}
+    keep = {"stats": stats, "momentum": 0.1, "widening": 1.25} if training else {}
     h, y = call(
         x, w, b, gamma, beta, mean, variance, slope=0.2, eps=1e-3, training=training, **keep, **settings
     )

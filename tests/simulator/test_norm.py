@@ -12,7 +12,7 @@ from fastgan.ops import passes
 
 ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
 SHAPES = [(1, 1), (2, 3), (32, 8), (33, 9), (70, 2)]
-SETTINGS = {"eps": 1e-3, "momentum": 0.2}
+SETTINGS = {"eps": 1e-3, "momentum": 0.2, "widening": 1.25}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,122 @@
+"""What stands in a file for --config."""
+
+from tries.making import WORKS, Make, Try, a_pickle, a_run, content, fifo, folder, link
+
+COMPLETE = 'fastgan = "0.1.0"\nrecipe = "digits"\ndevice = "cpu"\n'
+
+
+def toml(text: bytes | str, word: str, wanted: int = 2, more: str = "") -> Try:
+    """A file of this text."""
+    return Try(f"fit --config some.toml {more}", wanted, word, content("some.toml", text))
+
+
+def good(text: bytes | str, word: str = "", more: str = "") -> Try:
+    """A file that works, with a warning perhaps."""
+    return toml(text, word, WORKS, more)
+
+
+def at(name: str, word: str, *make: Make) -> Try:
+    """A file of this name."""
+    return Try(f"fit --config {name}", word=word, make=make)
+
+
+TRIES = [
+    good(""),
+    good("# nothing\n"),
+    good(b"\xef\xbb\xbfseed = 3\n"),
+    good("seed = 3\r\n[optimiser]\r\nlr = 0.1\r\n"),
+    good("[optimiser]\nlr = 1\n"),
+    good("[generator]\nslope = 0\n"),
+    good("recipe = 'digits'\n", more="digits"),
+    good('fastgan = "99.0"\nrecipe = "digits"\n', "fastgan 99.0"),
+    good('fastgan = "0.0.1"\nrecipe = "digits"\n', "fastgan 0.0.1"),
+    good(COMPLETE),
+    good(f"{COMPLETE}picture_size = 64\n"),
+    good("picture_size = 0\n"),
+    toml("stepz = 3", "did you mean steps?"),
+    toml("lr = 3", "did you mean optimiser.lr?"),
+    toml("critic-steps = 3", "did you mean critic_steps?"),
+    toml("qqqqq = 3", "got 'qqqqq'"),
+    toml("[critic]\nhiden = [3]", "critic.hiden"),
+    toml("[optimizer]\nlr = 1", "got 'optimizer'"),
+    toml("[generator.hidden]\nx = 1", "generator.hidden"),
+    toml("[[generator]]\nhidden = [1]", "wanted a table"),
+    toml("generator = 3", "generator is 3, wanted a table"),
+    toml("optimiser = 'adam'", "wanted a table"),
+    toml("out = 'x'", "--out"),
+    toml("config = 'x'", "--config"),
+    toml("quiet = true", "--quiet"),
+    toml("no-capture = true", "--no-capture"),
+    toml("name = 'x'", "got 'name'"),
+    toml("published = {}", "got 'published'"),
+    toml("steps = 'many'", "steps is 'many', wanted a whole number"),
+    toml("steps = 2.5", "wanted a whole number"),
+    toml("steps = true", "wanted a whole number"),
+    toml("steps = 1979-05-27", "wanted a whole number"),
+    toml("batch = 0", "got batch 0"),
+    toml("batch = 99999999999999999999", "got batch 9999"),
+    toml("latent = -1", "got latent -1"),
+    toml("ema = 'x'", "wanted a number"),
+    toml("ema = 1", "got ema 1"),
+    toml("penalty = nan", "got penalty nan"),
+    toml("penalty = -1", "got penalty -1"),
+    toml("points = 1", "wanted true or false"),
+    toml("objective = [1]", "wanted text"),
+    toml("objective = 'hing'", "hinge"),
+    toml("noise = 'gauss'", "uniform"),
+    toml("sampling = ''", "sequential"),
+    toml("line = 'x'", "line"),
+    toml("[optimiser]\nlr = inf", "got optimiser.lr inf"),
+    toml("[optimiser]\nmomentum = 2", "got optimiser.momentum 2"),
+    toml("[optimiser]\neps = -1", "got optimiser.eps -1"),
+    toml("[optimiser]\nkind = 'adamm'", "rmsprop"),
+    toml("[optimiser]\nschedule = 'exponential:2000'", "exponential:2000"),
+    toml("[generator]\nhidden = 'abc'", "wanted a list of whole numbers"),
+    toml("[generator]\nhidden = [1.5]", "wanted a list of whole numbers"),
+    Try(
+        "train --config some.toml", 2, "generator.hidden 0", content("some.toml", "[generator]\nhidden = [0]")
+    ),
+    toml("[generator]\nactivation = [1]", "wanted text"),
+    toml("[generator]\nslope = nan", "generator.slope nan"),
+    toml("[critic]\ninit = 'x'", "initialiser 'x'"),
+    toml("[critic]\noutput = 'x'", "activation 'x'"),
+    toml("data = ''", "no name for the data"),
+    toml("data = 3", "wanted text"),
+    toml("data = 'nothing.npy'", "nothing.npy"),
+    toml("data_dir = '/no/such'", "/no/such"),
+    toml("image_size = 0", "image_size is 0"),
+    toml("image_size = 'x'", "wanted a whole number"),
+    toml("picture_size = 99", "picture_size"),
+    toml("split = 'best'", "best"),
+    toml("skip_bad = 1", "wanted true or false"),
+    Try("train --config some.toml", 2, "'gpu'", content("some.toml", "device = 'gpu'")),
+    toml("seed = 'a'", "seed is 'a'"),
+    toml("seed = -1", "got seed -1"),
+    toml("recipe = 'digitz'", "did you mean digits?"),
+    toml("recipe = ''", "recipe"),
+    toml("recipe = 'digits'", "leave one of them out", more="keras-mlp"),
+    toml("as_published = true", "as-published"),
+    toml("own_networks = true", "networks of its own"),
+    toml("own_networks = 1", "wanted true or false"),
+    toml("fastgan = 3", "fastgan is 3"),
+    toml("steps = ", "is not TOML"),
+    toml("steps = 1\nsteps = 2", "is not TOML"),
+    toml("\0", "is not TOML"),
+    toml('{"steps": 1}', "is not TOML"),
+    toml("steps: 1", "is not TOML"),
+    toml("steps = 1".encode("utf-16"), "UTF-8"),
+    toml(b"\xff\xfe\xfd", "UTF-8"),
+    toml("x = " + "[" * 5000, "is not TOML"),
+    toml("steps = " + "9" * 5000, "some.toml"),
+    at("nope.toml", "cannot read nope.toml"),
+    at("''", "cannot read"),
+    at("x" * 300, "cannot read"),
+    at("folder", "not a file", folder("folder")),
+    at("fifo", "not a file", fifo("fifo")),
+    at("zero", "not a file", link("zero", "/dev/zero")),
+    at("loop", "cannot read", link("loop", "loop")),
+    at("evil.toml", "is not TOML", a_pickle("evil.toml")),
+    at("run/checkpoints/step-00000004.safetensors", "is not TOML", a_run),
+    Try("train --config run/config.toml --quiet --out again", WORKS, make=a_run),
+    Try("train --config run/config.toml --quiet --out run", 4, "exists already", a_run),
+]
