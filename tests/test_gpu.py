@@ -16,12 +16,15 @@ from tiny import samples, tiny
 import fastgan as fg
 from fastgan import ops
 from fastgan.backend import to_host, use_kernels
+from fastgan.cli import gpu_probes
 from fastgan.errors import CaptureError
+from fastgan.nn import Net
 from fastgan.ops import passes
 
 gpu = pytest.mark.gpu
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
 NAMES = [entry[3] for entry in ON_GPU]
+CONV = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, Net)]
 
 
 @pytest.fixture
@@ -93,6 +96,11 @@ def test_a_kernel_gives_the_same_bits_again(entry, cupy):
 
 
 @gpu
+def test_the_doctor_finds_kernels_right(cupy):
+    assert gpu_probes.gpu_kernels()[0] == "ok"
+
+
+@gpu
 def test_operands_that_no_kernel_takes_as_they_are(cupy):
     """Misaligned, not contiguous, of another dtype, empty: the answer is right, by a kernel or by array code."""
     rng = np.random.default_rng(0)
@@ -133,9 +141,21 @@ def test_an_array_of_more_than_2_to_the_31_elements(cupy):
     cupy.get_default_memory_pool().free_all_blocks()
 
 
-def run(name, device, steps=100, *, seed=2, **settings):
-    recipe = tiny(name).replace(log_every=10)
-    return fg.Trainer(recipe, samples(recipe), device=device, seed=seed, **settings).fit(steps)
+def made(name, device, **settings):
+    recipe = tiny(name).replace(log_every=20)
+    return fg.Trainer(recipe, samples(recipe), device=device, seed=2, **settings)
+
+
+def run(name, device, steps, **settings):
+    return made(name, device, **settings).fit(steps)
+
+
+def beside(name, steps, draw):
+    """A run on the CPU from parameters that are 1e-6 off."""
+    trainer, rng = made(name, "cpu"), np.random.default_rng(draw)
+    for x in [*trainer.generator.parameters(), *trainer.critic.parameters()]:
+        x.data *= rng.normal(1, 1e-6, x.shape).astype(np.float32)
+    return trainer.fit(steps)
 
 
 def on_host(trainer):
@@ -149,33 +169,43 @@ def apart(a, b):
 
 
 def weights(trainer, side):
-    """A network's matrices; a bias that no gradient reaches is made of rounding alone (a WGAN critic's last)."""
-    return [x for name, x in sorted(on_host(trainer).items()) if name.startswith(f"{side}.") and x.ndim == 2]
+    """Of dense and convolutional layers; a bias that no gradient reaches is made of rounding alone."""
+    return [x for name, x in sorted(on_host(trainer).items()) if name.startswith(f"{side}.") and x.ndim >= 2]
 
 
 @gpu
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_run_follows_the_one_on_the_cpu(name, cupy):
-    """100 steps from one seed, with rounding alone between the two.
+    """From one seed, with rounding alone between the two. The limit is far below what the run has moved.
 
-    Measured on the CPU: a start that is 3e-7 off ends 1e-6 away, a penalised critic 2e-4, and digits 5e-4 and 2e-3,
-    where units pass the kink of their ReLU on either side.
+    How far rounding takes a run is seen on the CPU, from starts that are 1e-6 off: most end 1e-6 away. Where a batch
+    norm divides by little, Adam makes whole steps of gradients that are rounding alone, and the distance grows from
+    step to step: so convolutional recipes make few, and have their own distance as the limit.
     """
-    limit = 5e-3 if name == "digits" else 1e-4
-    there, here = run(name, "cuda"), run(name, "cpu")
-    assert apart(weights(there, "generator"), weights(here, "generator")) <= limit
-    assert apart(weights(there, "critic"), weights(here, "critic")) <= 10 * limit
-    assert apart([there.sample(64, seed=1)], [here.sample(64, seed=1)]) <= limit
+    steps = 12 if name in CONV else 100  # both with a graph of several
+    start, here, there = made(name, "cpu"), run(name, "cpu", steps), run(name, "cuda", steps)
+    others = [beside(name, steps, draw) for draw in range(4)]
+    for results, limit in (
+        (lambda trainer: weights(trainer, "generator"), 1e-4),
+        (lambda trainer: weights(trainer, "critic"), 1e-3),
+        (lambda trainer: [trainer.sample(64, seed=1)], 1e-4),
+    ):
+        wanted = results(here)
+        moved = apart(results(start), wanted)
+        limit = max(min(limit, moved / 10), 4 * max(apart(results(other), wanted) for other in others))
+        assert limit < moved, "any run would do"
+        assert apart(results(there), wanted) <= limit
 
 
 @gpu
 @pytest.mark.parametrize("name", fg.recipes)
 def test_captured_steps_equal_eager_ones(name, cupy, recwarn):
     """To the last bit: the same kernels on the same numbers."""
-    captured, eager = run(name, "cuda", 50), run(name, "cuda", 50, capture=False)
+    steps = 24 if name in CONV else 50
+    captured, eager = run(name, "cuda", steps), run(name, "cuda", steps, capture=False)
     a, b = on_host(captured), on_host(eager)
     assert all(a[key].tobytes() == b[key].tobytes() for key in b)
-    assert captured.steps_done == eager.steps_done == 50
+    assert captured.steps_done == eager.steps_done == steps
     assert captured.metrics()["critic_loss"] == eager.metrics()["critic_loss"]
     assert [str(w.message) for w in recwarn if "no graph" in str(w.message)] == []
 
@@ -296,6 +326,7 @@ def test_schedules_are_measured(cupy, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     measuring = import_module("fastgan.kernels.cuda.measuring")
     monkeypatch.setattr(measuring.dense, "MEASURED", {})
+    monkeypatch.setattr(measuring, "LAUNCHES", 3)  # which is fastest does not matter here
     forms = ("forward", "tangent", "backward", "weight_gradients", "forward_norm", "NN", "NT", "TN")
     wanted = [(form, 32, 100, 256) for form in forms]
     table = measuring.measure(wanted)
@@ -303,7 +334,7 @@ def test_schedules_are_measured(cupy, tmp_path, monkeypatch):
     assert all(name in measuring.candidates(form) for (form, *_), name in table.items())
     for case in wanted:
         for name in measuring.candidates(case[0]):
-            assert 0 < measuring._time(cupy, case, name) < 10_000
+            assert 0 < measuring._time(cupy, case, name) < np.inf
     operands, settings = gpu_cases.cases(passes.forward)[0]
     truths = truth(passes.forward, operands, settings)
     for name in measuring.candidates("forward"):

@@ -13,7 +13,7 @@ from fastgan import optim, random
 from fastgan.backend import Array, Count, Rate, module_of, to_device, to_host
 from fastgan.errors import UsageError
 from fastgan.losses import Objective, objective, refuse_batch_norm
-from fastgan.nn import Module, flatten
+from fastgan.nn import Dropout, Module, flatten
 from fastgan.ops import passes
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
@@ -59,6 +59,7 @@ class Step:
         self.ema = optim.Ema(generator, decay=recipe.ema) if recipe.ema else None
         self.steps_done = self.losses_from = 0  # the ring holds no losses of steps before that
         self.horizon = recipe.steps  # the step at which schedules end
+        self._draws = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
         self._together = not mixes(critic)
         self._mixed = mixes(generator)
         self.updates = updates_for(generator, critic, objective, seed=seed, simultaneous=recipe.simultaneous)
@@ -156,7 +157,7 @@ class Step:
 
     def _begin(self, k: int) -> None:
         """Tell layers that draw random numbers which pass of the step this is."""
-        if self._mixed or not self._together:  # elsewhere no layer draws
+        if self._draws:  # going through all layers takes as long as one of them
             most = max(self.recipe.critic_steps, self.recipe.warmup_critic_steps)
             number = self.count(most + 1, k)
             self.critic.begin(self.seed, number)
