@@ -208,8 +208,9 @@ def test_ctrl_c_while_python_imports_is_quiet(tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     command = (
-        f"import signal, sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); import fastgan_command; fastgan_command.main()"
+        f"import runpy, signal, sys; sys.path[:0] = [{str(tmp_path)!r}]; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"runpy.run_path({str(ROOT / 'fastgan' / 'command' / '__init__.py')!r})['main']()"
     )
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -1,6 +1,6 @@
 """The command `fastgan` from its first moment: Ctrl-C while Python still imports ends it without a traceback.
 
-It stands beside the package, as importing the package is what takes the time.
+Installed as `fastgan_command`, beside the package and not in it, as importing the package is what takes the time.
 """
 
 import os
