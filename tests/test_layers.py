@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": LIBRARY | {ROOT, "fused", "kernels", "launches", "standin"},
     "cli": LIBRARY | {ROOT, "benchmarks", "fused", "kernels", "launches", "standin"},
     "__main__": {"cli"},
+    "command": {"cli"},
     "kernels": set(),
 }
 KERNELS_NEED = {"numpy", "numba", "cuda", "cupy", "llvmlite", "nvmath", *sys.stdlib_module_names}
