@@ -13,6 +13,8 @@ from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.operations import Operation, copies
 from fastgan.benchmarks.suites import kernels, layers
 
+pytestmark = pytest.mark.slow
+
 SUITES = (kernels, layers)
 TINY = {case.key: case for suite in SUITES for case in suite.cases("tiny")}
 ON_CPU = ("numpy", "cpu-kernels", "torch", "jax", "autograd")

@@ -17,6 +17,8 @@ from fastgan.benchmarks import columns, report, results
 from fastgan.cli import bench, main
 from fastgan.errors import DataError, OutputError
 
+pytestmark = pytest.mark.slow
+
 ONE = (
     "--tiny",
     "--suite",

@@ -17,6 +17,8 @@ from fastgan.benchmarks.columns import COLUMNS, Clock, Column
 from fastgan.benchmarks.operations import Graph
 from fastgan.benchmarks.suites import kernels, layers
 
+pytestmark = pytest.mark.slow
+
 TINY = {case.key: case for suite in (kernels, layers) for case in suite.cases("tiny")}
 
 

@@ -20,6 +20,8 @@ from fastgan.benchmarks import (
     report_speed,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_number_of_the_rows_is_in_the_page():
     row = made.row("steps", "toy-mlp", "toy-mlp", "cpu-kernels", 7.891e-3, launches=4321, bytes=765_432)

@@ -15,6 +15,8 @@ from fastgan.benchmarks import plots, report, verdict
 from fastgan.benchmarks import results as files
 from fastgan.errors import OutputError
 
+pytestmark = pytest.mark.slow
+
 SUITES = {
     "steps": "steps",
     "ideas": "ideas",

@@ -94,7 +94,7 @@ def test_a_folder_in_the_way_is_said(tmp_path):
 
 def test_no_file_and_a_folder(tmp_path):
     assert "no file" in complaint(UsageError, tmp_path / "none.json")
-    assert "directory" in complaint(UsageError, tmp_path)
+    assert "is not a file" in complaint(UsageError, tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "PK\x03\x04", "hello", "{]}", "[" * 100_000, '{"a": 1} x {}'])

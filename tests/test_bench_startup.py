@@ -17,6 +17,8 @@ from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.suites import startup
 
+pytestmark = pytest.mark.slow
+
 TIMES = {"import", "making", "first_step", "second_step", "ten_more"}
 
 

@@ -15,6 +15,8 @@ from fastgan.benchmarks import turns
 from fastgan.benchmarks.columns import Clock
 from fastgan.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 class Actor:
     """What a worker holds: good turns and the ways to fail."""

@@ -121,6 +121,7 @@ class StopAt(Callback):
         trainer.stop_wanted = trainer.steps_done == self.step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (getattr(signal, "SIGHUP", signal.SIGTERM), 129)]
 )

@@ -15,6 +15,8 @@ from fastgan.nn import Net
 from fastgan.standin import counting, standing_in
 from fastgan.train.replay import WARMUP, Replay
 
+pytestmark = pytest.mark.slow
+
 CONV = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, Net)]
 
 

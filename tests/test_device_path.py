@@ -9,6 +9,8 @@ import fastgan as fg
 from fastgan.errors import DeviceError
 from fastgan.standin import standing_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cupy():

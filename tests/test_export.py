@@ -17,6 +17,8 @@ from fastgan.train import Trainer
 from fastgan.train.export import LAYERS, export, script_of
 from fastgan.train.run import POINTS
 
+pytestmark = pytest.mark.slow
+
 IMAGES = [name for name, recipe in fg.recipes.items() if not recipe.points]
 
 

@@ -17,6 +17,8 @@ from fastgan.benchmarks import gpu_gate, machine, table
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.errors import OutputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu_gate.sh"
 

@@ -14,6 +14,7 @@ from fastgan.nn import MLP
 from fastgan.train.networks import build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(name):
     recipe = fg.recipes[name]
@@ -191,7 +192,10 @@ def test_the_budget_of_wgan_gp_mlp():
 def test_summary_counts_launches(capsys, here, options):
     out = ok(capsys, "summary", "keras-mlp", "--launches", *options).splitlines()
     plain = ok(capsys, "summary", "keras-mlp").splitlines()
-    assert out[: len(plain)] == plain
+    measured = [i for i, line in enumerate(plain) if "on this CPU" in line]  # a new estimate each time
+    assert [x for i, x in enumerate(out[: len(plain)]) if i not in measured] == [
+        x for i, x in enumerate(plain) if i not in measured
+    ]
     total = re.fullmatch(r"total: (\d+) launches, (\d+\.\d) MB moved, floor (\d+\.\d) MB", out[-1])
     assert float(total[3]) == round(floor(fg.recipes["keras-mlp"]) / 1e6, 1)
     assert re.fullmatch(r"one step on a GPU +launches +MB read +MB written", out[len(plain) + 1])

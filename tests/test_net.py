@@ -159,7 +159,7 @@ def test_grey_and_colour_need_no_other_text(channels):
         ("conv 4 3 stride=0", "got stride 0"),
         ("conv 4 3 stride=x", "got stride=x, wanted a whole number"),
         ("conv 4 3 stride=same", "got stride=same"),
-        ("conv 4 3 padding=-1", "got padding=-1, wanted a whole number, or same"),
+        ("conv 4 3 padding=-1", "got padding=-1, wanted a whole number"),
         ("conv 4 3 stride=2", "stride 2 leaves 1 unread"),
         ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
         ("conv 4 3 init=glorot", "got initialiser 'glorot'"),

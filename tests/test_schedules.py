@@ -220,6 +220,7 @@ def watched(recipe, steps):
     return trainer, replay.log
 
 
+@pytest.mark.slow
 def test_a_warm_up_step_is_never_captured_nor_crossed_by_a_replay():
     recipe = WARM.replace(generator_steps=2, log_every=1000, warmup_every=15)
     with standing_in(kernels_compute=False), np.errstate(all="ignore"):

@@ -44,6 +44,7 @@ def test_every_recipe_trains(name):
     assert trainer.sample(3).shape == (3, *trainer.form.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fg.recipes)
 def test_same_seed_same_bits_other_seed_other_bits(name):
     def run(seed):
@@ -54,6 +55,7 @@ def test_same_seed_same_bits_other_seed_other_bits(name):
     assert run(5) != run(6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, r in fg.recipes.items() if r.published])
 def test_as_published_differs_and_runs(name):
     recipe = fg.recipes[name]
@@ -125,6 +127,7 @@ def test_simultaneous_penalties_lie_elsewhere_at_each_step(monkeypatch):
     assert [to["step"] for to in drawn if to["stream"] == random.Stream.EPSILON] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_digits_are_learnt():
     trainer = fg.Trainer("digits", device="cpu", seed=1)
     digits = trainer.dataset
@@ -142,6 +145,7 @@ def distance(drawn, dataset):
     return np.sqrt(((x[:, None] - real) ** 2).sum(axis=2)).min(axis=1).mean()
 
 
+@pytest.mark.slow
 def test_memory_is_flat():
     recipe = tiny("wgan-gp-mlp").replace(log_every=100)
     trainer = fg.Trainer(recipe, data.load("digits"), device="cpu").fit(200)
