@@ -16,6 +16,8 @@ from fastgan.benchmarks.training import FIRST
 from fastgan.standin import counting, ndarray, standing_in
 from fastgan.train.networks import build
 
+pytestmark = pytest.mark.slow
+
 LADDER = ("plain", "tape", "fused", "flat Adam")
 ON_CPU = [
     ("plain", "numpy"),

@@ -10,6 +10,8 @@ import pytest
 from fastgan.benchmarks import memory, turns
 from fastgan.benchmarks.columns import COLUMNS, Column
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"batch": 2, "width": 8, "depth": 1, "data": 100}
 
 

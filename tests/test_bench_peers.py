@@ -17,6 +17,8 @@ from fastgan.benchmarks import cases, peers, training
 from fastgan.benchmarks.peers import agreement, autograd_numpy, jax_jit, spreads, torch_compiled, torch_eager
 from fastgan.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 ENGINES = {
     "torch_eager": "torch",
     "torch_graph": "torch",

@@ -16,6 +16,8 @@ from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.suites import quality_time
 from fastgan.data import mnist
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ("bench_judge",)  # its fixtures
 
 needs_torch = pytest.mark.skipif(

@@ -12,6 +12,8 @@ from bench_files import row
 from fastgan.benchmarks import plots, readme, report, result_types, results
 from fastgan.errors import DataError, FastganError, OutputError, UsageError
 
+pytestmark = pytest.mark.slow
+
 STEP = "steps/keras-mlp/keras-mlp"
 
 

@@ -23,6 +23,8 @@ from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import steps
 from fastgan.errors import OutputError, UsageError
 
+pytestmark = pytest.mark.slow
+
 CEILINGS = {"copy": 1e9, "gemm": 1e10}
 
 

@@ -13,6 +13,8 @@ from fastgan.benchmarks.suites import quality_time
 from fastgan.errors import DataError, ShapeError, UsageError
 from fastgan.tape import Tensor, grad
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ("bench_judge",)  # its fixtures
 
 # --- the Frechet distance and the coverage

@@ -11,6 +11,8 @@ from fastgan.benchmarks import selftest, turns
 from fastgan.benchmarks.columns import COLUMNS, Clock
 from fastgan.benchmarks.turns import LostError
 
+pytestmark = pytest.mark.slow
+
 GPU = {"cuda-kernels": COLUMNS["cuda-kernels"]}
 
 

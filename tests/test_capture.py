@@ -17,6 +17,8 @@ from fastgan.errors import CaptureError, DeviceError, UsageError
 from fastgan.nn import Dropout
 from fastgan.tape import Tensor
 
+pytestmark = pytest.mark.slow
+
 
 class Cuda:
     """The strict part of cupy.cuda: what was asked of it, in order, and an error for what CUDA would refuse."""

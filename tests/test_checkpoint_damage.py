@@ -17,6 +17,8 @@ from checkpoint_helpers import META, arrays, assert_same, forge, one_line
 from fastgan.errors import CheckpointError
 from fastgan.train import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "description",

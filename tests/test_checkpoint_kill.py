@@ -9,6 +9,8 @@ import pytest
 
 import fastgan
 
+pytestmark = pytest.mark.slow
+
 KILLED = """
 import os, random, signal, sys, time, warnings
 from pathlib import Path

@@ -10,7 +10,7 @@ from fastgan.cli import main
 from fastgan.train import load, lock
 from fastgan.train.lock import Lock
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 
 @pytest.mark.skipif(lock.fcntl is None, reason="no flock here")

@@ -19,7 +19,7 @@ from fastgan.train import Callback, Trainer, load
 from fastgan.train.run import read_metrics
 from fastgan.train.state import arrays
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -121,7 +121,6 @@ class StopAt(Callback):
         trainer.stop_wanted = trainer.steps_done == self.step
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (getattr(signal, "SIGHUP", signal.SIGTERM), 129)]
 )

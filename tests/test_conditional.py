@@ -28,6 +28,8 @@ from fastgan.train.quality import nearest
 from fastgan.train.recipe import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.train.replay import WARMUP
 
+pytestmark = pytest.mark.slow
+
 K = 5
 JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
 TINY = fg.recipes["digits"].replace(

@@ -13,6 +13,8 @@ from fastgan import data
 from fastgan.data import idx
 from fastgan.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
 LABELS = np.arange(7, dtype=np.uint8)
 

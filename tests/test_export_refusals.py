@@ -14,6 +14,8 @@ from fastgan.errors import OutputError, UsageError
 from fastgan.train import Trainer, files
 from fastgan.train.export import export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("words", [["x"], ["-1"], ["1.5"], [str(2**64)], ["9" * 5000], ["1", "2"], [""]])
 def test_a_wrong_seed_is_one_line(words, tmp_path):

@@ -21,6 +21,8 @@ from fastgan.errors import CaptureError
 from fastgan.nn import Net
 from fastgan.ops import passes
 
+pytestmark = pytest.mark.slow
+
 gpu = pytest.mark.gpu
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
 NAMES = [entry[3] for entry in ON_GPU]

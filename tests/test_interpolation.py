@@ -15,7 +15,7 @@ from fastgan.tape import Tensor, no_grad
 from fastgan.train import RECIPES, Trainer, figures, judging, run
 from fastgan.train.interpolation import between, images_between
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 DIGITS = RECIPES["digits"].replace(
     generator=MLP((12,), activation="relu", output="tanh"), critic=MLP((12,)), batch=16, steps=3, latent=6

@@ -16,6 +16,8 @@ from fastgan.train.batches import UNROLL
 from fastgan.train.lines import FIRST_AT_ONCE
 from fastgan.train.replay import WARMUP, Replay, due
 
+pytestmark = pytest.mark.slow
+
 
 def trainer_of(recipe, **settings):
     return fg.Trainer(recipe, samples(recipe), device="cuda", seed=2, **settings)

@@ -18,6 +18,8 @@ from fastgan.standin import standing_in
 from fastgan.train.batches import UNROLL, Batches
 from fastgan.train.replay import WARMUP, Replay, due
 
+pytestmark = pytest.mark.slow
+
 PLAIN = tiny("wgan-gp-mlp").replace(critic_steps=2, log_every=20, sample_every=1000)
 WARM = PLAIN.replace(warmup_critic_steps=5, warmup_steps=2, warmup_every=10)
 
@@ -220,7 +222,6 @@ def watched(recipe, steps):
     return trainer, replay.log
 
 
-@pytest.mark.slow
 def test_a_warm_up_step_is_never_captured_nor_crossed_by_a_replay():
     recipe = WARM.replace(generator_steps=2, log_every=1000, warmup_every=15)
     with standing_in(kernels_compute=False), np.errstate(all="ignore"):
