@@ -14,7 +14,7 @@ from fastgan.cli import main, progress
 from fastgan.train import load
 from fastgan.train.state import arrays
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 
 def test_train_makes_a_run_and_says_where(capsys, tmp_path):

@@ -17,6 +17,8 @@ from fastgan.cli.probes import PROBES
 from fastgan.kernels.cuda import blas, building
 from fastgan.standin import ndarray, standing_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def plant(tmp_path, monkeypatch):
@@ -42,7 +44,6 @@ def findings(monkeypatch, capsys, *found, words=("doctor",)):
     return code, capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_it_works_here(capsys):
     """Every probe, in its own process."""
     assert main(["doctor", "--json"]) == 0
@@ -172,7 +173,6 @@ def test_where_kernels_are_cached(monkeypatch, tmp_path):
     assert str(tmp_path) in probe("kernel cache").detail
 
 
-@pytest.mark.slow
 def test_no_place_to_cache_kernels_is_a_warning(plant):
     plant(
         "sitecustomize",
@@ -190,7 +190,6 @@ def test_no_place_to_cache_kernels_is_a_warning(plant):
     assert probe("kernels").status == "ok"
 
 
-@pytest.mark.slow
 def test_without_numba_array_code_runs_and_the_doctor_says_so(plant):
     plant("numba", "raise ImportError('no numba here')")
     found = probe("kernels")

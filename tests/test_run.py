@@ -19,6 +19,8 @@ from fastgan.train import trainer as trainer_module
 from fastgan.train.run import RunDirectory, edited, picture, read_metrics
 from fastgan.train.state import arrays, description
 
+pytestmark = pytest.mark.slow
+
 DIGITS = RECIPES["digits"].replace(
     generator=MLP((12,), activation="relu", output="tanh"),
     critic=MLP((12,)),
@@ -157,7 +159,6 @@ def test_transparent_pixels_are_white():
     assert (pixels[2 : 2 + 3 * zoom, 4 + 3 * zoom : 4 + 6 * zoom] == 255).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [DIGITS, VANILLA, RING], ids=lambda r: r.name)
 @pytest.mark.parametrize("k", [7, 10, 16])
 def test_stopped_and_resumed_is_the_same_run(tmp_path, recipe, k):
