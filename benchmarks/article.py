@@ -12,7 +12,7 @@ Shapes: `n` batch, `i`/`o` features in/out of a layer. `xp` is the module `numpy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastgan.backend import Array
+from fastgan.device import Array
 
 # an activation and its derivative, both as functions of what the layer's matrix product gives
 Activation = tuple[Callable[[Any, Array], Array], Callable[[Any, Array], Array]]

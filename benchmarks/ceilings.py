@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Fusable, blas_libraries, cores
 from fastgan.benchmarks import turns
 from fastgan.benchmarks.columns import Clock, CupyClock
 from fastgan.benchmarks.machine import cache_bytes, memory
+from fastgan.device import Array
+from fastgan.dispatch import Fusable
 from fastgan.kernels import splitting
+from fastgan.threads import blas_libraries, cores
 
 SECONDS = {"cpu": 3.0, "cuda": 2.0}
 ROUNDS = 3  # in which numbers of threads take turns

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgan import ops, random
-from fastgan.backend import cpu_threads
 from fastgan.data import Dataset
 from fastgan.errors import DataError
 from fastgan.nn import MLP, Linear, Sequential
 from fastgan.optim import Adam, schedule
 from fastgan.random import Stream
 from fastgan.tape import Tensor, grad
+from fastgan.threads import cpu_threads
 
 FEATURES = 64  # width of the last hidden layer
 FIRST = {True: 128, False: 256}  # width of the one before, by whether images are small
@@ -92,13 +92,13 @@ def _fit(
     network: Sequential, images: NDArray[np.float32], labels: NDArray[np.int64], updates: int, seed: int
 ) -> None:
     """So many Adam updates, in place."""
-    optimiser, rows = Adam(network, lr=RATE), np.eye(labels.max() + 1, dtype=np.float32)
+    optimizer, rows = Adam(network, lr=RATE), np.eye(labels.max() + 1, dtype=np.float32)
     for update in range(updates):
         chosen = random.integers(BATCH, len(images), seed=seed, stream=Stream.BATCH, step=update)
         loss = cross_entropy(network(Tensor(images[chosen])), Tensor(rows[labels[chosen]]))
-        grad(loss, network.parameters(), out=optimiser.gradients)
-        optimiser.lr = RATE * schedule("linear", update, updates)
-        optimiser.step()
+        grad(loss, network.parameters(), out=optimizer.gradients)
+        optimizer.lr = RATE * schedule("linear", update, updates)
+        optimizer.step()
 
 
 def _layers(network: Sequential) -> Layers:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fastgan.backend import cuda_problem, use_kernels
+from fastgan.device import cuda_problem
+from fastgan.dispatch import use_kernels
 
 CHUNK = {
     "cpu": 0.002,

@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan.backend import cores
 from fastgan.benchmarks.cases import Case, Station
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.results import ABSENT, OUT_OF_TIME
 from fastgan.benchmarks.turns import LateError, LostError, Worker
+from fastgan.threads import cores
 
 MANY_CORES = 8
 

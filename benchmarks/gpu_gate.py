@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastgan.backend import cuda_problem
 from fastgan.benchmarks import machine, table
 from fastgan.benchmarks.bench import Bench
 from fastgan.benchmarks.columns import COLUMNS
+from fastgan.device import cuda_problem
 from fastgan.errors import FastganError, OutputError, UsageError
 
 LIMIT = 525.0  # seconds for everything: under nine minutes

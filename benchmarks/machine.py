@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import fastgan
-from fastgan.backend import blas_libraries as libraries
-from fastgan.backend import cores, cuda_problem
+from fastgan.device import cuda_problem
+from fastgan.threads import blas_libraries as libraries
+from fastgan.threads import cores
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = (

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.backend import Array, cpu_threads, cuda_problem, module_of, to_host
 from fastgan.benchmarks import machine, peer_kernels
 from fastgan.benchmarks.cases import AbsentError, Calls, Case, Results, Work, against
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.turns import Chunk
+from fastgan.device import Array, cuda_problem, module_of, to_host
 from fastgan.nn.flat import aligned_zeros
+from fastgan.threads import cpu_threads
 
 Operands = list[NDArray[Any]]
 Wrong = Callable[[Mapping[str, Results]], dict[str, str]]

@@ -1,7 +1,7 @@
 """The operations of `suites/kernels.py` and `suites/layers.py` as users of PyTorch, JAX and HIPS autograd write them.
 
 One idea: an engine is a table of plain functions on its own arrays, and three ways to run one: forward, backward alone
-on what a forward pass kept, or both. What changes state (optimisers, random numbers) is written out beside it. Operands
+on what a forward pass kept, or both. What changes state (optimizers, random numbers) is written out beside it. Operands
 come as fastgan has them, NHWC and (i, o); PyTorch gets its own layouts before the timing, and results are turned back
 after it. All is float32 without TF32. The engines are modules `ops_...` of `fastgan.benchmarks.peers`.
 """

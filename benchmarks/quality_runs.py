@@ -20,8 +20,8 @@ from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.peers import torch_eager
 from fastgan.benchmarks.scores import Judge
 from fastgan.data import Dataset
+from fastgan.gan import networks
 from fastgan.random import Stream
-from fastgan.train import networks
 
 Images = NDArray[np.float32]
 SETTINGS = peers.SETTINGS | {
@@ -190,7 +190,7 @@ class TorchGan:
 
     def _step(self) -> None:
         """One step, at the rate that the schedule has for it."""
-        settings = self.recipe.optimiser
+        settings = self.recipe.optimizer
         if settings.schedule != "constant":
             rate = settings.lr * optim.schedule(settings.schedule, self.done, self.recipe.steps)
             for adam in (self.gan.critic_adam, self.gan.generator_adam):

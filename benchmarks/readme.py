@@ -40,7 +40,7 @@ from fastgan.benchmarks.results import (
     trained,
 )
 from fastgan.errors import DataError, FastganError, UsageError
-from fastgan.train.files import write_atomic
+from fastgan.gan.files import write_atomic
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 CHECKOUT = Path(__file__).resolve().parents[1]

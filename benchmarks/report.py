@@ -24,7 +24,7 @@ from fastgan.benchmarks.report_page import (
     text,
 )
 from fastgan.benchmarks.results import Results, Row, plain, short_commit, shown, spread_of
-from fastgan.train.files import write_atomic
+from fastgan.gan.files import write_atomic
 
 Section = Callable[[Results], Iterator[Html]]
 SECTIONS: dict[str, tuple[str, Section]] = {

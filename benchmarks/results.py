@@ -17,7 +17,7 @@ from fastgan.benchmarks import turns
 from fastgan.benchmarks.columns import COLUMNS, OWN
 from fastgan.benchmarks.result_types import NAMES, damage_of
 from fastgan.errors import DataError, UsageError
-from fastgan.train.files import write_atomic
+from fastgan.gan.files import write_atomic
 
 FORMAT = "fastgan-bench"
 VERSION = 1

@@ -16,8 +16,8 @@ from fastgan import random
 from fastgan.benchmarks.classifier import Classifier
 from fastgan.data import Dataset
 from fastgan.errors import ShapeError, UsageError
+from fastgan.gan.quality import classes_kept
 from fastgan.random import Stream
-from fastgan.train.quality import classes_kept
 
 Rows = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""The operations of the suite of kernels that change state: optimisers, random numbers, and batches drawn from data.
+"""The operations of the suite of kernels that change state: optimizers, random numbers, and batches drawn from data.
 
 One idea: as in `kernel_operations`, but each is held to what it leaves behind: the step that parameters made, the rows
 that were drawn, and of random numbers of peers, whose bits are their own, that they are normal.
@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan import data, optim, random
-from fastgan.backend import Count, cuda_problem, use_kernels
+from fastgan import optim, random
 from fastgan.benchmarks.cases import Results, against, differs, summary
 from fastgan.benchmarks.columns import OWN
 from fastgan.benchmarks.kernel_operations import ELEMENTS, PERIOD, normal, repeated
 from fastgan.benchmarks.operations import GRAPH_CALLS, Operands, Operation, Wrong, largest_cache, reference
 from fastgan.benchmarks.peer_kernels import Rival
+from fastgan.clock import Count
+from fastgan.device import cuda_problem
+from fastgan.dispatch import use_kernels
+from fastgan.gan import batches
 from fastgan.random import Stream
 
 ADAM = {"lr": 1e-2, "b1": 0.5, "b2": 0.999, "eps": 1e-8}
@@ -171,7 +174,7 @@ def batch(n: int, f: int, samples: int) -> Operation:
     def own(rows: Any, x: Any, clock: Any, call: int = 0) -> list[Any]:
         place = call % GRAPH_CALLS
         update = Count(clock, 1, place, call - place)
-        data.assemble(x, rows=rows, batch=n, seed=1, update=update, **PIXELS)
+        batches.assemble(x, rows=rows, batch=n, seed=1, update=update, **PIXELS)
         if place == GRAPH_CALLS - 1:
             clock += GRAPH_CALLS  # the device counts by itself where a graph is replayed
         return [x]

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastgan as fg
-from fastgan.backend import to_host
 from fastgan.benchmarks import peers
 from fastgan.benchmarks.cases import Results
 from fastgan.benchmarks.columns import Clock, Column
 from fastgan.benchmarks.turns import Chunk, turn
 from fastgan.data import Dataset
+from fastgan.device import to_host
 from fastgan.launches import data_shape
 from fastgan.nn import MLP, Net
 

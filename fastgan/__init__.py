@@ -7,15 +7,15 @@
 The tape is in `fastgan.tape`, its ops in `fastgan.ops`; read `fastgan/tape/engine.py` first.
 """
 
-from fastgan import data, fused, losses, nn, ops, optim, random
-from fastgan.backend import use_kernels
+from fastgan import data, nn, ops, optim, random
 from fastgan.capture import Captured, capture
-from fastgan.losses import OBJECTIVES, Objective
+from fastgan.dispatch import use_kernels
+from fastgan.gan import RECIPES, Callback, OptimizerSettings, Recipe, Trainer, load
+from fastgan.gan import objectives as losses
+from fastgan.gan.objectives import OBJECTIVES, Objective
 from fastgan.tape import Tensor, grad, no_grad, op, tensor
-from fastgan.train import RECIPES, Callback, OptimiserSettings, Recipe, Trainer, load
 from fastgan.version import __version__
 
-fused.install()
 recipes = RECIPES
 objectives = OBJECTIVES
 
@@ -25,7 +25,7 @@ __all__ = [
     "Callback",
     "Captured",
     "Objective",
-    "OptimiserSettings",
+    "OptimizerSettings",
     "Recipe",
     "Tensor",
     "Trainer",

@@ -3,7 +3,7 @@
 A small network's step is short, and its hundred launches are most of it. A graph holds addresses and numbers, no
 objects, and three things follow. It gets a stream and a memory pool of its own (CuPy's pool would hand its temporaries
 to the next eager operation). Everything it touches is kept alive beside it. And a number that changes from call to call
-has to live on the device (see `fastgan.backend.Count`), because one from the host is frozen.
+has to live on the device (see `fastgan.clock.Count`), because one from the host is frozen.
 """
 
 import gc
@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from fastgan.backend import capturing, module_of, resolve_device
+from fastgan.clock import capturing
+from fastgan.device import module_of, resolve_device
 from fastgan.errors import CaptureError, UsageError
 
 

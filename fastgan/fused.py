@@ -1,11 +1,17 @@
-"""The one table that joins array code to the kernels that compute the same. Nothing else names both sides."""
+"""The one table that joins array code to the kernels that compute the same. Nothing else names both sides.
 
-from fastgan import backend, data, ops, optim, random
-from fastgan.backend import Fusable
+The engine's rows are here; what stands on the engine adds its own with `install`."""
+
+from collections.abc import Collection
+
+from fastgan import ops, optim, random, threads
+from fastgan.dispatch import Fusable
 from fastgan.ops import passes
 from fastgan.tape.arithmetic import product
 
-BOTH = (
+Row = tuple[Fusable, str, str]
+
+BOTH: tuple[Row, ...] = (
     # array code, module of fastgan.kernels and of fastgan.kernels.cuda, function
     (product, "dense", "matmul"),
     (ops.linear.forward, "dense", "linear"),
@@ -36,22 +42,26 @@ BOTH = (
     (optim.adam_update, "update", "adam_update"),
     (optim.rmsprop_update, "update", "rmsprop_update"),
     (optim.sgd_update, "update", "sgd_update"),
-    (data.assemble, "batch", "assemble"),
 )
-CUDA_ONLY = (  # BLAS and NumPy do these well on a CPU
+CUDA_ONLY: tuple[Row, ...] = (  # BLAS and NumPy do these well on a CPU
     (passes.forward_norm, "dense", "forward_norm"),
-    (passes.record, "batch", "record"),
     (ops.unfold.forward, "windows", "unfold"),
     (ops.fold.forward, "windows", "fold"),
 )
-TABLE: tuple[tuple[Fusable, str, str, str], ...] = (
-    *((fusable, "numpy", module, function) for fusable, module, function in BOTH),
-    *((fusable, "cupy", f"cuda.{module}", function) for fusable, module, function in (*BOTH, *CUDA_ONLY)),
-)
+# array code, library of the arrays, module of fastgan.kernels, function
+TABLE: list[tuple[Fusable, str, str, str]] = []
+threads.splitter = "fastgan.kernels.splitting"
 
 
-def install() -> None:
-    """Register every kernel, and what shares samples among threads; Numba is imported when one is first called."""
-    for fusable, library, module, function in TABLE:
+def install(both: Collection[Row], cuda_only: Collection[Row] = ()) -> None:
+    """Register kernels, those of `both` for NumPy and CuPy arrays; Numba is imported when one is first called."""
+    rows = [(fusable, "numpy", module, function) for fusable, module, function in both]
+    rows += [
+        (fusable, "cupy", f"cuda.{module}", function) for fusable, module, function in (*both, *cuda_only)
+    ]
+    for fusable, library, module, function in rows:
         fusable.register(library, f"fastgan.kernels.{module}", function)
-    backend.splitter = "fastgan.kernels.splitting"
+    TABLE.extend(rows)
+
+
+install(BOTH, CUDA_ONLY)

@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgan.backend import use_kernels
 from fastgan.data import Dataset
+from fastgan.dispatch import use_kernels
+from fastgan.gan import Recipe, Trainer
+from fastgan.gan.networks import build
+from fastgan.gan.step import objective_of
+from fastgan.gan.updates import mixes
 from fastgan.nn import Module
 from fastgan.standin import Launches, counting, standing_in
 from fastgan.tape import Tensor
 from fastgan.tape.engine import Node
-from fastgan.train import Recipe, Trainer
-from fastgan.train.networks import build
-from fastgan.train.step import objective_of
-from fastgan.train.updates import mixes
 
 FORMS = {  # sizes of the built-in data's samples, which nothing here needs the data for
     "digits": (8, 8, 1),
@@ -32,7 +32,7 @@ FORMS = {  # sizes of the built-in data's samples, which nothing here needs the 
 }
 LAYERS = ("linear", "linear_leaky_relu", "matmul", "convolve", "convolve_transposed", "seo_sigmoid_layer")
 ROWS = 4  # samples of the pass that sizes are read off
-OPTIMISER = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 5}  # read p, g and state, write p and state
+OPTIMIZER = {"adam": 7, "adamw": 7, "rmsprop": 5, "sgd": 5}  # read p, g and state, write p and state
 
 
 class Row(NamedTuple):
@@ -226,7 +226,7 @@ def _critic_update(recipe: Recipe, critic: Sizes, f: int) -> int:
         + passes * critic.inner  # weights, read backward
         + 2 * n * (f + critic.hidden)  # each layer's input, read backward
         + updates * critic.parameters  # gradient, written
-        + updates * critic.parameters * _optimiser(recipe)  # weights and state
+        + updates * critic.parameters * _optimizer(recipe)  # weights and state
         + (_penalty(critic, n, f) if penalty else 0)
     )
 
@@ -262,10 +262,10 @@ def _generator_update(recipe: Recipe, generator: Sizes, critic: Sizes, f: int) -
         + generator.inner  # weights, read backward
         + n * (recipe.latent + generator.hidden + f)  # each layer's input and the fakes, read backward
         + generator.parameters  # gradient, written
-        + generator.parameters * (_optimiser(recipe) + ema)  # weights, state and average
+        + generator.parameters * (_optimizer(recipe) + ema)  # weights, state and average
     )
 
 
-def _optimiser(recipe: Recipe) -> int:
-    """Numbers that an optimiser step moves per parameter; with a clipped norm the gradient is read twice."""
-    return OPTIMISER[recipe.optimiser.kind] + (1 if recipe.optimiser.max_norm else 0)
+def _optimizer(recipe: Recipe) -> int:
+    """Numbers that an optimizer step moves per parameter; with a clipped norm the gradient is read twice."""
+    return OPTIMIZER[recipe.optimizer.kind] + (1 if recipe.optimizer.max_norm else 0)

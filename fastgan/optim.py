@@ -1,16 +1,18 @@
-"""Optimisers over flat buffers: an update is one pass over parameters, gradient and state, in array code or a kernel.
+"""Optimizers over flat buffers: an update is one pass over parameters, gradient and state, in array code or a kernel.
 
-An optimiser's class only keeps state. Use with any network:
+An optimizer's class only keeps state. Use with any network:
 
-    optimiser = Adam(network, lr=2e-4, betas=(0.5, 0.999))
-    grad(loss, network.parameters(), out=optimiser.gradients)
-    optimiser.step()
+    optimizer = Adam(network, lr=2e-4, betas=(0.5, 0.999))
+    grad(loss, network.parameters(), out=optimizer.gradients)
+    optimizer.step()
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from fastgan.backend import Array, Count, Fusable, Rate, array_module
+from fastgan.clock import Count, Rate
+from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Flat, Module, flatten
 from fastgan.ranges import check_ranges
@@ -37,7 +39,7 @@ def adam_update(
     """Step `t` (from 1) of Adam, in place on p, m and v (Kingma and Ba 2015, algorithm 1).
 
     `decay` is AdamW's decoupled weight decay, `clip` > 0 keeps the weights in [-clip, clip]; `average` moves by the
-    share `follow` towards the new weights. `lr` and `t` may be known to the device alone (see backend.Count).
+    share `follow` towards the new weights. `lr` and `t` may be known to the device alone (see clock.Count).
     """
     xp = array_module(p)
     lr, t = float(lr), int(t)
@@ -95,8 +97,8 @@ def _finish(p: Array, clip: float, average: Array | None, follow: float) -> None
         average += follow * (p - average)
 
 
-class Optimiser:
-    """State of one network's optimiser: flat arrays by name, and how many steps were made."""
+class Optimizer:
+    """State of one network's optimizer: flat arrays by name, and how many steps were made."""
 
     slots: tuple[str, ...] = ()
 
@@ -130,13 +132,13 @@ class Optimiser:
     def step(self, gradients: Sequence[Tensor | Array] | None = None) -> None:
         """Update the parameters from the flat gradient, or from Tensors or arrays that are copied into it first.
 
-        Without `gradients`, `grad(..., out=optimiser.gradients)` must have written new ones since the last step
-        (UsageError); where you have written them yourself, say so with `step(optimiser.gradients)`. Parameters change
+        Without `gradients`, `grad(..., out=optimizer.gradients)` must have written new ones since the last step
+        (UsageError); where you have written them yourself, say so with `step(optimizer.gradients)`. Parameters change
         in place: what was computed from the old ones cannot be differentiated after this.
         """
         if gradients is None and not self.gradients.written:
             raise UsageError(
-                "step: got no new gradients: call grad(loss, parameters, out=optimiser.gradients) before each step, "
+                "step: got no new gradients: call grad(loss, parameters, out=optimizer.gradients) before each step, "
                 "or give step() the gradients"
             )
         if gradients is not None and gradients is not self.gradients:
@@ -173,7 +175,7 @@ class Optimiser:
         return {"lr": self.lr, "clip": self.clip, **also}
 
 
-class SGD(Optimiser):
+class SGD(Optimizer):
     """Gradient descent with momentum."""
 
     slots = ("m",)
@@ -202,7 +204,7 @@ class SGD(Optimiser):
         )
 
 
-class Adam(Optimiser):
+class Adam(Optimizer):
     """Adam; with `weight_decay` the decoupled one of AdamW (Loshchilov and Hutter 2019).
 
     `constant_correction` divides by (1 - beta) at every step instead of (1 - beta^t): the mistake of one of the source
@@ -266,7 +268,7 @@ class AdamW(Adam):
         )
 
 
-class RMSProp(Optimiser):
+class RMSProp(Optimizer):
     """RMSProp; `alpha` is the share of the old mean square that stays, as in PyTorch."""
 
     slots = ("v",)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Count, Fusable, array_module, module_of
+from fastgan.clock import Count
+from fastgan.device import Array, array_module, module_of
+from fastgan.dispatch import Fusable
 from fastgan.errors import UsageError
 
 

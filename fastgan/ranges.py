@@ -1,4 +1,4 @@
-"""Which numbers a setting may have: one table by name, for optimisers, recipes and whoever sets either.
+"""Which numbers a setting may have: one table by name, for optimizers, recipes and whoever sets either.
 
 A range is closed and made of finite numbers, so that NaN and infinity are in none.
 """
@@ -42,7 +42,7 @@ UPDATES = Range(1, 1000, "a whole number from 1 to 1,000", whole=True)
 PIXELS = Range(0, 8192, "a whole number from 0 to 8,192", whole=True)
 
 RANGES: dict[str, Range] = {
-    # optimisers
+    # optimizers
     **dict.fromkeys(("lr", "generator_lr", "eps", "weight_decay", "clip", "max_norm"), AT_LEAST_0),
     **dict.fromkeys(("beta1", "beta2", "alpha", "momentum", "decay", "ema"), SHARE),
     # networks
@@ -66,7 +66,7 @@ RANGES: dict[str, Range] = {
 def check_ranges(where: str, settings: Mapping[str, Any]) -> None:
     """UsageError that names the first setting outside its range; None, and names not in the table, are let through.
 
-    Of a name with dots, such as optimiser.lr, the last part says which range; of a tuple each number must be in it.
+    Of a name with dots, such as optimizer.lr, the last part says which range; of a tuple each number must be in it.
     """
     for name, value in settings.items():
         wanted = RANGES.get(name.rpartition(".")[2])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from fastgan import backend
+from fastgan import device
 from fastgan.counted import CUDA, Launch, Launches, Stream, counting, issue, transfer
 
 __all__ = ["Launch", "Launches", "counting", "ndarray", "standing_in"]
@@ -43,14 +43,14 @@ def standing_in(*, kernels_compute: bool = True) -> Iterator[None]:
 
     With `kernels_compute` off, kernels are only counted in the simulator too. Not for several threads at once.
     """
-    real, driver = sys.modules.get("cupy"), backend._driver_found
+    real, driver = sys.modules.get("cupy"), device._driver_found
     token = _computes.set(kernels_compute)
-    sys.modules["cupy"], backend._driver_found = Module("cupy"), lambda: True
+    sys.modules["cupy"], device._driver_found = Module("cupy"), lambda: True
     try:
         yield
     finally:
         _computes.reset(token)
-        backend._driver_found, Stream.captured = driver, None
+        device._driver_found, Stream.captured = driver, None
         if real is None:
             del sys.modules["cupy"]
         else:

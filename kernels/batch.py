@@ -84,7 +84,7 @@ def assemble(
     fake=None,
     mixed=False,
 ):
-    """See fastgan.data.assemble."""
+    """See fastgan.gan.batches.assemble."""
     fits = (
         isinstance(rows, np.ndarray) and rows.dtype in (np.uint8, np.float32) and rows.ndim == 2 and rows.size
     )

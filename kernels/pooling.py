@@ -108,7 +108,7 @@ def _run(loop, arrays, out, x, size, stride):
 
 
 def max_pool2d(x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d."""
+    """See fastgan.ops.pool.max_pool2d."""
     shape = _pooled(x, size, stride)
     if shape is None:
         return NotImplemented
@@ -116,14 +116,14 @@ def max_pool2d(x, *, size, stride):
 
 
 def max_pool2d_grad(g, x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d_grad."""
+    """See fastgan.ops.pool.max_pool2d_grad."""
     if g.shape != _pooled(x, size, stride):
         return NotImplemented
     return _run(_grad, (g, x), np.empty_like(x), x, size, stride)
 
 
 def max_pool2d_pick(gg, x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d_pick."""
+    """See fastgan.ops.pool.max_pool2d_pick."""
     shape = _pooled(x, size, stride)
     if shape is None or gg.shape != x.shape:
         return NotImplemented

@@ -1,7 +1,7 @@
 """Work on samples, shared by a few Python threads: loops and products that release the GIL run side by side.
 
 Off unless `over` switches it on: OpenBLAS's own threads and these would spin against each other, so whoever switches it
-on gives BLAS one thread (see fastgan.backend.cpu_threads). Then each thread copies, multiplies and finishes its own
+on gives BLAS one thread (see fastgan.threads.cpu_threads). Then each thread copies, multiplies and finishes its own
 samples while they are in its own cache, which for convolutions is faster than a product on two threads between copies
 on one. Bits depend on the number of threads, never on timing: each piece is fixed, and has its own result.
 """

@@ -1,4 +1,4 @@
-"""Optimiser updates on the CPU: one pass over a flat buffer, each array read and written once.
+"""Optimizer updates on the CPU: one pass over a flat buffer, each array read and written once.
 
 Adam moves 28 bytes per parameter, RMSProp and SGD 20; array code makes a dozen passes. Weight clipping and an average
 of the weights happen in the same pass (the average adds 8 bytes), the average piece by piece, while the first-level

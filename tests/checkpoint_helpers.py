@@ -6,7 +6,7 @@ import os
 import numpy as np
 import safetensors.numpy
 
-from fastgan.train import checkpoint
+from fastgan.gan import checkpoint
 
 META = {"step": 500, "recipe": "wgan-gp", "losses": [0.25, None], "seed": 2**63, "name": "é \n"}
 

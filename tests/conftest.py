@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgan.backend import cuda_problem
+from fastgan.device import cuda_problem
 
 pytest.register_assert_rewrite("cli_helpers", "checkpoint_helpers")
 

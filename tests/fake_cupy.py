@@ -9,5 +9,5 @@ __all__ = ["install", "ndarray"]
 
 def install(monkeypatch):
     """Let `import cupy` find the stand-in, and a driver; what else a test patches is undone with it."""
-    monkeypatch.setattr("fastgan.backend._driver_found", lambda: True)
+    monkeypatch.setattr("fastgan.device._driver_found", lambda: True)
     monkeypatch.setitem(sys.modules, "cupy", Module("cupy"))

@@ -6,7 +6,8 @@ float32, so that the same case can be run in float64 for its exact answer.
 
 import numpy as np
 
-from fastgan import data, fused, ops, optim, random
+from fastgan import fused, ops, optim, random
+from fastgan.gan import batches
 from fastgan.ops import passes
 from fastgan.tape.arithmetic import product
 
@@ -276,7 +277,7 @@ CASES = {
     optim.adam_update: adam_cases,
     optim.rmsprop_update: rmsprop_cases,
     optim.sgd_update: lambda draw: update_cases(draw, 1, {"lr": 0.1, "momentum": 0.9}),
-    data.assemble: assemble_cases,
+    batches.assemble: assemble_cases,
     product: matmul_cases,
     passes.record: record_cases,
     ops.convolve.forward: convolve_cases,

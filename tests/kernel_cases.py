@@ -11,8 +11,10 @@ from test_conv_kernels import KERNELS as CONV_KERNELS
 from test_tape_kernels import CASES as TAPE_CASES
 from test_tape_kernels import KERNELS as TAPE_KERNELS
 
-from fastgan import data, fused, ops, optim, random
-from fastgan.backend import Fusable, to_host
+from fastgan import fused, ops, optim, random
+from fastgan.device import to_host
+from fastgan.dispatch import Fusable
+from fastgan.gan import batches
 from fastgan.ops import passes
 from fastgan.tape.arithmetic import product
 
@@ -110,7 +112,9 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
         optim.adam_update: [(xs, ADAM | more) for xs in flat for more in (*ends, {"decay": 0.5})],
         optim.rmsprop_update: [([xs[0], xs[1], xs[3]], RMSPROP | more) for xs in flat for more in ends],
         optim.sgd_update: [(xs[:3], SGD | more) for xs in flat for more in ends],
-        data.assemble: [([np.zeros((kinds * 7, 11), np.float32)], more) for kinds, more in batches()],
+        batches.assemble: [
+            ([np.zeros((kinds * 7, 11), np.float32)], more) for kinds, more in batch_settings()
+        ],
     }
     return plans[fusable]
 
@@ -133,7 +137,7 @@ def groups(n: int) -> list[dict[str, Any]]:
     ]
 
 
-def batches() -> list[tuple[int, dict[str, Any]]]:
+def batch_settings() -> list[tuple[int, dict[str, Any]]]:
     """Settings of a batch of 7 samples, with the number of kinds of rows."""
     rng = np.random.default_rng(1)
     bytes_, floats = rng.integers(0, 256, (40, 11), np.uint8), rng.normal(size=(40, 11)).astype(np.float32)

@@ -32,7 +32,7 @@ from op_references import (
 )
 
 from fastgan import ops
-from fastgan.nn.conditional import beside, columns
+from fastgan.gan.conditional import beside, columns
 from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape.engine import alias, cast
 

@@ -14,8 +14,8 @@ from fastgan.benchmarks.cases import summary
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import find, ideas
 from fastgan.benchmarks.training import floats, random_images
+from fastgan.gan.networks import build
 from fastgan.tape import Tensor
-from fastgan.train.networks import build
 
 ACTIVATIONS = {**article.ACTIVATIONS, "leaky": article.leaky_relu(0.2)}
 

@@ -6,12 +6,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fastgan import backend, data, random
+from fastgan import dispatch, random
 from fastgan.benchmarks import kernel_operations, operations, peer_kernels, state_operations
 from fastgan.benchmarks.cases import AbsentError, Station, against, summary
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.operations import Operation, copies
 from fastgan.benchmarks.suites import kernels, layers
+from fastgan.gan import batches
 
 pytestmark = pytest.mark.slow
 
@@ -207,10 +208,10 @@ def test_copies_share_no_memory_and_only_one_set_is_the_operands_themselves(colu
 
 
 def test_right_answers_of_noise_and_batches_are_array_codes(monkeypatch):
-    seen, normal, assemble = [], random.normal, data.assemble
+    seen, normal, assemble = [], random.normal, batches.assemble
 
     def spy(function):
-        return lambda *a, **k: seen.append(backend._kernels_wanted.get()) or function(*a, **k)
+        return lambda *a, **k: seen.append(dispatch._kernels_wanted.get()) or function(*a, **k)
 
     monkeypatch.setattr(state_operations.random, "normal", spy(normal))
     monkeypatch.setattr(state_operations.data, "assemble", spy(assemble))

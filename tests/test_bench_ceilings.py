@@ -9,10 +9,10 @@ import fake_cupy
 import numpy as np
 import pytest
 
-from fastgan.backend import cores
 from fastgan.benchmarks import ceilings, turns
 from fastgan.benchmarks.columns import Clock
 from fastgan.kernels import splitting
+from fastgan.threads import cores
 
 MACHINE = {"copy": 10e9, "gemm": 1e12}
 

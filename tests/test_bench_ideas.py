@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import fastgan as fg
-from fastgan import backend, optim
+from fastgan import dispatch, optim
 from fastgan.benchmarks import article
 from fastgan.benchmarks.cases import summary
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import find, ideas
 from fastgan.benchmarks.training import FIRST
+from fastgan.gan.networks import build
 from fastgan.standin import counting, ndarray, standing_in
-from fastgan.train.networks import build
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def spied(name, column, monkeypatch, network="toy-mlp"):
     right = optim.adam_update
 
     def spy(p, *arrays, **settings):
-        calls.append((p.size, backend._kernels_wanted.get()))
+        calls.append((p.size, dispatch._kernels_wanted.get()))
         right(p, *arrays, **settings)
 
     monkeypatch.setattr(optim, "adam_update", spy)
@@ -106,15 +106,15 @@ def test_flat_adam_is_called_once_for_each_network(monkeypatch):
 
 def test_one_adam_for_each_parameter_is_the_same_update():
     recipe = ideas.recipe_of("toy-mlp", "tiny")
-    whole, pieces = (recipe.optimiser.build(build(recipe, ideas.SHAPE, 0)[0]) for _ in range(2))
+    whole, pieces = (recipe.optimizer.build(build(recipe, ideas.SHAPE, 0)[0]) for _ in range(2))
     pieces = ideas.in_pieces(pieces)
     assert pieces.lr == whole.lr
-    for optimiser in (whole, pieces):
+    for optimizer in (whole, pieces):
         rng = np.random.default_rng(3)
         for _ in range(3):
-            for g in optimiser.gradients:
+            for g in optimizer.gradients:
                 g[...] = rng.normal(0, 1, g.shape)
-            optimiser.step(optimiser.gradients)
+            optimizer.step(optimizer.gradients)
     np.testing.assert_array_equal(whole.flat.buffer, pieces.flat.buffer)
 
 

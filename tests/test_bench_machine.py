@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 import fastgan
-from fastgan.backend import cores
 from fastgan.benchmarks import ceilings, machine, operations, result_types
+from fastgan.threads import cores
 
 KEYS = ("device", "machine", "versions", "threads", "arithmetic", "data", "commit", "when", "command")
 

@@ -100,7 +100,7 @@ def test_facts_may_have_travelled_as_summaries(make, ours):
 
 
 @pytest.mark.parametrize("module", ENGINES)
-def test_a_start_after_steps_leaves_the_optimiser_and_replaces_all_parameters(module, make):
+def test_a_start_after_steps_leaves_the_optimizer_and_replaces_all_parameters(module, make):
     own, peer = trainer("keras-mlp"), make(module, "keras-mlp")
     for _ in range(5):  # a graph is captured at the fourth
         peer.step()

@@ -127,7 +127,7 @@ def test_digits_for_pytorch_are_the_recipe():
         ours.low,
         ours.critic_steps,
     )
-    adam = ours.optimiser
+    adam = ours.optimizer
     assert (row.lr, row.betas, row.eps) == (adam.lr, (adam.beta1, adam.beta2), adam.eps)
     assert (ours.objective, row.critic_update, row.batch_norm) == ("wasserstein-gp", "penalty", False)
     assert fg.losses.objective(ours.objective).penalty == peers.PENALTY

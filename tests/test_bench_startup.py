@@ -11,7 +11,7 @@ import pytest
 from bench_played import PlayedBench
 
 import fastgan as fg
-from fastgan import backend
+from fastgan import dispatch
 from fastgan.benchmarks import columns, peers, training
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.results import OUT_OF_TIME
@@ -136,7 +136,7 @@ def test_steps_of_ours_are_made_by_fit_with_the_column_s_kernels():
     column, seen = COLUMNS["numpy"], []
     work = training.Fit(fg.recipes["ring-gan"].replace(batch=2), None, column)
     work.trainer.step = lambda: (
-        seen.append(backend._kernels_wanted.get()) or type(work.trainer).step(work.trainer)
+        seen.append(dispatch._kernels_wanted.get()) or type(work.trainer).step(work.trainer)
     )
     startup.advance(work, 3)
     assert work.trainer.steps_done == 3

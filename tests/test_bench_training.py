@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastgan as fg
-from fastgan import backend, launches
+from fastgan import dispatch, launches
 from fastgan.benchmarks import peers, training
 from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS, Clock
@@ -57,7 +57,7 @@ def test_our_columns_train_by_fit(name, monkeypatch):
     made, step = [], fg.Trainer.step
 
     def spy(trainer):
-        made.append(backend._kernels_wanted.get())
+        made.append(dispatch._kernels_wanted.get())
         step(trainer)
 
     monkeypatch.setattr(fg.Trainer, "step", spy)
@@ -138,9 +138,9 @@ def test_peers_get_floats_from_black_to_white(low):
 def test_recipes_of_the_peers_are_ours_with_the_same_numbers():
     for name, theirs in peers.SETTINGS.items():
         ours = fg.recipes[name]
-        assert (theirs.batch, theirs.lr, theirs.noise) == (ours.batch, ours.optimiser.lr, ours.noise)
-        assert theirs.betas == (ours.optimiser.beta1, ours.optimiser.beta2)
-        assert theirs.eps == ours.optimiser.eps
+        assert (theirs.batch, theirs.lr, theirs.noise) == (ours.batch, ours.optimizer.lr, ours.noise)
+        assert theirs.betas == (ours.optimizer.beta1, ours.optimizer.beta2)
+        assert theirs.eps == ours.optimizer.eps
         assert theirs.generator == (ours.latent, *ours.generator.hidden, 784)
         assert theirs.critic == (784, *ours.critic.hidden, 1)
         assert theirs.critic_slope == ours.critic.slope

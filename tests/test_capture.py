@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from fastgan.backend import Count, refuse_while_capturing
 from fastgan.capture import Capturer, capture
+from fastgan.clock import Count, refuse_while_capturing
 from fastgan.errors import CaptureError, DeviceError, UsageError
 from fastgan.nn import Dropout
 from fastgan.tape import Tensor
@@ -142,7 +142,7 @@ def cuda(monkeypatch):
     fake.cuda = made
     made.runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
     fake.ndarray = type("ndarray", (), {})
-    monkeypatch.setattr("fastgan.backend._driver_found", lambda: True)
+    monkeypatch.setattr("fastgan.device._driver_found", lambda: True)
     monkeypatch.setitem(sys.modules, "cupy", fake)
     return made
 
@@ -300,7 +300,7 @@ def test_settings(cuda, monkeypatch):
         capture(lambda: None, warmup=0, device="cuda")
     with pytest.raises(DeviceError, match="got device 'gpu'"):
         capture(lambda: None, device="gpu")
-    monkeypatch.setattr("fastgan.backend._driver_found", lambda: False)
+    monkeypatch.setattr("fastgan.device._driver_found", lambda: False)
     with pytest.raises(DeviceError, match="cannot be used"):
         capture(lambda: None, device="cuda")
 

@@ -8,8 +8,9 @@ from test_train import arrays
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan.backend import use_kernels
-from fastgan.losses import OBJECTIVES, gradient_penalty
+from fastgan.dispatch import use_kernels
+from fastgan.gan.objectives import OBJECTIVES, gradient_penalty
+from fastgan.gan.updates import ChainUpdates, TapeUpdates
 from fastgan.nn import (
     MLP,
     Arctan,
@@ -25,7 +26,6 @@ from fastgan.nn import (
     flatten,
 )
 from fastgan.tape import Tensor, grad
-from fastgan.train.updates import ChainUpdates, TapeUpdates
 
 N, F, Z = 7, 6, 5
 DENSE = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, MLP)]

@@ -8,7 +8,7 @@ import pytest
 from checkpoint_helpers import META, arrays, assert_same, everything_in, failing, forge, one_line
 
 from fastgan.errors import CheckpointError, OutputError, UsageError
-from fastgan.train import checkpoint
+from fastgan.gan import checkpoint
 
 
 def test_round_trip(tmp_path):

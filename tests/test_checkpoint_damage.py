@@ -15,7 +15,7 @@ import safetensors.numpy
 from checkpoint_helpers import META, arrays, assert_same, forge, one_line
 
 from fastgan.errors import CheckpointError
-from fastgan.train import checkpoint
+from fastgan.gan import checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ KILLED = """
 import os, random, signal, sys, time, warnings
 from pathlib import Path
 import numpy as np
-from fastgan.train import checkpoint, files
+from fastgan.gan import checkpoint, files
 
 warnings.simplefilter("error")  # a damaged checkpoint would be skipped with a warning
 run, rng, last, stale = Path(sys.argv[1]), random.Random(3), 0, 0

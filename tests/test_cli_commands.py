@@ -12,7 +12,7 @@ from PIL import Image
 
 from fastgan import data
 from fastgan.cli import cli
-from fastgan.train import RECIPES, checkpoint, load
+from fastgan.gan import RECIPES, checkpoint, load
 
 pytestmark = pytest.mark.usefixtures("here")
 

@@ -10,10 +10,10 @@ from cli_helpers import TINY, ok, same
 from fastgan.cli import cli
 from fastgan.cli.options import HELP, leaves, value_at
 from fastgan.cli.settings import choose
+from fastgan.gan import RECIPES, Recipe, Trainer, load
+from fastgan.gan.run import config
+from fastgan.gan.state import arrays
 from fastgan.nn import MLP
-from fastgan.train import RECIPES, Recipe, Trainer, load
-from fastgan.train.run import config
-from fastgan.train.state import arrays
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -27,11 +27,11 @@ def settings(name=None, toml=None, run=(), **flags):
 
 
 def test_options_come_before_the_file_and_that_before_the_recipe():
-    toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 20\n[optimiser]\nlr = 0.5\nbeta1 = 0.25\n[critic]\nhidden = [7]\n'
-    chosen = settings(None, toml, {"seed": 9}, optimiser__lr=0.75, generator__hidden=(3, 4))
+    toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 20\n[optimizer]\nlr = 0.5\nbeta1 = 0.25\n[critic]\nhidden = [7]\n'
+    chosen = settings(None, toml, {"seed": 9}, optimizer__lr=0.75, generator__hidden=(3, 4))
     recipe = chosen.recipe
     assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 9, 20)
-    assert (recipe.optimiser.lr, recipe.optimiser.beta1, recipe.optimiser.eps) == (0.75, 0.25, 1e-7)
+    assert (recipe.optimizer.lr, recipe.optimizer.beta1, recipe.optimizer.eps) == (0.75, 0.25, 1e-7)
     assert (recipe.generator.hidden, recipe.critic.hidden) == ((3, 4), (7,))
     assert recipe.generator.batch_norm == RECIPES["keras-mlp"].generator.batch_norm
 
@@ -90,14 +90,14 @@ def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
     flat = " ".join(out.split())
     assert "[seo-numpy: 32]" in flat  # batch, of this recipe
     assert "[seo-numpy: arctan,relu,arctan,relu,tanh,relu]" in flat
-    assert "--lr, --optimiser-lr" in flat
+    assert "--lr, --optimizer-lr" in flat
     assert not set(HELP) - {path[-1] for path, _ in leaves(Recipe)}
 
 
 def test_every_option_reaches_its_value():
     """Each option, given another value than the recipe's, changes exactly that value."""
     from fastgan.cli.options import CHOICES, nested, parameter
-    from fastgan.train.recipe import from_dict
+    from fastgan.gan.recipe import from_dict
 
     command = cli.commands["train"]
     dense, convolutional = (RECIPES[name].replace(first=200) for name in ("digits", "cs231n-dcgan"))

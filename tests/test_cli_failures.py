@@ -10,8 +10,8 @@ import pytest
 from cli_helpers import TINY, ok, refused
 
 from fastgan.cli import app, main
-from fastgan.train import Trainer, checkpoint, files, load
-from fastgan.train.state import arrays
+from fastgan.gan import Trainer, checkpoint, files, load
+from fastgan.gan.state import arrays
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -105,7 +105,7 @@ def test_no_memory_is_one_line(capsys):
 
 
 def test_cuda_without_a_gpu(capsys, monkeypatch):
-    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "no GPU here; buy one")
+    monkeypatch.setattr("fastgan.device.cuda_problem", lambda: "no GPU here; buy one")
     err = refused(capsys, 2, "train", "--device", "cuda")
     assert "no GPU here" in err
     assert "--device cpu" in err

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fastgan.cli import progress
-from fastgan.train import RECIPES
+from fastgan.gan import RECIPES
 
 
 class Clock:

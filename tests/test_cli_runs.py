@@ -7,8 +7,8 @@ import pytest
 from cli_helpers import TINY, ok, refused
 
 from fastgan.cli import main
-from fastgan.train import load, lock
-from fastgan.train.lock import Lock
+from fastgan.gan import load, lock
+from fastgan.gan.lock import Lock
 
 pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
@@ -66,6 +66,6 @@ def test_a_config_that_was_not_changed_is_not_mentioned(capsys):
 
 
 def test_resume_beyond_a_schedule_says_the_rates(capsys):
-    ok(capsys, "train", "--steps", 3, *TINY, "--optimiser-schedule", "linear", "--out", "run")
+    ok(capsys, "train", "--steps", 3, *TINY, "--optimizer-schedule", "linear", "--out", "run")
     assert "times 0.5 at step 3, 0 there" in ok(capsys, "resume", "run", "--steps", 6)
     assert "schedule" not in ok(capsys, "train", "--steps", 3, *TINY, "--out", "other")

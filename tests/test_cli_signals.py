@@ -15,9 +15,9 @@ from cli_helpers import TINY, ok, same
 
 from fastgan.cli import main
 from fastgan.cli.signals import stopping
-from fastgan.train import Callback, Trainer, load
-from fastgan.train.run import read_metrics
-from fastgan.train.state import arrays
+from fastgan.gan import Callback, Trainer, load
+from fastgan.gan.run import read_metrics
+from fastgan.gan.state import arrays
 
 pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ from cli_helpers import TINY, ok, refused, same
 from PIL import Image
 
 from fastgan.cli import main, progress
-from fastgan.train import load
-from fastgan.train.state import arrays
+from fastgan.gan import load
+from fastgan.gan.state import arrays
 
 pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 

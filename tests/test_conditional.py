@@ -16,17 +16,17 @@ from fastgan import data, nn, ops
 from fastgan.cli.train import verdict
 from fastgan.data import Dataset
 from fastgan.errors import DataError, ShapeError, UsageError
-from fastgan.losses import gradient_penalty
+from fastgan.gan import OptimizerSettings
+from fastgan.gan.batches import Batches
+from fastgan.gan.conditional import ConcatCritic, LabelledCritic, LabelledGenerator, ProjectionCritic
+from fastgan.gan.networks import build
+from fastgan.gan.objectives import gradient_penalty
+from fastgan.gan.quality import nearest
+from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
+from fastgan.gan.replay import WARMUP
 from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
-from fastgan.nn.conditional import ConcatCritic, LabelledCritic, LabelledGenerator, ProjectionCritic
 from fastgan.standin import standing_in
 from fastgan.tape import Tensor, grad
-from fastgan.train import OptimiserSettings
-from fastgan.train.batches import Batches
-from fastgan.train.networks import build
-from fastgan.train.quality import nearest
-from fastgan.train.recipe import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.train.replay import WARMUP
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ TINY = fg.recipes["digits"].replace(
     log_every=4,
     generator=MLP((8,)),
     critic=MLP((9, 7)),
-    optimiser=OptimiserSettings(beta1=0.5),
+    optimizer=OptimizerSettings(beta1=0.5),
 )
 
 
@@ -451,7 +451,7 @@ def test_a_labelled_step_of_device_arrays_is_the_cpus(g, c):
 
 def test_columns_pass_their_gradients_on_as_whole_arrays():
     """A GEMM's kernel takes no view."""
-    from fastgan.nn.conditional import beside, columns
+    from fastgan.gan.conditional import beside, columns
 
     a, b = (Tensor(np.ones((3, 2)), requires_grad=True) for _ in range(2))
     y = beside(a, b)

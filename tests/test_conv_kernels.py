@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import backend, ops
+from fastgan import ops, threads
+from fastgan.gan import state
 from fastgan.kernels import conv, splitting, windows
 from fastgan.ops.conv import out_size, same_pads
-from fastgan.train import state
 
 Case = tuple[Any, tuple[NDArray[Any], ...], dict[str, Any]]
 
@@ -183,14 +183,14 @@ def test_threads_get_no_less_than_is_worth_one(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_pieces_are_consecutive_and_an_error_in_one_is_raised() -> None:
-    for threads, n, least in product((1, 2, 3), (1, 2, 5, 100), (1, 3, 1000)):
+    for many, n, least in product((1, 2, 3), (1, 2, 5, 100), (1, 3, 1000)):
         done: list[tuple[int, int]] = []
-        with splitting.over(threads):
+        with splitting.over(many):
             splitting.split(lambda a, b, done=done: done.append((a, b)), n, least=least)  # type: ignore[misc]
             bounds = splitting.edges(n, least=least)
         assert sorted(done) == list(pairwise(bounds))
         assert (bounds[0], bounds[-1]) == (0, n)
-        assert len(done) == max(1, min(threads, n // least))
+        assert len(done) == max(1, min(many, n // least))
 
     def fails(first: int, last: int) -> None:
         if first:
@@ -219,7 +219,7 @@ def test_off_again_after_the_block() -> None:
 def test_two_runs_in_two_threads_are_each_what_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a pool of its own, and none is left when both are done."""
     monkeypatch.setattr(conv, "LEAST", 0)
-    monkeypatch.setattr(backend, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     recipe = tiny("igul-mnist-dcgan")
     data = samples(recipe)
 

@@ -199,7 +199,7 @@ def test_seeds_decide_first_values() -> None:
     a, b, other = (Conv2d(2, 3, 4, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(a.weight.data, b.weight.data)
     assert not np.array_equal(a.weight.data, other.weight.data)
-    other.initialise(Draws(1, Stream.INIT))
+    other.initialize(Draws(1, Stream.INIT))
     assert np.array_equal(a.weight.data, other.weight.data)
 
 

@@ -17,10 +17,10 @@ from torch import nn  # noqa: E402
 import fastgan as fg  # noqa: E402
 from fastgan.benchmarks import peers, training  # noqa: E402
 from fastgan.benchmarks.peers import jax_jit, torch_compiled, torch_eager, torch_graph  # noqa: E402
-from fastgan.losses import gradient_penalty, objective  # noqa: E402
+from fastgan.gan import networks  # noqa: E402
+from fastgan.gan.objectives import gradient_penalty, objective  # noqa: E402
 from fastgan.nn import BatchNorm, Conv2d, ConvTranspose2d, Linear  # noqa: E402
 from fastgan.tape import Tensor, grad  # noqa: E402
-from fastgan.train import networks  # noqa: E402
 
 BATCH = 6
 # (h, w, c) of the image that a linear layer makes in the generator, and of the one that one sees in the critic.
@@ -97,7 +97,7 @@ def test_the_row_has_the_numbers_of_the_recipe(recipe):
         ours.low,
         ours.latent,
     )
-    adam = ours.optimiser
+    adam = ours.optimizer
     assert (row.lr, row.betas, row.eps) == (adam.lr, (adam.beta1, adam.beta2), adam.eps)
     penalised = row.critic_update == "penalty"
     assert penalised == (ours.objective == "wasserstein-gp")

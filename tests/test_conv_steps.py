@@ -10,10 +10,10 @@ import pytest
 
 import fastgan as fg
 from fastgan.data import Dataset
+from fastgan.gan.replay import WARMUP, Replay
 from fastgan.launches import count, data_shape, floor
 from fastgan.nn import Net
 from fastgan.standin import counting, standing_in
-from fastgan.train.replay import WARMUP, Replay
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,9 @@ import pytest
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import backend, optim, random
-from fastgan.backend import Count, Fusable, Rate, capturing
+from fastgan import dispatch, optim, random
+from fastgan.clock import Count, Rate, capturing
+from fastgan.dispatch import Fusable
 from fastgan.errors import CaptureError
 
 
@@ -42,7 +43,7 @@ def test_draws_and_updates_by_a_count_are_those_by_its_value():
 
 
 def test_a_kernel_that_cannot_be_built_is_given_up_and_said_once(monkeypatch):
-    monkeypatch.setattr(backend, "_told", set())
+    monkeypatch.setattr(dispatch, "_told", set())
     calls = []
 
     def kernel(x):

@@ -10,7 +10,7 @@ import pytest
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import backend
+from fastgan import threads
 from fastgan.kernels import dense, splitting
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -31,7 +31,7 @@ def test_cores_are_those_allowed_or_fewer_where_that_is_asked_for(monkeypatch, w
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     for name, value in zip(LIMITS, wished, strict=True):
         monkeypatch.setenv(name, value)
-    assert backend.cores() == found
+    assert threads.cores() == found
 
 
 @pytest.mark.parametrize(("count", "found"), [(6, 6), (None, 1)])
@@ -40,7 +40,7 @@ def test_cores_where_the_system_does_not_say_which(monkeypatch, count, found):
     monkeypatch.setattr(os, "cpu_count", lambda: count)
     for name in LIMITS:
         monkeypatch.delenv(name, raising=False)
-    assert backend.cores() == found
+    assert threads.cores() == found
 
 
 def blas():
@@ -51,15 +51,15 @@ def blas():
 
 def test_kernels_or_blas_have_threads_and_not_both(monkeypatch):
     control = pytest.importorskip("threadpoolctl")
-    monkeypatch.setattr(backend, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     with control.threadpool_limits(2, user_api="blas"):
-        for limit, split, threads, pieces in (
+        for limit, split, wanted, pieces in (
             (None, True, {1}, 3),
             (None, False, {2}, 1),
             (1, False, {1}, 1),
         ):
-            with backend.cpu_threads(limit, split=split):
-                assert blas() == threads
+            with threads.cpu_threads(limit, split=split):
+                assert blas() == wanted
                 assert len(splitting.edges(100)) == pieces + 1
             assert blas() == {2}
             assert splitting.edges(100) == [0, 100]
@@ -67,7 +67,7 @@ def test_kernels_or_blas_have_threads_and_not_both(monkeypatch):
 
 @pytest.mark.parametrize(("name", "pieces"), [("igul-mnist-dcgan", 3), ("cs231n-vanilla", 1), ("digits", 1)])
 def test_a_run_with_convolutions_has_the_kernels_threads(monkeypatch, name, pieces):
-    monkeypatch.setattr("fastgan.train.threads.cores", lambda: 3)
+    monkeypatch.setattr("fastgan.gan.sharing.cores", lambda: 3)
     recipe, seen = tiny(name), []
 
     class Look(fg.Callback):
@@ -82,7 +82,7 @@ def test_a_run_with_convolutions_has_the_kernels_threads(monkeypatch, name, piec
 def test_without_threadpoolctl_a_run_goes_on(monkeypatch):
     """It changes speed only."""
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    with backend.cpu_threads(1), backend.cpu_threads(None, split=True):
+    with threads.cpu_threads(1), threads.cpu_threads(None, split=True):
         pass
     assert splitting.edges(100) == [0, 100]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import float32
 
-from fastgan.backend import Fusable
+from fastgan.dispatch import Fusable
 from fastgan.kernels.cuda import building, keeping, launching
 from fastgan.kernels.cuda.building import CannotBuild, build, kept, load, problem
 from fastgan.kernels.cuda.launching import FLOAT, IN, IN_BYTES, INOUT_LONGS, INT, LONG, OUT, WORD, Kernel

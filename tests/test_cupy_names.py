@@ -93,7 +93,7 @@ def test_a_name_that_cupy_lacks_is_found(cupy: ModuleType) -> None:
     source = """
 xp.nanstd2(x)
 array_module(x).linalg.nothing(x)
-backend.module_of(device).nowhere
+device.module_of(device).nowhere
 xp.stack([x], dtype_of=1)
 xp.zeros(3).anything; other.nanstd2
 """

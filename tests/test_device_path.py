@@ -71,8 +71,8 @@ def test_comparisons_stay_on_the_device(cupy):
 
 def test_float64_parameters_stay_on_the_device(cupy):
     x = fg.tensor(np.ones(3), device="cuda", requires_grad=True)
-    optimiser = fg.optim.Adam([x], lr=0.5, max_norm=1.0)
-    fg.grad((x * x).sum(), [x], out=optimiser.gradients)
-    optimiser.step()
-    assert (x.dtype, optimiser.state["m"].dtype) == (np.float64, np.float64)
+    optimizer = fg.optim.Adam([x], lr=0.5, max_norm=1.0)
+    fg.grad((x * x).sum(), [x], out=optimizer.gradients)
+    optimizer.step()
+    assert (x.dtype, optimizer.state["m"].dtype) == (np.float64, np.float64)
     assert x.numpy() == pytest.approx(0.5)

@@ -211,11 +211,11 @@ def test_mnist_is_found_where_the_variable_says(monkeypatch, tmp_path):
 
 def test_cuda_without_a_driver(monkeypatch):
     fake_cupy.install(monkeypatch)
-    monkeypatch.setattr("fastgan.backend._driver_found", lambda: False)
+    monkeypatch.setattr("fastgan.device._driver_found", lambda: False)
     status, detail, fix = probes.cuda()
     assert (status, detail) == ("info", "no GPU in use: no NVIDIA driver on this machine")
     assert fix
-    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "CuPy is not installed; pip install it")
+    monkeypatch.setattr("fastgan.device.cuda_problem", lambda: "CuPy is not installed; pip install it")
     assert probes.cuda() == ("info", "no GPU in use: CuPy is not installed", "pip install it")
 
 
@@ -265,14 +265,14 @@ def test_nvmath_is_optional(monkeypatch):
 
 
 def test_kernels_on_a_gpu_are_compared(monkeypatch):
-    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: "no driver")
+    monkeypatch.setattr("fastgan.device.cuda_problem", lambda: "no driver")
     assert probes.gpu_kernels() == ("info", "not tried: no GPU in use", "")
-    monkeypatch.setattr("fastgan.backend.cuda_problem", lambda: None)
+    monkeypatch.setattr("fastgan.device.cuda_problem", lambda: None)
 
     def found(kernel):
         """What is said where `kernel` is the one for the GPU's arrays."""
         monkeypatch.setitem(ops.linear_leaky_relu.forward.kernels, ndarray, kernel)
-        monkeypatch.setattr("fastgan.backend._told", set())
+        monkeypatch.setattr("fastgan.dispatch._told", set())
         with standing_in():
             return probes.gpu_kernels()
 

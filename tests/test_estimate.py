@@ -7,7 +7,7 @@ import pytest
 from cli_helpers import ok
 
 from fastgan.cli import estimate
-from fastgan.train import RECIPES
+from fastgan.gan import RECIPES
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "epyc-2-cores.json"
 

@@ -13,9 +13,9 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import nn
-from fastgan.train import Trainer
-from fastgan.train.export import LAYERS, export, script_of
-from fastgan.train.run import POINTS
+from fastgan.gan import Trainer
+from fastgan.gan.export import LAYERS, export, script_of
+from fastgan.gan.run import POINTS
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from tiny import tiny
 
 from fastgan import nn
 from fastgan.errors import OutputError, UsageError
-from fastgan.train import Trainer, files
-from fastgan.train.export import export
+from fastgan.gan import Trainer, files
+from fastgan.gan.export import export
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 from checkpoint_helpers import everything_in, failing, one_line
 
 from fastgan.errors import OutputError, UsageError
-from fastgan.train import files
+from fastgan.gan import files
 
 
 @pytest.fixture

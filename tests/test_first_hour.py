@@ -24,14 +24,14 @@ def net():
     return nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1), seed=1)
 
 
-def step(network, optimiser):
-    fg.grad((network(ones(2, 3)) ** 2).mean(), network.parameters(), out=optimiser.gradients)
-    optimiser.step()
+def step(network, optimizer):
+    fg.grad((network(ones(2, 3)) ** 2).mean(), network.parameters(), out=optimizer.gradients)
+    optimizer.step()
 
 
-def moved(network, optimiser):
+def moved(network, optimizer):
     before = [p.data.copy() for p in network.parameters()]
-    step(network, optimiser)
+    step(network, optimizer)
     return [bool((p.data != old).any()) for p, old in zip(network.parameters(), before, strict=True)]
 
 
@@ -63,11 +63,11 @@ def test_a_layer_added_later_trains():
     assert all(moved(network, SGD(network, lr=0.1)))
 
 
-def test_loose_tensors_can_be_optimised():
+def test_loose_tensors_can_be_optimized():
     w = ones(3, 1, grad=True)
-    optimiser = Adam([w], lr=0.1)
-    fg.grad((ones(2, 3) @ w).mean(), [w], out=optimiser.gradients)
-    optimiser.step()
+    optimizer = Adam([w], lr=0.1)
+    fg.grad((ones(2, 3) @ w).mean(), [w], out=optimizer.gradients)
+    optimizer.step()
     assert w.data == pytest.approx(0.9)
     with pytest.raises(UsageError, match="list of Tensors"):
         Adam(42 * [1.0])
@@ -75,17 +75,17 @@ def test_loose_tensors_can_be_optimised():
 
 def test_adamw_clips_too():
     network = net()
-    optimiser = AdamW(network, lr=1.0, clip=0.01)
-    step(network, optimiser)
-    assert abs(optimiser.flat.buffer).max() == np.float32(0.01)
+    optimizer = AdamW(network, lr=1.0, clip=0.01)
+    step(network, optimizer)
+    assert abs(optimizer.flat.buffer).max() == np.float32(0.01)
 
 
 def test_wrong_gradients_are_refused():
     network = net()
-    optimiser = Adam(network)
+    optimizer = Adam(network)
     bias = network[0].bias
     with pytest.raises(ShapeError, match=r"gradient of shape \(4,\).*wanted \(3, 4\)"):
-        optimiser.step([bias, bias, bias, bias])
+        optimizer.step([bias, bias, bias, bias])
     x = ones(4, 3, grad=True)
     with pytest.raises(ShapeError, match="as out"):
         fg.grad(x.sum(), [x], out=[np.zeros((2, 4, 3), np.float32)])
@@ -375,18 +375,18 @@ def test_a_shared_layers_gradient_is_the_sum():
 
 def test_a_shared_layers_gradient_has_its_norm_once():
     layer = nn.Linear(2, 2, bias=False)
-    optimiser = SGD(nn.Sequential(layer, nn.Tanh(), layer), lr=1.0, max_norm=1.0)
+    optimizer = SGD(nn.Sequential(layer, nn.Tanh(), layer), lr=1.0, max_norm=1.0)
     before = layer.weight.data.copy()
-    optimiser.step([np.full((2, 2), 10, np.float32)])
+    optimizer.step([np.full((2, 2), 10, np.float32)])
     assert np.linalg.norm(layer.weight.data - before) == pytest.approx(1, rel=1e-5)
 
 
 def test_values_stay_what_they_were():
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4), nn.Linear(4, 1), seed=1)
-    optimiser = SGD(network, lr=1.0)
+    optimizer = SGD(network, lr=1.0)
     best = network.values()
     kept = {name: array.copy() for name, array in best.items()}
-    step(network, optimiser)
+    step(network, optimizer)
     assert all((best[name] == kept[name]).all() for name in best)
     assert any((array != best[name]).any() for name, array in network.values().items())
     network.load(best)

@@ -15,8 +15,9 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import ops
-from fastgan.backend import to_host, use_kernels
 from fastgan.cli import gpu_probes
+from fastgan.device import to_host
+from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
 from fastgan.nn import Net
 from fastgan.ops import passes

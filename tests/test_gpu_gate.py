@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgan import backend
+from fastgan import device
 from fastgan.benchmarks import gpu_gate, machine, table
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.errors import OutputError
@@ -137,7 +137,7 @@ def test_a_line_while_the_run_goes_on():
     assert table.short(row | {"seconds": None, "launches": 26}).endswith("26 launches")
 
 
-@pytest.mark.skipif(backend.cuda_problem() is None, reason="there is a GPU")
+@pytest.mark.skipif(device.cuda_problem() is None, reason="there is a GPU")
 def test_without_a_gpu_one_line_says_so(tmp_path):
     done = gate("--out", tmp_path)
     assert done.returncode == 2

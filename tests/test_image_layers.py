@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch_oracle import both, channels_first, normal, same_as_torch, torch
 
 from fastgan import nn, ops
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.errors import FastganError, ShapeError, UsageError
 from fastgan.nn import Conv2d, ConvTranspose2d, Module
 from fastgan.tape import Tensor, grad
@@ -150,7 +150,7 @@ WRONG: list[tuple[Any, type[FastganError], str]] = [
     (lambda: Conv2d(0, 4, 3), ShapeError, r"Conv2d: got a weight of shape \(3, 3, 0, 4\)"),
     (lambda: Conv2d(3, 4, 3, padding=-1), UsageError, "got padding -1"),
     (lambda: Conv2d(3, 4, 3, padding="valid"), UsageError, "got padding 'valid'"),
-    (lambda: Conv2d(3, 4, 3, init="he"), UsageError, "got initialiser 'he'"),
+    (lambda: Conv2d(3, 4, 3, init="he"), UsageError, "got initializer 'he'"),
     (lambda: ConvTranspose2d(3, 4, 3)(image(2, 5, 5, 4)), ShapeError, "convolve_transposed: got shapes"),
     (lambda: ConvTranspose2d(3, 4, 3, stride=0), UsageError, "got stride 0"),
     (lambda: ConvTranspose2d(3, 0, 3), ShapeError, r"ConvTranspose2d: got a weight of shape \(3, 3, 0, 3\)"),

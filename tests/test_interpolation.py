@@ -10,10 +10,10 @@ from PIL import Image
 from fastgan import data
 from fastgan.cli import main
 from fastgan.errors import UsageError
+from fastgan.gan import RECIPES, Trainer, figures, judging, run
+from fastgan.gan.interpolation import between, images_between
 from fastgan.nn import MLP
 from fastgan.tape import Tensor, no_grad
-from fastgan.train import RECIPES, Trainer, figures, judging, run
-from fastgan.train.interpolation import between, images_between
 
 pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 

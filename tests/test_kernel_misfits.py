@@ -7,8 +7,9 @@ import pytest
 from kernel_cases import ADAM, NORM, RMSPROP, SGD, Arrays, on_cpu
 from numpy.typing import NDArray
 
-from fastgan import data, ops, optim
-from fastgan.backend import Fusable
+from fastgan import ops, optim
+from fastgan.dispatch import Fusable
+from fastgan.gan import batches
 from fastgan.ops import passes
 
 
@@ -63,7 +64,7 @@ def misfits() -> list[tuple[Fusable, Arrays, dict[str, Any]]]:
         out += [(update, [zeros(8) if i == k else flat[i] for i in range(n)], settings) for k in range(n)]
         for average in (zeros(8), zeros(9, dtype=np.float64), zeros(18)[::2]):
             out.append((update, flat, settings | {"average": average, "follow": 0.1}))
-    return out + [(data.assemble, [zeros(n, 3)], batch | bad) for n, batch, bad in bad_batches()]
+    return out + [(batches.assemble, [zeros(n, 3)], batch | bad) for n, batch, bad in bad_batches()]
 
 
 def bad_batches() -> list[tuple[int, dict[str, Any], dict[str, Any]]]:

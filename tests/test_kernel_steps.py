@@ -15,9 +15,10 @@ from tiny import samples as samples_of
 from tiny import tiny
 
 import fastgan as fg
-from fastgan import data, ops, optim, random
-from fastgan.backend import Fusable, use_kernels
-from fastgan.losses import gradient_penalty
+from fastgan import ops, optim, random
+from fastgan.dispatch import Fusable, use_kernels
+from fastgan.gan import batches
+from fastgan.gan.objectives import gradient_penalty
 from fastgan.nn import LeakyReLU, Linear, Sequential
 from fastgan.ops import passes
 from fastgan.optim import Adam, RMSProp
@@ -56,7 +57,7 @@ def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
     """Two WGAN-GP steps with Adam for the critic and RMSProp for the generator: parameters and losses."""
     critic = Sequential(Linear(6, 33), LeakyReLU(0.2), Linear(33, 17), LeakyReLU(0.2), Linear(17, 1), seed=1)
     generator = Sequential(Linear(5, 19), LeakyReLU(0.0), Linear(19, 6), seed=2)
-    critic_optimiser, generator_optimiser = Adam(critic, lr=1e-3), RMSProp(generator, lr=1e-3)
+    critic_optimizer, generator_optimizer = Adam(critic, lr=1e-3), RMSProp(generator, lr=1e-3)
     losses = []
     for step in range(2):
         z = Tensor(random.normal((9, 5), seed=0, stream=1, step=step))
@@ -65,13 +66,13 @@ def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
         fake = generator(z)
         penalty = gradient_penalty(critic, real, fake.detach(), epsilon) * 10.0
         critic_loss = critic(fake.detach()).mean() - critic(real).mean() + penalty
-        grad(critic_loss, critic.parameters(), out=critic_optimiser.gradients, allow_unused=True)
-        critic_optimiser.step()
+        grad(critic_loss, critic.parameters(), out=critic_optimizer.gradients, allow_unused=True)
+        critic_optimizer.step()
         generator_loss = -critic(generator(z)).mean()
-        grad(generator_loss, generator.parameters(), out=generator_optimiser.gradients)
-        generator_optimiser.step()
+        grad(generator_loss, generator.parameters(), out=generator_optimizer.gradients)
+        generator_optimizer.step()
         losses += [critic_loss.item(), generator_loss.item()]
-    return [critic_optimiser.flat.buffer, generator_optimiser.flat.buffer], losses
+    return [critic_optimizer.flat.buffer, generator_optimizer.flat.buffer], losses
 
 
 ON_TAPE = [  # what `train` runs
@@ -119,7 +120,7 @@ def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: S
         passes.forward,
         passes.backward,
         passes.head_loss,
-        data.assemble,
+        batches.assemble,
     }
     assert [f.plain.__name__ for f, n in spies.plain.items() if n] == []
 
@@ -127,7 +128,7 @@ def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: S
 def test_all_kernels_are_run_by_some_step() -> None:
     run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.head_loss}
     # no recipe has the last three by themselves
-    others = {data.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
+    others = {batches.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
     assert {f for f, *_ in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from kernel_cases import DeclinedError, on_cpu, results, samples
 
-from fastgan import data, fused, ops, optim
-from fastgan.backend import Fusable, module_of, use_kernels
-from fastgan.losses import FORMULAS
+from fastgan import fused, ops, optim
+from fastgan.device import module_of
+from fastgan.dispatch import Fusable, use_kernels
+from fastgan.gan import batches
+from fastgan.gan.objectives import FORMULAS
 from fastgan.ops import passes
 from fastgan.tape import Tensor
 
@@ -54,9 +56,9 @@ def test_every_entry_has_samples() -> None:
 
 
 def test_a_batch_has_the_array_codes_bits() -> None:
-    for operands, settings in samples(data.assemble):
-        wanted = results(data.assemble.plain, operands, settings)
-        got = results(on_cpu(data.assemble), operands, settings)
+    for operands, settings in samples(batches.assemble):
+        wanted = results(batches.assemble.plain, operands, settings)
+        got = results(on_cpu(batches.assemble), operands, settings)
         assert np.array_equal(got[0].view(np.uint32), wanted[0].view(np.uint32))
 
 

@@ -9,9 +9,9 @@ from cli_helpers import ok, refused
 
 import fastgan as fg
 from fastgan import nn
+from fastgan.gan.networks import build
 from fastgan.launches import by_name, count, data_shape, floor, flops, sizes, step_launches, within_border
 from fastgan.nn import MLP
-from fastgan.train.networks import build
 
 
 @pytest.mark.slow
@@ -150,9 +150,9 @@ def test_the_floor_of_a_penalty():
     ("changes", "more"),
     [
         ({"ema": 0.9}, lambda g, c: 2 * g),
-        ({"optimiser": fg.train.OptimiserSettings(max_norm=1.0)}, lambda g, c: g + c),
-        ({"optimiser": fg.train.OptimiserSettings(kind="sgd")}, lambda g, c: -2 * (g + c)),
-        ({"optimiser": fg.train.OptimiserSettings(kind="rmsprop")}, lambda g, c: -2 * (g + c)),
+        ({"optimizer": fg.gan.OptimizerSettings(max_norm=1.0)}, lambda g, c: g + c),
+        ({"optimizer": fg.gan.OptimizerSettings(kind="sgd")}, lambda g, c: -2 * (g + c)),
+        ({"optimizer": fg.gan.OptimizerSettings(kind="rmsprop")}, lambda g, c: -2 * (g + c)),
         ({"inference_fakes": True}, lambda g, c: 0),
         ({"split_updates": True}, lambda g, c: 9 * c + 256 * 256 + 256),
         ({"critic_steps": 2}, lambda g, c: 9 * c + 256 * 256 + 256 + 128 * (96 + 784) + CRITIC_ROWS),

@@ -11,14 +11,14 @@ from cli_helpers import same
 from PIL import Image
 
 from fastgan.errors import UsageError
-from fastgan.losses import OBJECTIVES
+from fastgan.gan import RECIPES, Callback, Trainer, load
+from fastgan.gan.lines import FORMATS, article_line, describe
+from fastgan.gan.objectives import OBJECTIVES
+from fastgan.gan.run import RunDirectory, read_metrics
+from fastgan.gan.state import arrays
 from fastgan.nn import MLP, Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
-from fastgan.train import RECIPES, Callback, Trainer, load
-from fastgan.train.lines import FORMATS, article_line, describe
-from fastgan.train.run import RunDirectory, read_metrics
-from fastgan.train.state import arrays
 
 GAN = {
     "critic_loss": 0.660518,

@@ -12,14 +12,14 @@ from checkpoint_helpers import everything_in, one_line
 
 import fastgan
 from fastgan.errors import OutputError
-from fastgan.train import lock
-from fastgan.train.lock import Lock, claim
+from fastgan.gan import lock
+from fastgan.gan.lock import Lock, claim
 
 ROOT = Path(fastgan.__file__).parents[1]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from fastgan.train.lock import Lock
+from fastgan.gan.lock import Lock
 held = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

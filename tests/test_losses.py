@@ -9,7 +9,7 @@ from gradcheck import check_gradient
 from numpy.typing import NDArray
 
 from fastgan.errors import ShapeError, UsageError
-from fastgan.losses import OBJECTIVES, gradient_penalty, objective
+from fastgan.gan.objectives import OBJECTIVES, gradient_penalty, objective
 from fastgan.nn import BatchNorm, LeakyReLU, Linear, Sequential
 from fastgan.ops import bce_with_logits, leaky_relu, linear, tanh
 from fastgan.tape import Tensor, grad, tensor

@@ -7,10 +7,10 @@ from cli_helpers import ok, refused
 import fastgan as fg
 from fastgan import nn, ops
 from fastgan.errors import UsageError
+from fastgan.gan.recipe import from_dict
 from fastgan.nn import MLP, Net
-from fastgan.nn.net import NAMES
+from fastgan.nn.text import NAMES
 from fastgan.tape import Tensor
-from fastgan.train.recipe import from_dict
 
 GREY = (8, 8, 1)
 
@@ -162,7 +162,7 @@ def test_grey_and_colour_need_no_other_text(channels):
         ("conv 4 3 padding=-1", "got padding=-1, wanted a whole number"),
         ("conv 4 3 stride=2", "stride 2 leaves 1 unread"),
         ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
-        ("conv 4 3 init=glorot", "got initialiser 'glorot'"),
+        ("conv 4 3 init=glorot", "got initializer 'glorot'"),
         ("conv 4 3 scale=big", "got scale=big"),
         ("conv 4 3 scale=nan", "got init scale nan"),
         ("conv 4 3 padding=same padding=1", "got an option twice"),

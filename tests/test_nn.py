@@ -34,7 +34,7 @@ FIRST = [
 @pytest.mark.parametrize("shape", [(300, 500), (700, 200)], ids=str)
 @pytest.mark.parametrize(("name", "std", "bound"), FIRST, ids=[name for name, _, _ in FIRST])
 def test_first_values(name: str, std: Any, bound: Any, shape: tuple[int, int]) -> None:
-    x = nn.initialise(name, shape, Draws(0, Stream.INIT), scale=0.5)
+    x = nn.initialize(name, shape, Draws(0, Stream.INIT), scale=0.5)
     assert (x.dtype, x.shape) == (np.float32, shape)
     assert x.std() == pytest.approx(std(*shape) / 2, rel=0.01)
     assert abs(x.mean()) <= 4 * x.std() / sqrt(x.size)
@@ -44,19 +44,19 @@ def test_first_values(name: str, std: Any, bound: Any, shape: tuple[int, int]) -
         assert np.abs(x).max() >= limit * 0.999
 
 
-def test_every_initialiser_is_tested() -> None:
-    assert {name for name, _, _ in FIRST} == set(nn.INITIALISERS)
+def test_every_initializer_is_tested() -> None:
+    assert {name for name, _, _ in FIRST} == set(nn.INITIALIZERS)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)], ids=str)
 def test_orthogonal_is(shape: tuple[int, int]) -> None:
-    x = nn.initialise("orthogonal", shape, Draws(0, Stream.INIT)).astype(np.float64)
+    x = nn.initialize("orthogonal", shape, Draws(0, Stream.INIT)).astype(np.float64)
     product = x.T @ x if shape[0] >= shape[1] else x @ x.T
     np.testing.assert_allclose(product, np.eye(min(shape)), atol=1e-6)
 
 
-def test_an_unknown_initialiser_gets_a_suggestion() -> None:
-    with pytest.raises(UsageError, match="got initialiser 'he_norma'; did you mean he_normal"):
+def test_an_unknown_initializer_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="got initializer 'he_norma'; did you mean he_normal"):
         Linear(2, 2, init="he_norma")
 
 
@@ -112,11 +112,11 @@ def test_parameters_are_views_of_an_aligned_buffer_and_keep_their_values() -> No
     assert flat.buffer.size == sum(-(-p.size // 32) * 32 for p in net.parameters())
 
 
-@pytest.mark.parametrize("optimiser", [Adam, RMSProp, SGD])
-def test_the_gaps_of_the_buffer_stay_zero(optimiser: Any) -> None:
+@pytest.mark.parametrize("optimizer", [Adam, RMSProp, SGD])
+def test_the_gaps_of_the_buffer_stay_zero(optimizer: Any) -> None:
     net = network()
     x = Tensor(np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32))
-    o = optimiser(net, lr=0.1)
+    o = optimizer(net, lr=0.1)
     gaps = o.flat.like()
     before = o.flat.buffer.copy()
     o.flat.buffer[...] = 1

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fastgan import nn, ops
-from fastgan.backend import Count, use_kernels
+from fastgan.clock import Count
+from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import MLP, BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
 from fastgan.optim import Adam
@@ -203,8 +204,8 @@ def test_batch_norm_stands_where_the_recipe_says() -> None:
     ]
 
 
-def test_parts_of_an_optimised_network_get_no_optimiser_of_their_own() -> None:
-    """Their parameters would move to another buffer, and one of the two optimisers would train nothing."""
+def test_parts_of_an_optimized_network_get_no_optimizer_of_their_own() -> None:
+    """Their parameters would move to another buffer, and one of the two optimizers would train nothing."""
     inner = Linear(2, 3)
     outer = Sequential(inner, Linear(3, 1))
     Adam(inner)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fastgan import ops
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.errors import FastganError, ShapeError, UsageError
-from fastgan.losses import gradient_penalty
+from fastgan.gan.objectives import gradient_penalty
 from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape import Tensor, grad, no_grad, tensor
 

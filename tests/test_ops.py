@@ -13,7 +13,8 @@ from op_table import CASES, Case
 
 import fastgan
 from fastgan import ops
-from fastgan.backend import module_of, to_device, to_host, use_kernels
+from fastgan.device import module_of, to_device, to_host
+from fastgan.dispatch import use_kernels
 from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape import Op, Tensor, grad, tensor
 

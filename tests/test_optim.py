@@ -1,4 +1,4 @@
-"""Optimisers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
+"""Optimizers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
 
 import math
 import re
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastgan.backend import array_module, use_kernels
+from fastgan.device import array_module
+from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Linear, Module, flatten
-from fastgan.optim import SGD, Adam, AdamW, Ema, Optimiser, RMSProp, clip_norm, schedule
+from fastgan.optim import SGD, Adam, AdamW, Ema, Optimizer, RMSProp, clip_norm, schedule
 from fastgan.tape import Tensor, grad
 
 Values = NDArray[Any]
@@ -73,7 +74,7 @@ def sgd(x: Values, gs: Values, *, lr: float, momentum: float = 0.0) -> Rule:
         yield x
 
 
-RULES: list[tuple[Callable[..., Optimiser], dict[str, Any], Callable[..., Rule], dict[str, Any]]] = [
+RULES: list[tuple[Callable[..., Optimizer], dict[str, Any], Callable[..., Rule], dict[str, Any]]] = [
     (Adam, {"lr": 1e-2}, adam, {"lr": 1e-2}),
     (
         Adam,
@@ -98,50 +99,50 @@ def test_fifty_steps_follow_the_paper(rule: Any, kernels: bool) -> None:
     start = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     gs = gradients(start.shape).astype(np.float32)
     point = Point(start)
-    optimiser = make(point, **options)
+    optimizer = make(point, **options)
     with use_kernels(kernels):
         for step, wanted in enumerate(reference(start.astype(np.float64), gs.astype(np.float64), **settings)):
-            optimiser.gradients[0][...] = gs[step]
-            optimiser.step(optimiser.gradients)
+            optimizer.gradients[0][...] = gs[step]
+            optimizer.step(optimizer.gradients)
             np.testing.assert_allclose(point.x.data, wanted, rtol=1e-5, atol=1e-5)
-    assert optimiser.steps == STEPS
+    assert optimizer.steps == STEPS
     assert np.abs(point.x.data - start).max() > 0.01
 
 
 @pytest.mark.parametrize("make", [Adam, AdamW, RMSProp, SGD])
-def test_an_optimiser_finds_the_lowest_point(make: Any) -> None:
+def test_an_optimizer_finds_the_lowest_point(make: Any) -> None:
     target = np.array([1.0, -2.0, 3.0], np.float32)
     point = Point(np.zeros(3))
-    optimiser = make(point, lr=0.05)
+    optimizer = make(point, lr=0.05)
     for step in range(400):
-        optimiser.lr = 0.05 * (1 - step / 400)
+        optimizer.lr = 0.05 * (1 - step / 400)
         loss = ((point.x - Tensor(target)) ** 2).sum()
-        grad(loss, point.parameters(), out=optimiser.gradients)
-        optimiser.step()
+        grad(loss, point.parameters(), out=optimizer.gradients)
+        optimizer.step()
     np.testing.assert_allclose(point.x.data, target, atol=0.05)
 
 
 @pytest.mark.parametrize("kernels", [True, False])
 def test_moments_are_exact_to_float32(kernels: bool) -> None:
     """1 - beta is rounded once: 1 - float32(0.999) would be wrong in the fifth digit."""
-    optimisers = Adam(Point(np.zeros(3))), RMSProp(Point(np.zeros(3)), alpha=0.999)
+    optimizers = Adam(Point(np.zeros(3))), RMSProp(Point(np.zeros(3)), alpha=0.999)
     with use_kernels(kernels):
-        for optimiser in optimisers:
-            optimiser.gradients[0][...] = 1
-            optimiser.step(optimiser.gradients)
-            np.testing.assert_allclose(optimiser.state["v"][:3], 1e-3, rtol=2e-7)
-    np.testing.assert_allclose(optimisers[0].state["m"][:3], 0.1, rtol=2e-7)
+        for optimizer in optimizers:
+            optimizer.gradients[0][...] = 1
+            optimizer.step(optimizer.gradients)
+            np.testing.assert_allclose(optimizer.state["v"][:3], 1e-3, rtol=2e-7)
+    np.testing.assert_allclose(optimizers[0].state["m"][:3], 0.1, rtol=2e-7)
 
 
 def test_a_step_takes_gradients_as_tensors_too() -> None:
     point = Point(np.zeros(3))
-    optimiser = SGD(point, lr=1.0)
-    optimiser.step([Tensor(np.array([1.0, 2.0, 3.0], np.float32))])
+    optimizer = SGD(point, lr=1.0)
+    optimizer.step([Tensor(np.array([1.0, 2.0, 3.0], np.float32))])
     assert point.x.data.tolist() == [-1, -2, -3]
-    optimiser.step(grad(point.x.sum(), [point.x], out=optimiser.gradients))
+    optimizer.step(grad(point.x.sum(), [point.x], out=optimizer.gradients))
     assert point.x.data.tolist() == [-2, -3, -4]
     with pytest.raises(ShapeError, match="got 0 gradients, wanted 1"):
-        optimiser.step([])
+        optimizer.step([])
 
 
 def test_constant_correction_ends_at_a_third_of_the_step() -> None:
@@ -149,11 +150,11 @@ def test_constant_correction_ends_at_a_third_of_the_step() -> None:
     moved = []
     for constant in (False, True):
         point = Point(np.zeros(1))
-        optimiser = Adam(point, lr=1e-3, constant_correction=constant)
+        optimizer = Adam(point, lr=1e-3, constant_correction=constant)
         for _ in range(20_000):
-            optimiser.gradients[0][...] = 1
+            optimizer.gradients[0][...] = 1
             before = point.x.data.copy()
-            optimiser.step(optimiser.gradients)
+            optimizer.step(optimizer.gradients)
         moved.append(float((before - point.x.data)[0]))
     assert moved[0] == pytest.approx(1e-3, rel=1e-2)
     assert moved[1] / moved[0] == pytest.approx(0.316, abs=0.005)
@@ -166,9 +167,9 @@ def test_clipping_keeps_every_weight_within_and_moves_no_other(make: Any, kernel
     free, kept = Point(start), Point(start)
     with use_kernels(kernels):
         for point, clip in ((free, 0.0), (kept, 0.01)):
-            optimiser = make(point, lr=1e-3, clip=clip)
-            optimiser.gradients[0][...] = np.linspace(1, -1, 13)
-            optimiser.step(optimiser.gradients)
+            optimizer = make(point, lr=1e-3, clip=clip)
+            optimizer.gradients[0][...] = np.linspace(1, -1, 13)
+            optimizer.step(optimizer.gradients)
     np.testing.assert_allclose(kept.x.data, np.clip(free.x.data, -0.01, 0.01), atol=1e-9)
     assert np.abs(free.x.data).max() > 0.01
 
@@ -184,9 +185,9 @@ def test_clip_norm_scales_down_but_never_up() -> None:
     clip_norm(zeros, 1.0)
     assert not zeros.any()
     point = Point(np.zeros(2))
-    optimiser = SGD(point, lr=1.0, max_norm=1.0)
-    optimiser.gradients[0][...] = [30, 40]
-    optimiser.step(optimiser.gradients)
+    optimizer = SGD(point, lr=1.0, max_norm=1.0)
+    optimizer.gradients[0][...] = [30, 40]
+    optimizer.step(optimizer.gradients)
     np.testing.assert_allclose(point.x.data, [-0.6, -0.8], rtol=1e-5)
 
 
@@ -301,11 +302,11 @@ def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
     results = []
     for device in ("cpu", "cuda"):
         flat = flatten(Point(start), device)
-        optimiser = make(flat, lr=1e-2, clip=1.5)
+        optimizer = make(flat, lr=1e-2, clip=1.5)
         with use_kernels(kernels):
             for g in gs:
-                optimiser.gradients[0][...] = array_module(flat.buffer).asarray(g)
-                optimiser.step(optimiser.gradients)
+                optimizer.gradients[0][...] = array_module(flat.buffer).asarray(g)
+                optimizer.step(optimizer.gradients)
         results.append(Tensor(flat.buffer).numpy())
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
 
@@ -320,14 +321,14 @@ def test_float64_parameters_stay_and_move_in_float64(rule: Any) -> None:
     make, options, reference, settings = rule
     start, gs = np.random.default_rng(0).normal(size=(5, 7)), gradients((5, 7))
     x = Tensor(start.copy(), requires_grad=True)
-    optimiser = make([x], **options)
-    optimiser.average = Ema(optimiser.flat, decay=0.5)
+    optimizer = make([x], **options)
+    optimizer.average = Ema(optimizer.flat, decay=0.5)
     for g, wanted in zip(gs, reference(start, gs, **settings), strict=True):
-        grad((x * Tensor(g)).sum(), [x], out=optimiser.gradients)
-        optimiser.step()
+        grad((x * Tensor(g)).sum(), [x], out=optimizer.gradients)
+        optimizer.step()
         np.testing.assert_allclose(x.data, wanted, rtol=1e-10)
-    flat = optimiser.flat
-    for array in (x.data, flat.buffer, flat.gradient, optimiser.average.average, *optimiser.state.values()):
+    flat = optimizer.flat
+    for array in (x.data, flat.buffer, flat.gradient, optimizer.average.average, *optimizer.state.values()):
         assert array.dtype == np.float64
         assert array.ctypes.data % 128 == 0
 
@@ -362,32 +363,32 @@ def test_parameters_that_would_be_converted_or_counted_twice_are_refused(
         assert [word for word in words if word not in str(caught.value)] == []
 
 
-def without(optimiser: Optimiser, x: Tensor) -> None:
-    optimiser.step()
+def without(optimizer: Optimizer, x: Tensor) -> None:
+    optimizer.step()
 
 
-def to_nowhere(optimiser: Optimiser, x: Tensor) -> None:
+def to_nowhere(optimizer: Optimizer, x: Tensor) -> None:
     grad(x.sum(), [x])
-    optimiser.step()
+    optimizer.step()
 
 
-def only_looked_at(optimiser: Optimiser, x: Tensor) -> None:
-    assert max(g.max() for g in optimiser.gradients) >= 0
-    optimiser.step()
+def only_looked_at(optimizer: Optimizer, x: Tensor) -> None:
+    assert max(g.max() for g in optimizer.gradients) >= 0
+    optimizer.step()
 
 
-def of_another_dtype(optimiser: Optimiser, x: Tensor) -> None:
-    optimiser.step([np.ones(3)])
+def of_another_dtype(optimizer: Optimizer, x: Tensor) -> None:
+    optimizer.step([np.ones(3)])
 
 
-def of_one_too_many(optimiser: Optimiser, x: Tensor) -> None:
-    optimiser.step([np.ones(3, np.float32)] * 2)
+def of_one_too_many(optimizer: Optimizer, x: Tensor) -> None:
+    optimizer.step([np.ones(3, np.float32)] * 2)
 
 
-def that_fails(optimiser: Optimiser, x: Tensor) -> None:
+def that_fails(optimizer: Optimizer, x: Tensor) -> None:
     with pytest.raises(UsageError, match="depend"):
-        grad((Tensor(np.ones(3)) * 2).sum(), [x], out=optimiser.gradients)
-    optimiser.step()
+        grad((Tensor(np.ones(3)) * 2).sum(), [x], out=optimizer.gradients)
+    optimizer.step()
 
 
 @pytest.mark.parametrize("steps", [0, 1])
@@ -396,29 +397,29 @@ def that_fails(optimiser: Optimiser, x: Tensor) -> None:
 )
 def test_a_step_without_new_gradients_moves_nothing_and_says_so(wrong: Any, steps: int) -> None:
     point = Point(np.zeros(3))
-    optimiser = SGD(point, lr=1.0, momentum=0.9)
+    optimizer = SGD(point, lr=1.0, momentum=0.9)
     for _ in range(steps):
-        grad(point.x.sum(), [point.x], out=optimiser.gradients)
-        optimiser.step()
-    before = point.values()["x"], optimiser.state["m"].copy()
+        grad(point.x.sum(), [point.x], out=optimizer.gradients)
+        optimizer.step()
+    before = point.values()["x"], optimizer.state["m"].copy()
     with pytest.raises((UsageError, ShapeError), match=r"step: got .*wanted|step: got no new gradients"):
-        wrong(optimiser, point.x)
-    assert optimiser.steps == steps
+        wrong(optimizer, point.x)
+    assert optimizer.steps == steps
     assert np.array_equal(point.x.data, before[0])
-    assert np.array_equal(optimiser.state["m"], before[1])
+    assert np.array_equal(optimizer.state["m"], before[1])
 
 
 def test_every_way_of_giving_gradients_is_seen() -> None:
     point = Point(np.zeros(3))
-    optimiser = SGD(point, lr=1.0)
-    kept = optimiser.gradients  # read once, before the loop
+    optimizer = SGD(point, lr=1.0)
+    kept = optimizer.gradients  # read once, before the loop
     for count in (1, 2):
         grad(point.x.sum(), [point.x], out=kept)
         grad(point.x.sum(), [point.x], out=kept)  # written again before the step
-        optimiser.step()
+        optimizer.step()
         assert point.x.data.tolist() == [-count] * 3
-    optimiser.gradients[0][...] = 1
-    optimiser.step(optimiser.gradients)
-    optimiser.step([np.ones(3, np.float32)])
-    optimiser.step(grad(point.x.sum(), [point.x]))
+    optimizer.gradients[0][...] = 1
+    optimizer.step(optimizer.gradients)
+    optimizer.step([np.ones(3, np.float32)])
+    optimizer.step(grad(point.x.sum(), [point.x]))
     assert point.x.data.tolist() == [-5] * 3

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fastgan.errors import OutputError, ShapeError, UsageError
-from fastgan.train import figures, pictures
+from fastgan.gan import figures, pictures
 
 
 def random_images(n, h=8, w=8, c=1, seed=0):
@@ -300,9 +300,7 @@ def test_settings_of_the_user_leave_pictures_alone(tmp_path):
 
 def test_a_backend_that_is_not_there_does_not_matter():
     """Notebooks name theirs in the environment of whatever they start; matplotlib refuses to be imported with it."""
-    code = (
-        "from fastgan.train import figures; print(figures.scatter([[0, 1]]).size); import matplotlib.pyplot"
-    )
+    code = "from fastgan.gan import figures; print(figures.scatter([[0, 1]]).size); import matplotlib.pyplot"
     environment = os.environ | {"MPLBACKEND": "nope"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "(480, 480)\n", "")

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fastgan import random
-from fastgan.backend import to_host, use_kernels
+from fastgan.device import to_host
+from fastgan.dispatch import use_kernels
 from fastgan.errors import UsageError
 from fastgan.kernels import noise
 from fastgan.random import Draws, Stream, bits, integers, normal, permutation, philox, uniform

@@ -3,11 +3,11 @@
 import pytest
 from recipe_sources import OWN, SOURCES
 
+from fastgan.gan.networks import build
+from fastgan.gan.recipes import RECIPES
+from fastgan.gan.step import objective_of
 from fastgan.launches import data_shape, within_border
 from fastgan.nn import BatchNorm, LeakyReLU
-from fastgan.train.networks import build
-from fastgan.train.recipes import RECIPES
-from fastgan.train.step import objective_of
 
 FLAGS = (
     "split_updates",
@@ -30,7 +30,7 @@ def facts(recipe):
     networks = build(recipe, within_border(recipe, data_shape(recipe)), 0)
     norms = [m for network in networks for m in network.modules() if isinstance(m, BatchNorm)]
     slopes = [m.slope for m in networks[1].modules() if isinstance(m, LeakyReLU) and m.slope]
-    rule, objective = recipe.optimiser, objective_of(recipe)
+    rule, objective = recipe.optimizer, objective_of(recipe)
     return {
         "kind": rule.kind,
         "lr": rule.lr if recipe.generator_lr is None else (rule.lr, recipe.generator_lr),

@@ -11,10 +11,10 @@ from tiny import tiny
 import fastgan as fg
 from fastgan import data
 from fastgan.errors import DataError, UsageError
-from fastgan.losses import gradient_penalty
+from fastgan.gan.networks import build
+from fastgan.gan.objectives import gradient_penalty
+from fastgan.gan.recipes import RECIPES
 from fastgan.tape import Tensor
-from fastgan.train.networks import build
-from fastgan.train.recipes import RECIPES
 
 MNIST = (28, 28, 1)
 
@@ -151,7 +151,7 @@ def test_pictures_get_the_size_that_the_recipe_asks_for(tmp_path, mode, channels
 def test_a_size_of_your_own_comes_first_and_other_data_have_theirs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pictures(tmp_path / "digits")  # a built-in name goes before a folder
-    source = fg.train.source.Source(str(tmp_path / "digits"), image_size=28)
+    source = fg.gan.source.Source(str(tmp_path / "digits"), image_size=28)
     recipe = tiny("cs231n-dcgan").replace(picture_size=64)
     assert fg.Trainer(recipe, source, device="cpu").form.shape == (28, 28, 3)
     assert fg.Trainer(recipe, noise_images(10, 28), device="cpu").form.shape == MNIST

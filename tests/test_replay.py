@@ -10,11 +10,11 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.errors import UsageError
+from fastgan.gan import OptimizerSettings
+from fastgan.gan.batches import UNROLL
+from fastgan.gan.lines import FIRST_AT_ONCE
+from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.standin import counting, standing_in
-from fastgan.train import OptimiserSettings
-from fastgan.train.batches import UNROLL
-from fastgan.train.lines import FIRST_AT_ONCE
-from fastgan.train.replay import WARMUP, Replay, due
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +45,8 @@ def test_replays_keep_the_hosts_counters(name):
         graphs = sorted(trainer.replay.recordings)
     assert graphs == [1, UNROLL]
     assert trainer.steps_done == 47
-    assert trainer.critic_optimiser.steps == 47 * trainer.critic_updates
-    assert trainer.generator_optimiser.steps == 47
+    assert trainer.critic_optimizer.steps == 47 * trainer.critic_updates
+    assert trainer.generator_optimizer.steps == 47
     assert seen.logs == ([1, 21, 41, 47] if recipe.line in FIRST_AT_ONCE else [20, 40, 47])
     assert {*seen.logs, 30} <= set(seen.steps)
     assert len(seen.steps) < 30
@@ -70,12 +70,12 @@ def test_a_replay_shows_the_scores_of_its_own_graph():
 
 
 def test_a_schedule_goes_step_by_step_and_sets_the_rate_in_between():
-    recipe = tiny("digits").replace(optimiser=OptimiserSettings(schedule="linear:0.5", lr=0.1), log_every=50)
+    recipe = tiny("digits").replace(optimizer=OptimizerSettings(schedule="linear:0.5", lr=0.1), log_every=50)
     seen = Seen()
     with standing_in(kernels_compute=False), np.errstate(all="ignore"):
         trainer = trainer_of(recipe).fit(11, [seen])
-        assert float(trainer.critic_optimiser.lr) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
-        assert float(trainer.critic_optimiser.lr.array.get()[0]) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
+        assert float(trainer.critic_optimizer.lr) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
+        assert float(trainer.critic_optimizer.lr.array.get()[0]) == pytest.approx(0.1 * (1 - 0.5 * 10 / 11))
     assert seen.steps == list(range(1, 12))
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from fastgan import data
 from fastgan.errors import DataError, DivergedError, OutputError, ShapeError, UsageError
+from fastgan.gan import RECIPES, Callback, Trainer, checkpoint, files, load, quality
+from fastgan.gan import run as run_module
+from fastgan.gan import trainer as trainer_module
+from fastgan.gan.run import RunDirectory, edited, picture, read_metrics
+from fastgan.gan.state import arrays, description
 from fastgan.nn import MLP
-from fastgan.train import RECIPES, Callback, Trainer, checkpoint, files, load, quality
-from fastgan.train import run as run_module
-from fastgan.train import trainer as trainer_module
-from fastgan.train.run import RunDirectory, edited, picture, read_metrics
-from fastgan.train.state import arrays, description
 
 pytestmark = pytest.mark.slow
 
@@ -374,7 +374,7 @@ def test_edits_of_a_config_are_noticed(finished):
         ("seed = 0", "seed = 3", "seed"),
         ("seed = 0", "seed = 0\nclip = 0.1", "clip"),
         ('data = "digits"', 'data = "mnist"', "data"),
-        ("lr = ", "lr = 1", "optimiser"),
+        ("lr = ", "lr = 1", "optimizer"),
         ('device = "cpu"', 'device = "cuda"\nthreads = 2', ""),
         ("seed = 0", "[[", "cannot be read"),
         ("seed = 0", "seed = \x00", "cannot be read"),

@@ -11,12 +11,12 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import random
-from fastgan.backend import Count
+from fastgan.clock import Count
 from fastgan.errors import UsageError
+from fastgan.gan.batches import UNROLL, Batches
+from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.nn import MLP
 from fastgan.standin import standing_in
-from fastgan.train.batches import UNROLL, Batches
-from fastgan.train.replay import WARMUP, Replay, due
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +52,9 @@ def test_updates_of_warm_up_steps():
     done = []
     for _ in range(13):
         trainer.step()
-        done.append(trainer.critic_optimiser.steps)
+        done.append(trainer.critic_optimizer.steps)
     assert np.diff([0, *done]).tolist() == [5, 5, *[2] * 8, 5, 2, 2]
-    assert trainer.generator_optimiser.steps == 13
+    assert trainer.generator_optimizer.steps == 13
 
 
 @pytest.mark.parametrize("sampling", ["replacement", "epochs", "sequential"])
@@ -121,8 +121,8 @@ def test_all_updates_of_a_step_may_share_their_latents():
     assert (drawn[0] == drawn[1]).all()
     assert np.array_equal(np.stack(seen), drawn[::2])
     assert (drawn[1] != drawn[2]).all()
-    assert trainer.generator_optimiser.steps == 6
-    assert trainer.critic_optimiser.steps == 3
+    assert trainer.generator_optimizer.steps == 6
+    assert trainer.critic_optimizer.steps == 3
     assert losses[4] != losses[5]
     assert trainer.losses[2 % trainer.recipe.log_every, 1] == losses[5]
 
@@ -196,9 +196,9 @@ class Watched(Replay):
 
     def _replay(self, steps):
         trainer = self.step
-        for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
-            count = next(count for who, count in self.counts[steps] if who is optimiser)
-            assert count.times * trainer.steps_done + count.plus == optimiser.steps + 1
+        for optimizer in (trainer.critic_optimizer, trainer.generator_optimizer):
+            count = next(count for who, count in self.counts[steps] if who is optimizer)
+            assert count.times * trainer.steps_done + count.plus == optimizer.steps + 1
         before = trainer.steps_done
         super()._replay(steps)
         self.log.append(("replayed", before, trainer.steps_done))
@@ -209,15 +209,15 @@ def watched(recipe, steps):
     trainer = trainer_of(recipe, "cuda")
     replay = trainer.replay = Watched(trainer)
     replay.log, replay.counts, replay.noted = [], {}, []
-    for optimiser in (trainer.critic_optimiser, trainer.generator_optimiser):
+    for optimizer in (trainer.critic_optimizer, trainer.generator_optimizer):
 
-        def step(gradients, optimiser=optimiser, made=optimiser.step):
-            assert isinstance(optimiser.count, Count)
-            assert optimiser.count.times * trainer.steps_done + optimiser.count.plus == optimiser.steps + 1
-            replay.noted.append((optimiser, optimiser.count))
+        def step(gradients, optimizer=optimizer, made=optimizer.step):
+            assert isinstance(optimizer.count, Count)
+            assert optimizer.count.times * trainer.steps_done + optimizer.count.plus == optimizer.steps + 1
+            replay.noted.append((optimizer, optimizer.count))
             made(gradients)
 
-        optimiser.step = step
+        optimizer.step = step
     trainer.fit(steps)
     return trainer, replay.log
 
@@ -239,8 +239,8 @@ def test_a_warm_up_step_is_never_captured_nor_crossed_by_a_replay():
         if recipe.warms_up(step)
     ]
     assert trainer.steps_done == 50
-    assert trainer.critic_optimiser.steps == 5 * 5 + 45 * 2
-    assert trainer.generator_optimiser.steps == 100
+    assert trainer.critic_optimizer.steps == 5 * 5 + 45 * 2
+    assert trainer.generator_optimizer.steps == 100
 
 
 def test_a_run_that_begins_with_many_warm_up_steps_is_captured_all_the_same():

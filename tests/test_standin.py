@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastgan import backend
+from fastgan import device
 from fastgan.capture import capture
 from fastgan.kernels.cuda.launching import IN, INT, OUT, Kernel
 from fastgan.standin import counting, standing_in
@@ -118,10 +118,10 @@ def test_everything_is_as_before_afterwards(monkeypatch, real):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     if real:
         monkeypatch.setitem(sys.modules, "cupy", real)
-    driver = backend._driver_found
+    driver = device._driver_found
     with standing_in():
-        assert backend.resolve_device() == "cuda"
-    assert (sys.modules.get("cupy"), backend._driver_found) == (real, driver)
+        assert device.resolve_device() == "cuda"
+    assert (sys.modules.get("cupy"), device._driver_found) == (real, driver)
 
 
 def body(x, y, n):

@@ -260,15 +260,15 @@ def test_the_networks_gradients_are_the_formulas() -> None:
     assert gb.data.tolist() == [5, 5]
 
 
-def halved(network: Sequential, optimiser: SGD) -> None:
-    optimiser.step([p.data / 2 for p in network.parameters()])
+def halved(network: Sequential, optimizer: SGD) -> None:
+    optimizer.step([p.data / 2 for p in network.parameters()])
 
 
-def loaded(network: Sequential, optimiser: SGD) -> None:
+def loaded(network: Sequential, optimizer: SGD) -> None:
     network.load({name: x / 2 for name, x in network.values().items()})
 
 
-def swapped(network: Sequential, optimiser: SGD) -> None:
+def swapped(network: Sequential, optimizer: SGD) -> None:
     ema = Ema(network, decay=0.5)
     ema.average /= 2
     ema.swap()
@@ -289,11 +289,11 @@ def test_a_gradient_through_parameters_that_changed_since_is_refused(change: Any
     """With the values of then and now it would be that of nothing."""
     network = Sequential(Linear(3, 3, seed=0))
     network.load({name: np.ones(x.shape) for name, x in network.values().items()})
-    optimiser = SGD(network, lr=1.0)
+    optimizer = SGD(network, lr=1.0)
     x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
     before = formula(x, network).sum()
     assert grad(before, [x])[0].data.any()
-    change(network, optimiser)
+    change(network, optimizer)
     for wanted in ([x], [network[0].weight], [x, network[0].weight]):
         with pytest.raises(UsageError, match=r"shape \(.*has changed since .* was computed"):
             grad(before, wanted)
@@ -303,14 +303,14 @@ def test_a_gradient_through_parameters_that_changed_since_is_refused(change: Any
 
 def test_nothing_is_written_where_a_gradient_is_refused() -> None:
     network = Sequential(Linear(3, 2, seed=0))
-    optimiser = SGD(network, lr=1.0)
+    optimizer = SGD(network, lr=1.0)
     y = network(Tensor(np.ones((2, 3), np.float32))).sum()
-    halved(network, optimiser)
-    flat = optimiser.flat.gradient.copy()
+    halved(network, optimizer)
+    flat = optimizer.flat.gradient.copy()
     with pytest.raises(UsageError, match="has changed"):
-        grad(y, network.parameters(), out=optimiser.gradients)
-    assert np.array_equal(optimiser.flat.gradient, flat)
-    assert not optimiser.gradients.written
+        grad(y, network.parameters(), out=optimizer.gradients)
+    assert np.array_equal(optimizer.flat.gradient, flat)
+    assert not optimizer.gradients.written
 
 
 def test_gradients_that_no_changed_parameter_has_a_part_in_are_taken() -> None:

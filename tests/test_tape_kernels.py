@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fastgan import fused, ops
-from fastgan.backend import Fusable, use_kernels
+from fastgan.dispatch import Fusable, use_kernels
 from fastgan.kernels.splitting import over
 from fastgan.nn import BatchNorm
 from fastgan.tape import Tensor, grad

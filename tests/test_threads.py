@@ -8,9 +8,9 @@ from cli_helpers import TINY, ok, refused
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import backend
-from fastgan.train import load, threads
-from fastgan.train.threads import Machine, Threads
+from fastgan import threads
+from fastgan.gan import load, sharing
+from fastgan.gan.sharing import Machine, Threads
 
 
 class Played(Machine):
@@ -25,7 +25,7 @@ class Played(Machine):
     def free(self):
         return self.had
 
-    def turn(self, own, seconds=threads.LOOK):
+    def turn(self, own, seconds=sharing.LOOK):
         """Seconds pass, in which `own` threads run without rest and share the cores fairly with the others."""
         busy = min(self.cores, self.busy, self.cores * self.busy / (own + self.busy)) if self.busy else 0
         short = self.busy <= self.cores - own
@@ -37,9 +37,9 @@ class Played(Machine):
 def set_to(monkeypatch):
     """The numbers of BLAS threads that were asked for; its own is 4."""
     asked = []
-    monkeypatch.setattr(threads, "limit_blas_threads", asked.append)
-    monkeypatch.setattr(threads, "blas_threads_now", lambda: 4)
-    monkeypatch.setattr(threads, "threads_wished", lambda: [])
+    monkeypatch.setattr(sharing, "limit_blas_threads", asked.append)
+    monkeypatch.setattr(sharing, "blas_threads_now", lambda: 4)
+    monkeypatch.setattr(sharing, "threads_wished", lambda: [])
     return asked
 
 
@@ -98,7 +98,7 @@ def test_they_come_back_when_the_load_has_gone_for_long_and_never_flap(set_to):
     ],
 )
 def test_a_number_that_was_asked_for_is_kept(set_to, monkeypatch, given, wished):
-    monkeypatch.setattr(threads, "threads_wished", lambda: wished)
+    monkeypatch.setattr(sharing, "threads_wished", lambda: wished)
     runs = Threads(**given, machine=(machine := Played(4)))
     with runs.running():
         assert set(used(machine, runs, (50, 60))) == {runs.most}
@@ -142,7 +142,7 @@ def test_what_the_system_says(monkeypatch):
     text = "cpu 9 9 9 9 9 9\ncpu0 1 1 1 300 50 1\ncpu1 1 1 1 1000 0 1\ncpu2 1 1 1 7 0 1\nintr 5\n"
     monkeypatch.setattr(Path, "read_text", lambda path, **_: text)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2}, raising=False)
-    monkeypatch.setattr(threads, "process_time", lambda: 20.0)
+    monkeypatch.setattr(sharing, "process_time", lambda: 20.0)
     assert Machine().free() == pytest.approx(357 / os.sysconf("SC_CLK_TCK") + 20)
 
 
@@ -152,8 +152,8 @@ def blas():
 
 
 def test_the_number_is_blas_s_in_the_block_and_what_it_was_after_it(monkeypatch):
-    monkeypatch.setattr(threads, "threads_wished", lambda: [])
-    with backend.blas_threads(2):
+    monkeypatch.setattr(sharing, "threads_wished", lambda: [])
+    with threads.blas_threads(2):
         runs = Threads(None, split=False, machine=(machine := Played(2)))
         with runs.running():
             assert (runs.used, blas()) == (2, {2})

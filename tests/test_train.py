@@ -9,11 +9,11 @@ from tiny import SIDES, samples, tiny
 import fastgan as fg
 from fastgan import data, nn, random
 from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
-from fastgan.losses import Objective
-from fastgan.train import state
-from fastgan.train.lines import FIRST_AT_ONCE
-from fastgan.train.quality import class_votes, classes_kept
-from fastgan.train.updates import TapeUpdates
+from fastgan.gan import state
+from fastgan.gan.lines import FIRST_AT_ONCE
+from fastgan.gan.objectives import Objective
+from fastgan.gan.quality import class_votes, classes_kept
+from fastgan.gan.updates import TapeUpdates
 
 
 def arrays(trainer):
@@ -74,22 +74,22 @@ def test_nothing_to_publish_is_said():
 def test_updates_per_step():
     for name, critic_updates in (("wgan-mlp", 5), ("keras-mlp", 2), ("toy-mlp", 1), ("ring-gan", 1)):
         trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu").fit(2)
-        assert trainer.critic_optimiser.steps == 2 * critic_updates, name
-        assert trainer.generator_optimiser.steps == 2, name
+        assert trainer.critic_optimizer.steps == 2 * critic_updates, name
+        assert trainer.generator_optimizer.steps == 2, name
 
 
 def test_clipped_critic_stays_in_bounds():
     trainer = fg.Trainer(tiny("wgan-mlp"), samples(tiny("wgan-mlp")), device="cpu").fit(3)
-    buffer = trainer.critic_optimiser.flat.buffer
+    buffer = trainer.critic_optimizer.flat.buffer
     assert abs(buffer).max() == np.float32(0.01)
 
 
 def test_weights_are_clipped_after_both_halves_of_a_split_update():
     recipe = tiny("odog-wgan")
     trainer, largest = fg.Trainer(recipe, samples(recipe), device="cpu"), []
-    step = trainer.critic_optimiser.step
-    trainer.critic_optimiser.step = lambda gradients: (
-        step(gradients) or largest.append(abs(trainer.critic_optimiser.flat.buffer).max())
+    step = trainer.critic_optimizer.step
+    trainer.critic_optimizer.step = lambda gradients: (
+        step(gradients) or largest.append(abs(trainer.critic_optimizer.flat.buffer).max())
     )
     trainer.fit(1)
     assert [size > 0.01 for size in largest] == [True, False] * recipe.critic_steps
@@ -156,7 +156,7 @@ def test_memory_is_flat():
 
 
 def test_divergence_stops_within_an_interval():
-    recipe = tiny("toy-mlp").replace(optimiser=fg.OptimiserSettings(kind="sgd", lr=1e30), log_every=5)
+    recipe = tiny("toy-mlp").replace(optimizer=fg.OptimizerSettings(kind="sgd", lr=1e30), log_every=5)
     trainer = fg.Trainer(recipe, data.load("digits"), device="cpu")
     with pytest.raises(DivergedError, match=r"not finite|is nan|is inf"):
         trainer.fit(50)
@@ -207,7 +207,7 @@ def test_dropout_in_the_critic_repeats(tmp_path):
             nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1), seed=critic_seed
         )
         recipe = tiny("digits").replace(
-            objective="hinge", optimiser=fg.OptimiserSettings()
+            objective="hinge", optimizer=fg.OptimizerSettings()
         )  # a constant rate
         return fg.Trainer(recipe, device="cpu", critic=critic).fit(steps)
 
@@ -254,9 +254,9 @@ def test_sample_uses_the_average_and_leaves_training_alone():
 
 
 def test_linear_schedule_reaches_its_end():
-    recipe = tiny("toy-mlp").replace(optimiser=fg.OptimiserSettings(schedule="linear:0.5"), steps=10)
+    recipe = tiny("toy-mlp").replace(optimizer=fg.OptimizerSettings(schedule="linear:0.5"), steps=10)
     trainer = fg.Trainer(recipe, data.load("digits"), device="cpu").fit()
-    assert trainer.critic_optimiser.lr == pytest.approx(2e-4 * (1 - 0.5 * 0.9))
+    assert trainer.critic_optimizer.lr == pytest.approx(2e-4 * (1 - 0.5 * 0.9))
 
 
 def test_settings_that_would_be_ignored_are_refused():

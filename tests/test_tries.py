@@ -17,7 +17,7 @@ from tries import configs, data, making, options, runs
 from tries.making import WORKS, Try
 
 from fastgan.cli import main
-from fastgan.train import figures
+from fastgan.gan import figures
 
 TABLES = {"options": options.TRIES, "data": data.TRIES, "configs": configs.TRIES, "runs": runs.TRIES}
 ROWS = [pytest.param(row, id=f"{name}: {row.words[:60]}") for name, table in TABLES.items() for row in table]

@@ -8,8 +8,8 @@ import fastgan as fg
 from fastgan import data
 from fastgan.benchmarks.training import narrow
 from fastgan.data import Dataset
+from fastgan.gan import Recipe
 from fastgan.nn import MLP
-from fastgan.train import Recipe
 
 SIDES = ("generator", "critic")
 

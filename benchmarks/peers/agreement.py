@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastgan as fg
-from fastgan.backend import to_device, to_host
 from fastgan.benchmarks.peers.settings import ALL, CONVOLUTIONAL, Arrays, Images, Peer
 from fastgan.benchmarks.peers.spreads import SPREADS, Spread
+from fastgan.device import to_device, to_host
 from fastgan.tape import Tensor, no_grad
 
 Facts = Sequence[NDArray[Any]]  # images, scores, losses of each step, moves of each parameter, counts
@@ -104,7 +104,7 @@ def _sizes(trainer: fg.Trainer) -> NDArray[Any]:
 
 
 def _updates(trainer: fg.Trainer) -> tuple[int, int]:
-    return trainer.generator_optimiser.steps, trainer.critic_optimiser.steps
+    return trainer.generator_optimizer.steps, trainer.critic_optimizer.steps
 
 
 def _moves(old: tuple[Arrays, Arrays], new: tuple[Arrays, Arrays]) -> NDArray[np.float64]:

@@ -102,7 +102,7 @@ class Learner:
 
 
 class Gan:
-    """Networks, optimisers and data of one run; `step` is what is timed."""
+    """Networks, optimizers and data of one run; `step` is what is timed."""
 
     def __init__(self, row: Setting, data: NDArray[np.float32], seed: int) -> None:
         self.row, self.data, self.rng = row, data, np.random.default_rng(seed)

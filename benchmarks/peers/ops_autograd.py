@@ -1,6 +1,6 @@
 """Single operations in HIPS autograd and the NumPy under it, as its users write them: see `peer_kernels`.
 
-One idea: functions of `autograd.numpy`, differentiated by `make_vjp`; optimisers as in its own `misc.optimizers`,
+One idea: functions of `autograd.numpy`, differentiated by `make_vjp`; optimizers as in its own `misc.optimizers`,
 without in-place operations. There are no convolutions: autograd's have no strides.
 """
 

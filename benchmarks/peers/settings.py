@@ -138,7 +138,7 @@ class Peer:
     step: Callable[[], None]
     sync: Callable[[], None]  # returns when every step so far has finished
     losses: Callable[[], tuple[float, float]]  # (critic, generator) of the latest step; waits for it
-    updates: Callable[[], tuple[int, int]]  # optimiser updates so far, from Adam's own counter
+    updates: Callable[[], tuple[int, int]]  # optimizer updates so far, from Adam's own counter
     parameters: tuple[int, int]  # trainable numbers
     latent: int  # numbers in a row of noise
     start: Callable[[Arrays, Arrays], None]  # takes over fastgan's parameters, as `start_like` gives them

@@ -74,7 +74,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
 
 class Gan:
-    """Networks, optimisers and data of one run; `step` is what is timed.
+    """Networks, optimizers and data of one run; `step` is what is timed.
 
     With `capturable`, a step can be captured as a CUDA graph: Adam counts on the device, and random numbers come from
     PyTorch's own generator, which knows about graphs.
@@ -184,10 +184,10 @@ class Gan:
         return fakes
 
 
-def _descend(optimiser: torch.optim.Adam, loss: Tensor) -> Tensor:
-    optimiser.zero_grad(set_to_none=True)
+def _descend(optimizer: torch.optim.Adam, loss: Tensor) -> Tensor:
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
-    optimiser.step()
+    optimizer.step()
     return loss.detach()
 
 
@@ -233,8 +233,8 @@ def _adam(network: nn.Module, row: Setting, *, capturable: bool) -> torch.optim.
     return torch.optim.Adam(network.parameters(), fused=True, capturable=capturable, **settings)
 
 
-def _updates(optimiser: torch.optim.Adam) -> int:
-    counters: list[Any] = [state["step"] for state in optimiser.state.values()]
+def _updates(optimizer: torch.optim.Adam) -> int:
+    counters: list[Any] = [state["step"] for state in optimizer.state.values()]
     return int(counters[0]) if counters else 0
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from fastgan.backend import cores, cuda_problem
 from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.turns import ratio
 from fastgan.benchmarks.variants import step_case
+from fastgan.device import cuda_problem
+from fastgan.threads import cores
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row

@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 
 import fastgan as fg
 from fastgan import launches, optim
-from fastgan.backend import Array, module_of, to_device, to_host
 from fastgan.benchmarks import article
 from fastgan.benchmarks.cases import Calls, Case, Results, Work, against
 from fastgan.benchmarks.columns import COLUMNS, Column
 from fastgan.benchmarks.training import FIRST, Fit, floats, random_images
+from fastgan.device import Array, module_of, to_device, to_host
+from fastgan.gan.networks import build
 from fastgan.nn import MLP, Module
 from fastgan.nn.flat import LINE
 from fastgan.tape import Tensor, grad, no_grad
-from fastgan.train.networks import build
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row
@@ -75,7 +75,7 @@ def rung(network: str, size: str, name: str, make: Make, columns: tuple[str, ...
 def recipe_of(network: str, size: str) -> fg.Recipe:
     """The recipe with a constant learning rate; in size "tiny" narrow, and with batches of 8."""
     recipe = fg.recipes[network]
-    recipe = recipe.replace(optimiser=replace(recipe.optimiser, schedule="constant"))
+    recipe = recipe.replace(optimizer=replace(recipe.optimizer, schedule="constant"))
     if size != "tiny":
         return recipe
     narrow = {side: replace(mlp, hidden=(8,) * len(mlp.hidden)) for side, mlp in dense(recipe).items()}
@@ -96,7 +96,7 @@ def plain(recipe: fg.Recipe, images: Images, column: Column) -> Work:
 
 def tutorial(recipe: fg.Recipe, xp: Any, dtype: Any) -> article.Gan:
     """The tutorial's code with the parameters that fastgan's recipe starts from, in one type of float."""
-    settings = recipe.optimiser
+    settings = recipe.optimizer
     networks = {}
     for (side, mlp), network in zip(dense(recipe).items(), build(recipe, SHAPE, SEED), strict=True):
         names = (mlp.activation,) * len(mlp.hidden) if isinstance(mlp.activation, str) else mlp.activation
@@ -149,7 +149,7 @@ class Adams:
         self.parameters = network.parameters()
         for p in self.parameters:
             p.data = to_device(p.data, device)
-        xp, self.settings, self.t = module_of(device), recipe.optimiser, 0
+        xp, self.settings, self.t = module_of(device), recipe.optimizer, 0
         self.m, self.v = ([xp.zeros(p.size, np.float32) for p in self.parameters] for _ in "mv")
         # kept: freed at every step, 7 MB go back to the system, and the page faults take a third of it (measured)
         self.gradients = [xp.empty(p.shape, np.float32) for p in self.parameters]
@@ -201,8 +201,8 @@ def reference(network: str, size: str) -> list[NDArray[np.float64]]:
 def fused(recipe: fg.Recipe, images: Images, column: Column) -> Work:
     """The trainer's steps one by one, with an Adam call for each parameter and both costs read."""
     trainer = trainer_of(recipe, images, column)
-    trainer.critic_optimiser = in_pieces(trainer.critic_optimiser)
-    trainer.generator_optimiser = in_pieces(trainer.generator_optimiser)
+    trainer.critic_optimizer = in_pieces(trainer.critic_optimizer)
+    trainer.generator_optimizer = in_pieces(trainer.generator_optimizer)
 
     def step() -> tuple[float, float]:
         trainer.step()
@@ -212,7 +212,7 @@ def fused(recipe: fg.Recipe, images: Images, column: Column) -> Work:
     return stepping(trainer, step, column)
 
 
-def in_pieces(whole: optim.Optimiser) -> optim.Optimiser:
+def in_pieces(whole: optim.Optimizer) -> optim.Optimizer:
     """An Adam for the same parameters that updates them one by one."""
     assert isinstance(whole, optim.Adam)
     pieces = InPieces(whole.flat, lr=0.0, betas=whole.betas, eps=whole.eps)

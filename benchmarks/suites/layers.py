@@ -16,7 +16,7 @@ from fastgan.benchmarks.image_operations import Convolution
 from fastgan.benchmarks.kernel_operations import ELEMENTS, EPS, PRODUCT, SLOPE, norm_operands, normal
 from fastgan.benchmarks.operations import Operands, Operation
 from fastgan.benchmarks.peer_kernels import Rival
-from fastgan.losses import gradient_penalty
+from fastgan.gan.objectives import gradient_penalty
 from fastgan.nn import (
     BatchNorm,
     Conv2d,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastgan.backend import cores, cuda_problem
 from fastgan.benchmarks import memory
 from fastgan.benchmarks.cases import Case
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.variants import step_case
+from fastgan.device import cuda_problem
+from fastgan.threads import cores
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row

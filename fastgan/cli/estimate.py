@@ -9,9 +9,9 @@ from time import thread_time
 
 import numpy as np
 
-from fastgan.backend import blas_threads, cores
+from fastgan.gan import Recipe
 from fastgan.nn import MLP
-from fastgan.train import Recipe
+from fastgan.threads import blas_threads, cores
 
 # Milliseconds of a step: medians of benchmarks/results/epyc-2-cores.json, column cpu-kernels; the two for pictures, and
 # hs-wgan, whose rows there are of smaller batches, of single steps.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from fastgan.train import load
-from fastgan.train.export import export as write
+from fastgan.gan import load
+from fastgan.gan.export import export as write
 
 
 @click.command(short_help="Write an .npz and a script that draws with NumPy alone.")

@@ -75,7 +75,7 @@ def nvmath() -> Found:
 
 def cuda() -> Found:
     """Whether a GPU can be used, and which."""
-    from fastgan.backend import cuda_problem
+    from fastgan.device import cuda_problem
 
     problem = cuda_problem()
     if problem:
@@ -95,7 +95,7 @@ def cuda() -> Found:
 
 def gpu_kernels() -> Found:
     """One kernel built, or taken from the disk, run on the GPU, and compared with the array code it replaces."""
-    from fastgan.backend import cuda_problem
+    from fastgan.device import cuda_problem
 
     if cuda_problem():
         return "info", "not tried: no GPU in use", ""
@@ -123,7 +123,7 @@ def compare(device: str) -> tuple[float, float]:
     import numpy as np
 
     from fastgan import ops, tensor, use_kernels
-    from fastgan.backend import to_host
+    from fastgan.device import to_host
 
     rng = np.random.default_rng(0)
     shapes = (17, 33), (33, 5), (5,)

@@ -1,6 +1,6 @@
 """The options that choose a recipe's values, made from the Recipe itself: a new field is an option at once.
 
-`optimiser.beta1` is --optimiser-beta1; lists are given as 256,512. Each option's help ends with the value that the
+`optimizer.beta1` is --optimizer-beta1; lists are given as 256,512. Each option's help ends with the value that the
 recipe has.
 """
 
@@ -10,14 +10,14 @@ from typing import Any, get_args
 
 import click
 
-from fastgan.losses import OBJECTIVES
-from fastgan.nn import INITIALISERS
-from fastgan.nn.conditional import CRITIC_JOINS, GENERATOR_JOINS
+from fastgan.gan import DEFAULT, RECIPES, Recipe
+from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
+from fastgan.gan.lines import FORMATS
+from fastgan.gan.objectives import OBJECTIVES
+from fastgan.gan.recipe import KINDS, NOISE, SAMPLING
+from fastgan.nn import INITIALIZERS
 from fastgan.nn.mlp import ACTIVATIONS
-from fastgan.nn.net import NAMES
-from fastgan.train import DEFAULT, RECIPES, Recipe
-from fastgan.train.lines import FORMATS
-from fastgan.train.recipe import KINDS, NOISE, SAMPLING
+from fastgan.nn.text import NAMES
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 LEFT_OUT = (
@@ -29,8 +29,8 @@ LEFT_OUT = (
     "published",
     "published_note",
 )  # no options, or not a recipe's alone
-SHORT = {"optimiser.lr": "--lr"}
-GROUPS = {"generator": "Generator", "critic": "Critic", "optimiser": "Optimiser (of both networks)"}
+SHORT = {"optimizer.lr": "--lr"}
+GROUPS = {"generator": "Generator", "critic": "Critic", "optimizer": "Optimizer (of both networks)"}
 
 HELP = {
     "points": "learn points (n, d) rather than images",
@@ -74,7 +74,7 @@ HELP = {
     "activation": f"one for all hidden layers, or one each: {', '.join(ACTIVATIONS)}",
     "slope": "slope of leaky_relu below 0",
     "output": "activation of the last layer",
-    "init": f"first weights: {', '.join(INITIALISERS)}",
+    "init": f"first weights: {', '.join(INITIALIZERS)}",
     "init_scale": "factor on the first weights",
     "batch_norm": "share by which running statistics move per batch; 0: no batch norm",
     "norm_first": "batch norm before the activation",
@@ -102,7 +102,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
     "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
-    "init": tuple(INITIALISERS),
+    "init": tuple(INITIALIZERS),
     "line": tuple(FORMATS),
     "kind": KINDS,
 }
@@ -181,6 +181,9 @@ class RecipeCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As usual; the recipe is looked for first, since --help ends the parsing."""
         ctx.meta[SHOWN] = RECIPES[next((arg for arg in args if arg in RECIPES), DEFAULT)]
+        args = [
+            arg.replace("--optimiser-", "--optimizer-", 1) for arg in args
+        ]  # as it was spelt until version 0.1
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from fastgan.gan import Callback, Trainer
+from fastgan.gan.lines import article_line, describe
+from fastgan.gan.trainer import Metrics
 from fastgan.kernels import cache_folder
-from fastgan.train import Callback, Trainer
-from fastgan.train.lines import article_line, describe
-from fastgan.train.trainer import Metrics
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -9,10 +9,10 @@ import click
 
 from fastgan.cli.train import DEVICES
 from fastgan.errors import FastganError, UsageError
-from fastgan.train import Trainer, load, pictures
-from fastgan.train.interpolation import images_between
-from fastgan.train.judging import critic_of
-from fastgan.train.run import POINTS, picture
+from fastgan.gan import Trainer, load, pictures
+from fastgan.gan.interpolation import images_between
+from fastgan.gan.judging import critic_of
+from fastgan.gan.run import POINTS, picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

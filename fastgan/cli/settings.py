@@ -4,7 +4,7 @@ A run's config.toml is such a file, and a complete one. A file of your own may h
 
     recipe = "keras-mlp"
     steps = 5000
-    [optimiser]
+    [optimizer]
     lr = 1e-4
 """
 
@@ -19,10 +19,10 @@ from typing import Any, get_args
 from fastgan import data
 from fastgan.cli.options import leaves, nested
 from fastgan.errors import UsageError
+from fastgan.gan import DEFAULT, RECIPES, Recipe
+from fastgan.gan.recipe import from_dict, respelt
+from fastgan.gan.source import Source, own_data
 from fastgan.random import key_of
-from fastgan.train import DEFAULT, RECIPES, Recipe
-from fastgan.train.recipe import from_dict
-from fastgan.train.source import Source, own_data
 from fastgan.version import __version__
 
 RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
@@ -103,7 +103,7 @@ def read(path: Path) -> dict[str, Any]:
     if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
         raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
+        held = respelt(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # with Notepad's mark or without
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
     except UnicodeDecodeError as error:
@@ -164,7 +164,7 @@ def _wanted(kind: Any) -> str:
 
 
 def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
-    """The name most like it, by its last part, as `lr` is optimiser.lr's."""
+    """The name most like it, by its last part, as `lr` is optimizer.lr's."""
     if name.replace("-", "_") in COMMAND:
         return f"that is for the command line: --{name.replace('_', '-')}"
     last = {path[-1]: path for path in reversed(kinds)}

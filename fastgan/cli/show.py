@@ -11,12 +11,12 @@ import numpy as np
 from fastgan.cli import estimate
 from fastgan.data import names
 from fastgan.errors import UsageError
+from fastgan.gan import DEFAULT, RECIPES, Recipe
+from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
+from fastgan.gan.networks import build
 from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
 from fastgan.nn import Module, Sequential
-from fastgan.nn.conditional import LabelledCritic, LabelledGenerator
 from fastgan.tape import Tensor, no_grad
-from fastgan.train import DEFAULT, RECIPES, Recipe
-from fastgan.train.networks import build
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -122,7 +122,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     recipe's source; needs no data.
 
     With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
-    reads and writes, and the fewest that it could: parameters and optimiser state once per pass that needs them,
+    reads and writes, and the fewest that it could: parameters and optimizer state once per pass that needs them,
     activations where a later pass does.
     """
     chosen = RECIPES[recipe]
@@ -145,7 +145,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     total += describe(f"critic of {recipe}: {text} to a score", critic, features + k)
     if chosen.note:
         print(f"\nnote: {chosen.note}")
-    print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimisers' state")
+    print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimizers' state")
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:
         print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
@@ -228,6 +228,6 @@ def _shape(size: str) -> tuple[int, ...]:
 
 
 def _memory(recipe: Recipe, parameters: int) -> str:
-    """float32 weights, gradients, and what the optimiser keeps of each."""
-    kept = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}.get(recipe.optimiser.kind, 2)
+    """float32 weights, gradients, and what the optimizer keeps of each."""
+    kept = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}.get(recipe.optimizer.kind, 2)
     return f"{parameters * 4 * (2 + kept) / 2**20:,.1f} MiB"

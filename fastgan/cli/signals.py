@@ -11,7 +11,7 @@ from types import FrameType
 
 from fastgan.cli.output import BROKEN_PIPE, say
 from fastgan.errors import OutputError
-from fastgan.train import Trainer
+from fastgan.gan import Trainer
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)

@@ -19,13 +19,13 @@ from fastgan.cli.settings import PACED, Settings, absolute, choose
 from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
+from fastgan.gan import Trainer, files, load
+from fastgan.gan.lock import claim
+from fastgan.gan.quality import classes_kept, mode_scores, tally, vote
+from fastgan.gan.run import POINTS, SAVE_EVERY, RunDirectory
+from fastgan.gan.source import Source
 from fastgan.optim import schedule
 from fastgan.ranges import MOST
-from fastgan.train import Trainer, files, load
-from fastgan.train.lock import claim
-from fastgan.train.quality import classes_kept, mode_scores, tally, vote
-from fastgan.train.run import POINTS, SAVE_EVERY, RunDirectory
-from fastgan.train.source import Source
 
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 VOTERS = 1000  # samples of which the classes are counted
@@ -205,7 +205,7 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
 
 def _rates(trainer: Trainer, goal: int) -> str:
     """A line on the learning rates where steps beyond the end of a schedule move that; else nothing."""
-    text, step = trainer.recipe.optimiser.schedule, trainer.steps_done
+    text, step = trainer.recipe.optimizer.schedule, trainer.steps_done
     if text == "constant" or goal <= trainer.horizon:
         return ""
     first, last = (number(schedule(text, at, goal)) for at in (step, goal))

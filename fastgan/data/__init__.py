@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from fastgan.data.arrays import load_arrays
-from fastgan.data.batch import assemble
 from fastgan.data.dataset import Dataset, check, check_count, from_array
 from fastgan.data.digits import digits
 from fastgan.data.folder import SUFFIXES, load_folder
@@ -19,7 +18,7 @@ from fastgan.data.mnist import COLLECTIONS, load_collection
 from fastgan.data.points import MAKERS
 from fastgan.errors import DataError, UsageError
 
-__all__ = ["Dataset", "assemble", "check_count", "from_array", "load", "names"]
+__all__ = ["Dataset", "check_count", "from_array", "load", "names"]
 
 names: dict[str, str] = {
     "digits": "1,797 handwritten digits of 8x8, bundled: needs no download",

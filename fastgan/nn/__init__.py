@@ -1,8 +1,7 @@
 """Networks: layers as in every other library, their weights' first values, and the flat buffer they live in."""
 
 from fastgan.nn.chain import Chain
-from fastgan.nn.flat import Flat, flatten
-from fastgan.nn.images import (
+from fastgan.nn.conv import (
     AvgPool2d,
     Conv2d,
     ConvTranspose2d,
@@ -14,7 +13,8 @@ from fastgan.nn.images import (
     Reshape,
     Upsample2d,
 )
-from fastgan.nn.init import INITIALISERS, initialise
+from fastgan.nn.flat import Flat, flatten
+from fastgan.nn.init import INITIALIZERS, initialize
 from fastgan.nn.layers import (
     Arctan,
     BatchNorm,
@@ -29,11 +29,11 @@ from fastgan.nn.layers import (
 )
 from fastgan.nn.mlp import MLP
 from fastgan.nn.module import Module
-from fastgan.nn.net import Net
-from fastgan.nn.norms import Embedding, InstanceNorm, LayerNorm, MinibatchStdDev, SpectralNorm
+from fastgan.nn.norm import Embedding, InstanceNorm, LayerNorm, MinibatchStdDev, SpectralNorm
+from fastgan.nn.text import Net
 
 __all__ = [
-    "INITIALISERS",
+    "INITIALIZERS",
     "MLP",
     "Arctan",
     "AvgPool2d",
@@ -65,5 +65,5 @@ __all__ = [
     "Tanh",
     "Upsample2d",
     "flatten",
-    "initialise",
+    "initialize",
 ]

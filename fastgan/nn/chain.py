@@ -11,7 +11,7 @@ linear map gives, before its activation.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fastgan.backend import Array, array_module
+from fastgan.device import Array, array_module
 from fastgan.nn.layers import BatchNorm, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Tanh, layers_of
 from fastgan.nn.module import Module
 from fastgan.ops import passes

@@ -1,6 +1,6 @@
 """One flat buffer for all parameters of a network, and one of the same layout for their gradients.
 
-Each parameter becomes a view that starts on a 128-byte boundary (a GPU's cache line; the gaps stay 0). An optimiser
+Each parameter becomes a view that starts on a 128-byte boundary (a GPU's cache line; the gaps stay 0). An optimizer
 step, clipping, an average of the weights or a sum over machines is then one pass over one buffer, and the GEMMs write
 their gradients straight into theirs.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, device_of, module_of, to_device
+from fastgan.device import Array, device_of, module_of, to_device
 from fastgan.errors import UsageError
 from fastgan.nn.module import Module
 from fastgan.tape import Places, Tensor, mark_changed
@@ -36,7 +36,7 @@ class Flat:
         self.views = [p.data for p in parameters]
 
     def like(self) -> Array:
-        """A zeroed buffer of the same layout, for an optimiser's state or an average."""
+        """A zeroed buffer of the same layout, for an optimizer's state or an average."""
         return aligned_zeros(self.buffer.size, self.device, self.dtype)
 
     def mark_changed(self) -> None:
@@ -70,7 +70,7 @@ def flatten(network: Module | Sequence[Tensor], device: str | None = None) -> Fl
     flat: Flat | None = vars(network).get("_flat")
     if flat is None and any("_part_of" in vars(part) for part in network.modules()):
         raise UsageError(
-            "got a network that shares parts with one that has an optimiser; make one for the whole"
+            "got a network that shares parts with one that has an optimizer; make one for the whole"
         )
     if flat is None or flat.device != wanted or not flat.holds(parameters):
         flat = Flat(parameters, wanted)

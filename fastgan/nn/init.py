@@ -1,6 +1,6 @@
 """First values of weights, by the names that papers and libraries use.
 
-An initialiser takes the shape (i, o) of a weight and random draws, and returns values of standard deviation 1 times its
+An initializer takes the shape (i, o) of a weight and random draws, and returns values of standard deviation 1 times its
 own rule; the layer's `init_scale` multiplies them (so N(0, 0.02) is "normal" with scale 0.02). A kernel (kh, kw, i, o)
 counts kh kw i inputs. Of a transposed convolution, whose kernel is (kh, kw, o, i), it counts kh kw o: what PyTorch and
 Keras take for its inputs as well.
@@ -18,7 +18,7 @@ from fastgan.random import Draws
 
 Shape = tuple[int, ...]
 Values = Any  # a float32 NumPy array
-Initialiser = Callable[[Shape, Draws, int], Values]  # the last one is a convolution's stride down times right
+Initializer = Callable[[Shape, Draws, int], Values]  # the last one is a convolution's stride down times right
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
@@ -32,11 +32,11 @@ def fan_in(shape: Shape) -> int:
     return _fans(shape)[0]
 
 
-def _normal(std: Callable[[int, int], float]) -> Initialiser:
+def _normal(std: Callable[[int, int], float]) -> Initializer:
     return lambda shape, draws, strides: draws.normal(shape) * np.float32(std(*_fans(shape)))
 
 
-def _uniform(std: Callable[[int, int], float]) -> Initialiser:
+def _uniform(std: Callable[[int, int], float]) -> Initializer:
     def draw(shape: Shape, draws: Draws, strides: int) -> Values:
         bound = std(*_fans(shape)) * sqrt(3)
         return draws.uniform(shape, -bound, bound)
@@ -68,7 +68,7 @@ def _orthogonal(shape: Shape, draws: Draws, strides: int) -> Values:
     return (q if i >= o else q.T).reshape(shape).astype(np.float32)
 
 
-INITIALISERS: dict[str, Initialiser] = {
+INITIALIZERS: dict[str, Initializer] = {
     "torch": _uniform(
         lambda i, o: sqrt(1 / (3 * i))
     ),  # U(-1/sqrt(i), 1/sqrt(i)), biases too: PyTorch's default
@@ -87,12 +87,12 @@ INITIALISERS: dict[str, Initialiser] = {
 }
 
 
-def initialise(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0, strides: int = 1) -> Values:
+def initialize(name: str, shape: Shape, draws: Draws, *, scale: float = 1.0, strides: int = 1) -> Values:
     """First values of one weight; `strides` is a convolution's stride down times right. UsageError: unknown name."""
-    if name not in INITIALISERS:
-        near = get_close_matches(name, INITIALISERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(INITIALISERS)}"
-        raise UsageError(f"got initialiser {name!r}; {hint}")
+    if name not in INITIALIZERS:
+        near = get_close_matches(name, INITIALIZERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(INITIALIZERS)}"
+        raise UsageError(f"got initializer {name!r}; {hint}")
     if not isfinite(scale):
         raise UsageError(f"got init scale {scale}, wanted a finite number")
-    return INITIALISERS[name](shape, draws, strides) * np.float32(scale)
+    return INITIALIZERS[name](shape, draws, strides) * np.float32(scale)

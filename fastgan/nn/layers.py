@@ -11,9 +11,10 @@ from typing import TypeGuard
 import numpy as np
 
 from fastgan import ops, random
-from fastgan.backend import Array, Count, array_module, device_of, refuse_while_capturing, to_device
+from fastgan.clock import Count, refuse_while_capturing
+from fastgan.device import Array, array_module, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn.init import fan_in, initialise
+from fastgan.nn.init import fan_in, initialize
 from fastgan.nn.module import Module
 from fastgan.ops.elementwise import check_slope
 from fastgan.random import Draws, Stream
@@ -40,9 +41,9 @@ class Fused(Module):
 
 
 class Weighted(Fused):
-    """A layer with a weight and, unless it is left out, a bias; (o,). `strides`: see nn.initialise.
+    """A layer with a weight and, unless it is left out, a bias; (o,). `strides`: see nn.initialize.
 
-    `init` is a name of nn.INITIALISERS, multiplied by `init_scale`. Without a seed, the first values depend on how many
+    `init` is a name of nn.INITIALIZERS, multiplied by `init_scale`. Without a seed, the first values depend on how many
     layers the program has made before.
     """
 
@@ -61,7 +62,7 @@ class Weighted(Fused):
         if bias:
             self.bias = Tensor(np.zeros(shape[self.out_axis], np.float32), requires_grad=True)
         self.has_bias = bias
-        self.initialise(first_draws(seed))
+        self.initialize(first_draws(seed))
 
     @property
     def biases(self) -> Tensor | None:
@@ -76,10 +77,10 @@ class Weighted(Fused):
         """The layer with a weight w, and the LeakyReLU after it."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define apply")
 
-    def initialise(self, draws: Draws) -> None:
+    def initialize(self, draws: Draws) -> None:
         """Draw the weight; biases are 0, or like the weight with PyTorch's default."""
         device, shape = device_of(self.weight.data), self.weight.shape
-        values = initialise(self.init, shape, draws, scale=self.init_scale, strides=self.strides)
+        values = initialize(self.init, shape, draws, scale=self.init_scale, strides=self.strides)
         self.weight.data[...] = to_device(values, device)
         if self.has_bias:
             bound = fan_in(shape) ** -0.5
@@ -194,7 +195,7 @@ class BatchNorm(Module):
         self.mean: Array = np.zeros(f, np.float32)
         self.variance: Array = np.ones(f, np.float32)
 
-    def initialise(self, draws: Draws) -> None:
+    def initialize(self, draws: Draws) -> None:
         """Identity: gamma 1, beta 0, running statistics of N(0, 1)."""
         for ones in (self.gamma.data, self.variance):
             ones[...] = 1
@@ -261,7 +262,7 @@ class Sequential(Module):
         for number, layer in enumerate(layers):
             setattr(self, str(number), layer)
         if seed is not None:
-            self.initialise(Draws(seed, Stream.INIT))
+            self.initialize(Draws(seed, Stream.INIT))
 
     def __call__(self, x: Tensor) -> Tensor:
         """The last layer's output; a Fused layer and the LeakyReLU or ReLU after it run as one op."""

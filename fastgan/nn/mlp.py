@@ -67,7 +67,7 @@ class MLP:
         else:
             layers += [self._linear(i, o), *self._activation(self.output)]
         network = Sequential(*layers)
-        network.initialise(Draws(seed, Stream.INIT, step=number << 32))
+        network.initialize(Draws(seed, Stream.INIT, step=number << 32))
         return network
 
     def _block(self, i: int, o: int, activation: str) -> list[Module]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastgan.backend import Array, Count, device_of, to_device
+from fastgan.clock import Count
+from fastgan.device import Array, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.random import Draws
 from fastgan.tape import Tensor, mark_changed
@@ -68,10 +69,10 @@ class Module:
         kept = 0 if trained_only else sum(x.size for _, x in self.named_state())
         return kept + sum(x.size for x in self.parameters())
 
-    def initialise(self, draws: Draws) -> None:
+    def initialize(self, draws: Draws) -> None:
         """Draw first values for every parameter inside."""
         for _, part in self.parts():
-            part.initialise(draws)
+            part.initialize(draws)
 
     def train(self, training: bool = True) -> "Module":
         """Training mode: batch norm uses the batch's statistics, dropout drops."""

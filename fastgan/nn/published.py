@@ -1,7 +1,7 @@
 """Mistakes of the source articles that `--as-published` reproduces: ops with a wrong gradient."""
 
 from fastgan import ops
-from fastgan.backend import Array
+from fastgan.device import Array
 from fastgan.nn.layers import Linear
 from fastgan.tape import Tensor, Thunk, op
 

@@ -24,8 +24,9 @@ from fastgan.ops.elementwise import (
     sqrt,
     tanh,
 )
+from fastgan.ops.loss import bce_with_logits, mse
 from fastgan.ops.norm import batch_norm, batch_norm_gamma_grad, batch_norm_grad, moments
-from fastgan.ops.pooling import (
+from fastgan.ops.pool import (
     avg_pool2d,
     crop2d,
     max_pool2d,
@@ -34,8 +35,7 @@ from fastgan.ops.pooling import (
     pad2d,
     upsample2d,
 )
-from fastgan.ops.scores import bce_with_logits, mse
-from fastgan.ops.shaping import concat, maximum
+from fastgan.ops.shape import concat, maximum
 from fastgan.tape.arithmetic import (
     add,
     broadcast_to,

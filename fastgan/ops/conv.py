@@ -11,7 +11,8 @@ Settings: `stride` (down, right), `pad` (top, bottom, left, right), `slope` of t
 
 from typing import Any
 
-from fastgan.backend import Array, array_module, take_home
+from fastgan.device import Array, array_module
+from fastgan.dispatch import take_home
 from fastgan.errors import ShapeError, UsageError
 from fastgan.ops.elementwise import check_slope, leaky_relu_grad
 from fastgan.tape import Tensor, Thunk, op

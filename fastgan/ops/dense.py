@@ -3,7 +3,7 @@
 Shapes: `n` batch, `i` features in, `o` features out; weights are (i, o).
 """
 
-from fastgan.backend import Array, array_module
+from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError
 from fastgan.ops.elementwise import check_slope, leaky_relu_grad
 from fastgan.tape import Tensor, Thunk, op

@@ -3,7 +3,7 @@
 The backward of leaky_relu is an op of its own, so it can have a kernel too and can be differentiated again.
 """
 
-from fastgan.backend import Array, array_module
+from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.tape import Tensor, Thunk, op
 

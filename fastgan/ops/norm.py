@@ -5,7 +5,8 @@ Shapes: `f` features on the last axis; statistics are taken over all other axes.
 
 from typing import Any
 
-from fastgan.backend import Array, Fusable, array_module
+from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
 from fastgan.tape import Tensor, Thunk, op, vjp_of
 

@@ -8,7 +8,9 @@ z. Activations are named by `act`: "leaky" with a `slope` (0 is ReLU, 1 nothing 
 derivative of each is a function of its output, so z is never kept.
 """
 
-from fastgan.backend import Array, Count, Fusable, array_module
+from fastgan.clock import Count
+from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable
 
 
 def activated(z: Array, act: str, slope: float) -> Array:

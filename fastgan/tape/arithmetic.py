@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.backend import Array, Fusable, array_module, fits_transposed, take_home
+from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable, fits_transposed, take_home
 from fastgan.errors import ShapeError, UsageError
 from fastgan.tape.engine import Thunk, op
 from fastgan.tape.tensor import Operand, Tensor

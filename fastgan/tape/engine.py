@@ -15,7 +15,7 @@ while recording gives derivatives of derivatives; nothing else is needed for a g
 
 Elementwise ops broadcast and promote as NumPy does; the engine sums a gradient back to its input's shape, in its dtype.
 
-A node keeps its operands' arrays, not copies, and an optimiser writes over them: nodes and such changes are numbered on
+A node keeps its operands' arrays, not copies, and an optimizer writes over them: nodes and such changes are numbered on
 one clock, and `grad` refuses a node that is older than a change of what it was given.
 """
 
@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from fastgan import backend
-from fastgan.backend import Array, Fusable, array_module
+from fastgan import device, dispatch
+from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable
 from fastgan.errors import DeviceError, FastganError, ShapeError, UsageError
 from fastgan.tape.tensor import Operand, Tensor, tensor
 
@@ -141,7 +142,7 @@ def explained(name: str, arrays: Sequence[Any], error: Exception) -> Exception:
     """An array library's error in the user's terms: which op, which shapes or devices."""
     if isinstance(error, FastganError) or not isinstance(error, ValueError | TypeError | IndexError):
         return error
-    owners = sorted({backend.device_of(a) for a in arrays if hasattr(a, "shape")})
+    owners = sorted({device.device_of(a) for a in arrays if hasattr(a, "shape")})
     if len(owners) > 1:
         return DeviceError(f"{name}: operands live on different devices ({', '.join(owners)}); move one")
     shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
@@ -187,9 +188,9 @@ def grad(
     An output must have shape () unless `grad_outputs` gives what to weigh it with. `create_graph` records the gradient
     itself, so that it can be differentiated again. An input that the outputs do not depend on is an error, or zeros
     with `allow_unused`. `out` gives one array per input to write the gradient to (first derivatives only): with views
-    of one flat buffer an optimiser finds all gradients in one piece, and the GEMMs have written them there themselves.
+    of one flat buffer an optimizer finds all gradients in one piece, and the GEMMs have written them there themselves.
 
-    UsageError where a parameter that the gradient depends on has changed since: by an optimiser, `Module.load` or
+    UsageError where a parameter that the gradient depends on has changed since: by an optimizer, `Module.load` or
     `Ema.swap`. A change that you made through `.data`, or of what `detach()` gave, cannot be seen.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -294,7 +295,7 @@ def _refuse_changed(path: Sequence[Node]) -> None:
             if x.changed > node.order:
                 raise UsageError(
                     f"grad: a parameter of shape {x.shape} has changed since {node.op.name} was computed from it, by "
-                    "an optimiser's step, load() or swap(); compute the outputs anew, or take gradients before the step"
+                    "an optimizer's step, load() or swap(); compute the outputs anew, or take gradients before the step"
                 )
 
 
@@ -329,7 +330,7 @@ def _accumulate(
             grads[key] = Tensor(place)
         place += _fitted(thunk(), x).data
     else:
-        with backend.home(place):
+        with dispatch.home(place):
             part = _fitted(thunk(), x)
         if part.data is not place:
             place[...] = part.data

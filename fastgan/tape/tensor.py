@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastgan import backend
-from fastgan.backend import Array, array_module
+from fastgan.device import Array, array_module, device_of, from_any, resolve_device, to_device, to_host
 from fastgan.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Tensor:
     @property
     def device(self) -> str:
         """`"cpu"` or `"cuda"`."""
-        return backend.device_of(self.data)
+        return device_of(self.data)
 
     @property
     def T(self) -> "Tensor":
@@ -83,7 +82,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: shared memory on the CPU, a copy from a GPU."""
-        return backend.to_host(self.data)
+        return to_host(self.data)
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one entry may be -1."""
@@ -211,9 +210,9 @@ def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) ->
         raise UsageError(
             "got a list of Tensors, wanted numbers or an array: join Tensors with ops.concat(a, b)"
         )
-    array = backend.from_any(x)
+    array = from_any(x)
     if device is not None:
-        array = backend.to_device(array, backend.resolve_device(device))
+        array = to_device(array, resolve_device(device))
     if requires_grad and array.dtype.kind != "f":
         raise UsageError(f"got a Tensor of {array.dtype} with requires_grad, wanted floats: convert it first")
     return Tensor(array, requires_grad)
@@ -230,7 +229,7 @@ def _compared(compare: Callable[[Any, Any], Any], x: Tensor, other: Any) -> Any:
     elif isinstance(other, list | tuple):
         array = array_module(x.data).asarray(other)
     elif hasattr(other, "shape"):
-        array = backend.from_any(other)
+        array = from_any(other)
     else:
         return NotImplemented
     try:

@@ -180,7 +180,7 @@ def assemble(
     fake=None,
     mixed=False,
 ):
-    """See fastgan.data.assemble."""
+    """See fastgan.gan.batches.assemble."""
     if rows.ndim != 2 or str(rows.dtype) not in ("uint8", "float32") or not 0 <= seed < 2**64:
         return NotImplemented
     (n, f), parts = rows.shape, 1 + (fake is not None) + bool(mixed and fake is not None)

@@ -109,7 +109,7 @@ def _pooled(kernel, arrays, x, shape, out, size, stride):
 
 
 def max_pool2d(x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d."""
+    """See fastgan.ops.pool.max_pool2d."""
     out = _windows(x, size, stride)
     if out is None:
         return NotImplemented
@@ -117,7 +117,7 @@ def max_pool2d(x, *, size, stride):
 
 
 def max_pool2d_grad(g, x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d_grad."""
+    """See fastgan.ops.pool.max_pool2d_grad."""
     out = _windows(x, size, stride)
     if out is None or g.shape != (len(x), *out, x.shape[3]):
         return NotImplemented
@@ -125,7 +125,7 @@ def max_pool2d_grad(g, x, *, size, stride):
 
 
 def max_pool2d_pick(gg, x, *, size, stride):
-    """See fastgan.ops.pooling.max_pool2d_pick."""
+    """See fastgan.ops.pool.max_pool2d_pick."""
     out = _windows(x, size, stride)
     if out is None or gg.shape != x.shape:
         return NotImplemented

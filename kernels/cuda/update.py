@@ -1,4 +1,4 @@
-"""Optimiser updates on CUDA: one pass over flat buffers, each array read and written once, 16 bytes at a time.
+"""Optimizer updates on CUDA: one pass over flat buffers, each array read and written once, 16 bytes at a time.
 
 Adam moves 28 bytes per parameter, RMSProp and SGD 20; weight clipping and an average of the weights (8 more bytes)
 happen in the same pass. Which update it is and the learning rate may be known to the device alone.

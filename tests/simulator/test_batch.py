@@ -6,8 +6,9 @@ from simulator.sim_helpers import draw, off_by_four
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import random
-from fastgan.backend import Count, use_kernels
-from fastgan.data import assemble
+from fastgan.clock import Count
+from fastgan.dispatch import use_kernels
+from fastgan.gan.batches import assemble
 from fastgan.kernels.cuda import batch
 from fastgan.ops import passes
 

@@ -6,7 +6,7 @@ from simulator.sim_helpers import assert_as_good, draw, off_by_four, precise
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import ops
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import conv, windows
 
 # image, kernel, stride, pad: two axes never alike; windows apart, on one another, over every edge, rows left over

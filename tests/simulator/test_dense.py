@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulator.sim_helpers import assert_as_good, draw, flat_views, off_by_four, precise
 
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import dense, epilogues, narrow, products, tall
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 from fastgan.ops import passes

@@ -6,12 +6,12 @@ from test_conditional import TINY, trainer_of
 from test_train import arrays
 
 import fastgan as fg
+from fastgan.gan import OptimizerSettings
+from fastgan.gan.replay import WARMUP, Replay
 from fastgan.standin import standing_in
-from fastgan.train import OptimiserSettings
-from fastgan.train.replay import WARMUP, Replay
 
 # a large epsilon: where a gradient is 0 but for rounding, an adaptive step is the sign of that rounding
-RECIPE = TINY.replace(optimiser=OptimiserSettings(lr=1e-2, beta1=0.5, eps=1e-2))
+RECIPE = TINY.replace(optimizer=OptimizerSettings(lr=1e-2, beta1=0.5, eps=1e-2))
 
 
 @pytest.mark.parametrize(("g", "c", "steps"), [("concat", "projection", 2), ("multiply", "concat", 1)])

@@ -5,7 +5,7 @@ import pytest
 from simulator.sim_helpers import assert_as_good, draw, off_by_four, precise
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import loss
 from fastgan.ops import passes
 

@@ -6,7 +6,7 @@ from simulator.sim_helpers import off_by_four
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import random
-from fastgan.backend import Count
+from fastgan.clock import Count
 from fastgan.kernels.cuda import clock, noise
 
 SIZES = [(1,), (2,), (3,), (4,), (7, 3), (515,)]

@@ -6,7 +6,7 @@ from simulator.sim_helpers import assert_as_good, draw, precise
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import ops
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import norm, sums
 from fastgan.ops import passes
 

@@ -5,7 +5,7 @@ import pytest
 from simulator.sim_helpers import draw
 
 from fastgan import ops
-from fastgan.backend import use_kernels
+from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import pooling
 
 # image, windows, stride: side by side with a row left over, on one another, with gaps

@@ -9,18 +9,18 @@ from test_train import arrays
 
 import fastgan as fg
 from fastgan import nn
+from fastgan.gan import OptimizerSettings
+from fastgan.gan.replay import WARMUP, Replay
 from fastgan.nn import MLP
 from fastgan.random import Draws, Stream
 from fastgan.standin import counting, standing_in
-from fastgan.train import OptimiserSettings
-from fastgan.train.replay import WARMUP, Replay
 
 GENERATOR = MLP((9, 12), slope=0.2, batch_norm=0.2, norm_eps=1e-3, output="tanh", init="glorot_uniform")
 PLAIN = MLP((9,), activation="relu", output="tanh")
 CRITIC = MLP((10, 7), slope=0.2)
 SMALL = {"latent": 5, "batch": 6, "log_every": 3}
 # a large epsilon: where a gradient is 0 but for rounding, an adaptive step is the sign of that rounding
-ADAM = OptimiserSettings(lr=1e-2, beta1=0.5, eps=1e-2)
+ADAM = OptimizerSettings(lr=1e-2, beta1=0.5, eps=1e-2)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Layers:
 
     def build(self, i, o, *, seed, number=0, shape=None):
         network = nn.Sequential(*self.make(i))
-        network.initialise(Draws(seed, Stream.INIT, step=number << 32))
+        network.initialize(Draws(seed, Stream.INIT, step=number << 32))
         return network
 
 
@@ -78,24 +78,24 @@ def STRIDED(f):
 
 
 RECIPES = {
-    "keras-mlp": fg.recipes["keras-mlp"].replace(generator=GENERATOR, critic=CRITIC, optimiser=ADAM, **SMALL),
+    "keras-mlp": fg.recipes["keras-mlp"].replace(generator=GENERATOR, critic=CRITIC, optimizer=ADAM, **SMALL),
     "wgan-gp-mlp": fg.recipes["wgan-gp-mlp"].replace(
-        generator=PLAIN, critic=CRITIC, critic_steps=2, optimiser=ADAM, ema=0.9, **SMALL
+        generator=PLAIN, critic=CRITIC, critic_steps=2, optimizer=ADAM, ema=0.9, **SMALL
     ),
     "wgan-mlp": fg.recipes["wgan-mlp"].replace(
         generator=PLAIN,
         critic=CRITIC,
         critic_steps=1,
-        optimiser=OptimiserSettings(kind="rmsprop", lr=1e-2, eps=1e-2),
+        optimizer=OptimizerSettings(kind="rmsprop", lr=1e-2, eps=1e-2),
         sampling="replacement",
         **SMALL,
     ),
-    "conv": fg.recipes["cs231n-vanilla"].replace(generator=UPWARDS, critic=POOLED, optimiser=ADAM, **SMALL),
+    "conv": fg.recipes["cs231n-vanilla"].replace(generator=UPWARDS, critic=POOLED, optimizer=ADAM, **SMALL),
     "conv-penalty": fg.recipes["wgan-gp-mlp"].replace(
-        generator=PLAIN, critic=STRIDED, critic_steps=1, optimiser=ADAM, **SMALL
+        generator=PLAIN, critic=STRIDED, critic_steps=1, optimizer=ADAM, **SMALL
     ),
     "cs231n-lsgan": fg.recipes["cs231n-lsgan"].replace(
-        generator=PLAIN, critic=CRITIC, optimiser=OptimiserSettings(kind="sgd", lr=0.1, momentum=0.5), **SMALL
+        generator=PLAIN, critic=CRITIC, optimizer=OptimizerSettings(kind="sgd", lr=0.1, momentum=0.5), **SMALL
     ),
 }
 DROPOUT = RECIPES["wgan-mlp"].replace(
@@ -143,7 +143,7 @@ def test_a_captured_step_draws_anew_at_each_replay(recipe):
     with fg.use_kernels(False):
         here = fg.Trainer(recipe, DATA, device="cpu", seed=2)
         wanted = arrays(made(made(here)))
-    assert (done, there.steps_done, there.critic_optimiser.steps) == (2, 2, 2)
+    assert (done, there.steps_done, there.critic_optimizer.steps) == (2, 2, 2)
     for key, array in wanted.items():
         assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
 
@@ -152,7 +152,7 @@ def test_replays_around_warm_up_steps_are_the_array_codes():
     """Samples and latents of both kinds of step, and Adam's number after critic updates that no recording counted."""
     few = {"warmup_critic_steps": 2, "warmup_steps": 0, "warmup_every": 2}
     small = {"generator": MLP((2,), output="tanh"), "critic": MLP((3,)), "latent": 2, "batch": 2, "first": 6}
-    recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimiser=ADAM, **few, **small)
+    recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimizer=ADAM, **few, **small)
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
         replay = Replay(there)
@@ -167,6 +167,6 @@ def test_replays_around_warm_up_steps_are_the_array_codes():
             here.step()
         wanted = arrays(here)
     assert replay.possible
-    assert (there.critic_optimiser.steps, there.generator_optimiser.steps) == (6, 8)
+    assert (there.critic_optimizer.steps, there.generator_optimizer.steps) == (6, 8)
     for key, array in wanted.items():
         assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key

@@ -1,4 +1,4 @@
-"""The optimisers' kernels against the rules as their papers write them, in float64, in the simulator."""
+"""The optimizers' kernels against the rules as their papers write them, in float64, in the simulator."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 from simulator.sim_helpers import draw, flat_views, off_by_four
 
 from fastgan import optim
-from fastgan.backend import Count, Rate
+from fastgan.clock import Count, Rate
 from fastgan.kernels.cuda import update
 from fastgan.kernels.cuda.launching import Kernel
 

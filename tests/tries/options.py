@@ -34,15 +34,15 @@ VALUES = {
     "--generator-lr": (AT_LEAST_0, "0"),
     "--lr": (AT_LEAST_0, "0 0.1"),
     "--ema": (SHARE, "0.9"),
-    "--optimiser-eps": (AT_LEAST_0, "1e-3"),
-    "--optimiser-weight-decay": (AT_LEAST_0, "0.1"),
-    "--optimiser-max-norm": (AT_LEAST_0, "0.5"),
-    "--optimiser-beta1": (SHARE, "0"),
-    "--optimiser-beta2": (SHARE, "0"),
-    "--optimiser-alpha": (SHARE, "0.5"),
-    "--optimiser-momentum": (SHARE, "0.5"),
-    "--optimiser-kind": ("adamm 3", "adamw rmsprop sgd"),
-    "--optimiser-schedule": (
+    "--optimizer-eps": (AT_LEAST_0, "1e-3"),
+    "--optimizer-weight-decay": (AT_LEAST_0, "0.1"),
+    "--optimizer-max-norm": (AT_LEAST_0, "0.5"),
+    "--optimizer-beta1": (SHARE, "0"),
+    "--optimizer-beta2": (SHARE, "0"),
+    "--optimizer-alpha": (SHARE, "0.5"),
+    "--optimizer-momentum": (SHARE, "0.5"),
+    "--optimizer-kind": ("adamm 3", "adamw rmsprop sgd"),
+    "--optimizer-schedule": (
         "x linear:x linear:-1 linear:2 linear:nan exponential exponential:2000 exponential:-1 exponential:nan "
         "drop drop:0.1 drop:2@1 drop:0.1@x drop:0.1@-1 constant:1",
         "constant linear:0.1 exponential:0.5 drop:0.1@1,2",
@@ -72,9 +72,9 @@ VALUES = {
 NAMES = {  # what the message calls an option, where that is not its last word
     "--critic-batch-norm": "BatchNorm",
     "--generator-activation": "activation",
-    "--optimiser-kind": "optimiser-kind",
-    "--optimiser-weight-decay": "weight",
-    "--optimiser-max-norm": "norm",
+    "--optimizer-kind": "optimizer-kind",
+    "--optimizer-weight-decay": "weight",
+    "--optimizer-max-norm": "norm",
     "--seed": "seed",
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import safetensors.numpy
 from tries.making import OUTPUT, WORKS, Make, Try, a_pickle, a_run, content, fifo, folder, link, steps
 
-from fastgan.train import files
+from fastgan.gan import files
 
 LONG = "x" * 300
 HUGE = "99999999999999999999"

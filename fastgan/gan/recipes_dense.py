@@ -1,0 +1,244 @@
+"""The recipes with dense networks, each as one value: what the source articles train, and kin of it.
+
+Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+another way. In all recipes the log has means of the interval and pictures show 100 fixed latents (2,500 in the plane),
+where most sources have the last batch's loss and a few new samples. tests/recipe_sources.py has the sources' numbers.
+"""
+
+from fastgan.gan.recipe import OptimizerSettings, Recipe
+from fastgan.nn import MLP
+
+TOY_GENERATOR = MLP((256, 256), activation="relu", output="tanh")
+TOY_CRITIC = MLP((256, 256), slope=0.2)
+CS231N_GENERATOR = MLP((1024, 1024), activation="relu", output="tanh")
+CS231N_CRITIC = MLP((256, 256), slope=0.01)
+RING_GENERATOR = MLP((512, 512, 512), activation="relu", init="he_uniform")
+
+CS231N = Recipe(
+    name="cs231n-vanilla",
+    line="cs231n",
+    source="cs231n assignment 3: 96-1024-1024-784, stable BCE (summed, not halved), batches in order",
+    generator=CS231N_GENERATOR,
+    critic=CS231N_CRITIC,
+    first=50_000,
+    latent=96,
+    noise="uniform",
+    batch=128,
+    steps=3900,
+    sampling="sequential",
+    optimizer=OptimizerSettings(lr=1e-3, beta1=0.5),
+    log_every=250,
+    sample_every=250,
+)
+RING = Recipe(
+    name="ring-wgan-gp",
+    line="igul-toy",
+    source="WGAN-GP's toy networks (igul222 gan_toy: ReLU 3 x 512, lambda 0.1) on PacGAN's ring",
+    data="ring",
+    points=True,
+    generator=RING_GENERATOR,
+    critic=RING_GENERATOR,
+    objective="wasserstein-gp",
+    penalty=0.1,
+    latent=2,
+    batch=256,
+    steps=100_000,
+    critic_steps=5,
+    sampling="epochs",
+    optimizer=OptimizerSettings(lr=1e-4, beta1=0.5, beta2=0.9),
+    sample_every=1000,
+)
+
+
+POINTS_NOTE = "samples are 100,000 points drawn once, the source's are new in each batch but for 25gaussians"
+
+
+def _toy(name: str, data: str, *, penalty: bool) -> Recipe:
+    """WGAN-GP's toy experiment on one of its three point sets."""
+    return RING.replace(
+        name=f"igul-toy-{name}-{'wgan-gp' if penalty else 'wgan'}",
+        source=f"WGAN-GP's gan_toy (igul222) on {data}: "
+        + ("lambda 0.1, Adam 1e-4 (0.5, 0.9)" if penalty else "weights clipped to 0.01, RMSProp 5e-5"),
+        data=data,
+        objective="wasserstein-gp" if penalty else "wasserstein",
+        penalty=0.1 if penalty else None,
+        optimizer=RING.optimizer
+        if penalty
+        else OptimizerSettings(kind="rmsprop", lr=5e-5, alpha=0.9, eps=1e-5),
+        sample_every=100,
+        note=POINTS_NOTE + "; a picture's window is that of the data, there [-3, 3]",
+    )
+
+
+DENSE = (
+    Recipe(
+        name="digits",
+        source="fastgan's own: WGAN-GP on the bundled 8x8 digits, sampled from an average of the generator",
+        data="digits",
+        generator=MLP((128, 128), activation="relu", output="tanh", init="he_normal"),
+        critic=MLP((128, 128), slope=0.2, init="he_normal"),
+        objective="wasserstein-gp",
+        latent=32,
+        batch=64,
+        steps=8000,
+        critic_steps=2,
+        sampling="epochs",
+        optimizer=OptimizerSettings(lr=1e-3, beta1=0.5, beta2=0.9, schedule="linear:0.1"),
+        ema=0.995,
+        sample_every=200,
+    ),
+    Recipe(
+        name="keras-mlp",
+        line="keras",
+        source="One Day One GAN, day 1 (Keras-GAN gan.py): BCE, LeakyReLU 0.2 then batch norm, two critic updates",
+        generator=MLP(
+            (256, 512, 1024),
+            slope=0.2,
+            batch_norm=0.2,
+            norm_eps=1e-3,
+            norm_correction=1.001,  # Keras 2's 1 + epsilon
+            output="tanh",
+            init="glorot_uniform",
+        ),
+        critic=MLP((512, 256), slope=0.2, init="glorot_uniform"),
+        batch=32,
+        steps=30_001,
+        split_updates=True,
+        halved_loss=True,
+        inference_fakes=True,
+        optimizer=OptimizerSettings(lr=2e-4, beta1=0.5, eps=1e-7),
+        log_every=500,
+    ),
+    Recipe(
+        name="toy-mlp",
+        line="toy-mlp",
+        source="PyTorch MLP toy GAN: 64-256-256-784, BCE, Adam 2e-4, batch 100",
+        generator=TOY_GENERATOR,
+        critic=TOY_CRITIC,
+        latent=64,
+        batch=100,
+        steps=120_000,
+        sampling="epochs",
+        optimizer=OptimizerSettings(lr=2e-4),
+        log_every=200,
+        sample_every=600,
+        published={"low": (0 - 0.1307) / 0.3081, "high": (1 - 0.1307) / 0.3081},
+        published_note="pixels normalised to [-0.42, 2.82], which tanh cannot reach",
+    ),
+    CS231N,
+    CS231N.replace(
+        name="cs231n-lsgan",
+        source="cs231n assignment 3: the same networks with least-squares losses",
+        objective="least-squares",
+    ),
+    Recipe(
+        name="seo-numpy",
+        line="seo",
+        source="Seo's NumPy-only GAN: mixed activations, the rate high first, then times 0.01; collapses, as his did",
+        generator=MLP(
+            (128, 256, 346, 480, 560, 686),
+            activation=("arctan", "relu", "arctan", "relu", "tanh", "relu"),
+            output="sigmoid",
+            init="he_normal",
+        ),
+        critic=MLP((128,), activation="relu", init="he_normal"),
+        low=0.0,
+        latent=100,
+        noise="uniform",
+        batch=32,
+        steps=10_000,
+        optimizer=OptimizerSettings(lr=9e-5, schedule="drop:0.01@9000"),
+        note="batch, steps, the step at which the rate drops and the intervals of log and pictures are ours: the "
+        "article's demo makes 10 steps of one image, and prints and draws each tenth",
+        published={
+            "split": "test",
+            "batch": 1,
+            "objective": "seo-published",
+            "generator": MLP(
+                (128, 256, 346, 480, 560, 686),
+                activation=("arctan", "relu", "arctan", "relu", "tanh", "relu"),
+                output="seo_sigmoid",
+                init="he_normal",
+                init_scale=0.002,
+            ),
+            "critic": MLP((128,), activation="relu", init="he_normal", init_scale=0.002),
+            "optimizer": OptimizerSettings(lr=9e-5, schedule="drop:0.01@1,41", constant_correction=True),
+            "steps": 10,
+            "log_every": 10,
+            "sample_every": 10,
+        },
+        published_note=(
+            "trains on test images one at a time, rewards the critic for calling fakes real, corrects Adam's bias by "
+            "1 - beta, squares a gradient in the generator's last layer; first weights times 0.002; the rate drops at "
+            "steps 1 and 41, and step 10 is the last"
+        ),
+    ),
+    Recipe(
+        name="wgan-mlp",
+        source="WGAN with clipped weights on toy-mlp's networks: RMSProp 5e-5, 5 critic updates",
+        generator=TOY_GENERATOR,
+        critic=TOY_CRITIC,
+        objective="wasserstein",
+        latent=64,
+        batch=64,
+        steps=20_000,
+        critic_steps=5,
+        sampling="epochs",
+        optimizer=OptimizerSettings(kind="rmsprop", lr=5e-5),
+        note="RMSProp keeps 0.99 of the mean square, PyTorch's default, as the WGAN paper's own code does; the other "
+        "WGANs here keep 0.9, TensorFlow's",
+    ),
+    Recipe(
+        name="wgan-gp-mlp",
+        source="WGAN-GP on cs231n-vanilla's networks: Adam 1e-4 (0.5, 0.9), lambda 10, 5 critic updates",
+        generator=CS231N_GENERATOR,
+        critic=CS231N_CRITIC,
+        objective="wasserstein-gp",
+        latent=96,
+        noise="uniform",
+        batch=64,
+        steps=20_000,
+        critic_steps=5,
+        sampling="epochs",
+        optimizer=OptimizerSettings(lr=1e-4, beta1=0.5, beta2=0.9),
+    ),
+    Recipe(
+        name="ring-gan",
+        source="PacGAN's GAN on 8 Gaussians in a ring (Lin et al. 2018): batch norm generator, maxout critic",
+        data="ring",
+        points=True,
+        generator=MLP(
+            (400, 400, 400, 400),
+            activation="relu",
+            batch_norm=0.05,
+            norm_first=True,
+            norm_eps=1e-4,
+            norm_correction=0.0,
+            hidden_bias=False,
+            init="normal",
+            init_scale=0.02,
+        ),
+        critic=MLP((200, 200, 200), activation="maxout", pieces=5, init="normal", init_scale=0.02),
+        latent=2,
+        batch=100,
+        steps=400_000,
+        sampling="epochs",
+        simultaneous=True,
+        optimizer=OptimizerSettings(lr=1e-4, beta1=0.8),
+        log_every=1000,
+        sample_every=1000,
+        checkpoint_every=10_000,
+        note="running variances move, where the source (Blocks) moves running standard deviations, epsilon included",
+    ),
+    RING,
+    RING.replace(
+        name="grid-wgan-gp",
+        source="WGAN-GP's toy networks (igul222 gan_toy: ReLU 3 x 512, lambda 0.1) on PacGAN's grid of 25 Gaussians",
+        data="grid",
+    ),
+    *(
+        _toy(name, data, penalty=penalty)
+        for name, data in (("8", "8gaussians"), ("25", "25gaussians"), ("swiss", "swiss-roll"))
+        for penalty in (False, True)
+    ),
+)

@@ -1,0 +1,112 @@
+"""How a run's steps are made on a GPU: a few one by one, then as graphs that are captured once and replayed.
+
+A replay is one launch for up to UNROLL steps. Between two of them the host may do what it likes: read losses, sample,
+save, set a learning rate, shuffle the next epoch. What cannot be captured runs step by step, and that is said once.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastgan.capture import Capturer, Recording
+from fastgan.device import Array
+from fastgan.errors import CaptureError
+from fastgan.gan.batches import UNROLL
+from fastgan.gan.step import Step
+
+WARMUP = 3  # steps that compile kernels, choose schedules and grow the memory pool
+
+
+class Replay:
+    """The steps of one Trainer on a GPU."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.possible = step, True
+        self.capturer = Capturer()
+        self.recordings: dict[int, tuple[Recording, dict[str, Array]]] = {}  # by the number of steps
+        self.made = 0
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """A block on the stream of the steps, in which everything else of a run happens too."""
+        with self.capturer.on_stream():
+            yield
+
+    def advance(self, most: int) -> None:
+        """Make one step, or several at once where up to `most` are wanted."""
+        warms_up = self.step.recipe.warms_up(self.step.steps_done)
+        if not self.possible or self.made < WARMUP or warms_up:
+            with self.capturer.memory():
+                self.step.step()
+            if warms_up:  # a recording holds how far the optimizer's steps are ahead
+                self.recordings.clear()
+            else:
+                self.made += 1
+            return
+        steps = UNROLL if most >= UNROLL and self._steady else 1
+        if steps not in self.recordings:
+            try:
+                self.recordings[steps] = self._record(steps)
+            except CaptureError as error:
+                self.possible = False
+                warnings.warn(
+                    f"no graph: {error}; steps run one by one, slower", RuntimeWarning, stacklevel=4
+                )
+                return self.advance(most)
+        self._replay(steps)
+
+    @property
+    def _steady(self) -> bool:
+        """Whether the learning rate stays, so that several steps need nothing of the host in between."""
+        return self.step.recipe.optimizer.schedule == "constant"
+
+    def _record(self, steps: int) -> tuple[Recording, dict[str, Array]]:
+        """Capture some steps. Nothing is computed, so the host's counters go back to where they were."""
+        step = self.step
+        before = _counters(step)
+
+        def make() -> None:
+            for _ in range(steps):
+                step.make()
+                step.steps_done += 1
+
+        try:
+            recording = self.capturer.record(make)
+        finally:
+            _set_counters(step, before)
+        return recording, dict(step.updates.last)
+
+    def _replay(self, steps: int) -> None:
+        recording, last = self.recordings[steps]
+        step = self.step
+        step.prepare(steps)
+        recording.replay()
+        for optimizer in (step.critic_optimizer, step.generator_optimizer):
+            optimizer.flat.mark_changed()
+        step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
+        done, critic, generator = _counters(step)
+        _set_counters(
+            step,
+            (
+                done + steps,
+                critic + steps * step.critic_updates,
+                generator + steps * step.recipe.generator_steps,
+            ),
+        )
+
+
+def _counters(step: Step) -> tuple[int, int, int]:
+    return step.steps_done, step.critic_optimizer.steps, step.generator_optimizer.steps
+
+
+def _set_counters(step: Step, values: tuple[int, int, int]) -> None:
+    step.steps_done, step.critic_optimizer.steps, step.generator_optimizer.steps = values
+
+
+def due(step: Step, goal: int) -> int:
+    """Steps until something is due: a log row, a picture, a checkpoint, a warm-up step, or the end at `goal`."""
+    recipe = step.recipe
+    intervals = [recipe.sample_every, recipe.checkpoint_every]
+    intervals += [recipe.warmup_every] if recipe.warmup_critic_steps else []
+    done = step.steps_done
+    return min(goal - done, recipe.until_log(done), *(every - done % every for every in intervals))

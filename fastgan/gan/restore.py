@@ -1,0 +1,95 @@
+"""How a Trainer is made from a checkpoint; state.py says what that holds."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastgan.device import to_device
+from fastgan.errors import CheckpointError
+from fastgan.gan import checkpoint
+from fastgan.gan.objectives import Objective
+from fastgan.gan.recipe import Recipe, from_dict
+from fastgan.gan.recipes import RECIPES
+from fastgan.gan.source import Form, find
+from fastgan.gan.state import NETWORKS, STATE
+from fastgan.gan.trainer import Trainer
+from fastgan.nn import Module
+
+
+def load(
+    path: str | Path,
+    data: Any = None,
+    *,
+    device: str = "auto",
+    generator: Module | None = None,
+    critic: Module | None = None,
+    objective: Objective | None = None,
+    threads: int | None = None,
+) -> Trainer:
+    """A Trainer from a checkpoint file, or from the newest sound one of a run directory.
+
+    It can sample at once. To train on it needs the run's data, which are looked for when the first step is made, or
+    `data` where they were an array. A run with networks of your own needs those again, untrained. `threads` as for a
+    Trainer. CheckpointError for anything else.
+    """
+    path = Path(path)
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
+        path = checkpoint.newest(path)
+    values, meta = checkpoint.load(path)
+    try:
+        given = {"generator": generator, "critic": critic, "objective": objective}
+        missing = [name for name in meta["own_networks"] if given[name] is None]
+        if missing:
+            raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
+        recipe = recipe_of(meta)
+        form = Form.from_dict(meta["data"])
+        if isinstance(data, str | Path) and form.source:
+            data = replace(form.source, spec=str(Path(data).absolute()) if Path(data).exists() else str(data))
+        if data is not None:
+            data, found = find(data, recipe)
+            form.check(data)
+            form = replace(form, source=found.source)
+        trainer = Trainer(
+            recipe,
+            form,
+            device=device,
+            seed=meta["seed"],
+            generator=generator,
+            critic=critic,
+            objective=objective,
+            threads=threads,
+        )
+        trainer.form, trainer.dataset = form, data
+        _fill(trainer, values, meta)
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error
+    return trainer
+
+
+def recipe_of(meta: dict[str, Any]) -> Recipe:
+    """The recipe that a description holds."""
+    values = dict(meta["recipe"])
+    base = RECIPES.get(values["name"], next(iter(RECIPES.values())))
+    blank = base.replace(penalty=None, clip=None, generator_lr=None)  # None is written as nothing
+    return from_dict(values, blank)
+
+
+def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Put the arrays and counters of a checkpoint into a fresh Trainer."""
+    for network, steps in zip(NETWORKS, meta[f"{STATE}_steps"], strict=True):
+        getattr(trainer, network).load(_part(values, network))
+        optimizer = getattr(trainer, f"{network}_optimizer")
+        optimizer.steps = steps
+        for name, array in _part(values, f"{network}_{STATE}").items():
+            optimizer.state[name][...] = to_device(array, trainer.device)
+    if trainer.ema:
+        trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
+    trainer.begin_at(meta["steps_done"], values["losses"])
+    trainer.horizon = meta["horizon"]
+    trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
+
+
+def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix + "."): x for name, x in values.items() if name.startswith(prefix + ".")}

@@ -1,0 +1,335 @@
+"""A run directory: what a run leaves on the disk, and what it needs to go on or to be repeated.
+
+    config.toml    metrics.jsonl    checkpoints/    samples/000500.png, real.png    training.gif    losses.png
+
+The idea: a checkpoint says where a run stands, and everything else follows it: going on from one takes back the rows
+and pictures that lie after it, so that a run that was killed and resumed reads like one that was not. Every file but
+the log, which grows by lines, is written whole or not at all. A run under way has the directory to itself (lock.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan.data import Dataset
+from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
+from fastgan.gan import checkpoint, figures, files, judging, pictures
+from fastgan.gan.lock import Lock, claim
+from fastgan.gan.trainer import Callback, Metrics, Trainer
+from fastgan.version import __version__
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = NDArray[Any]
+
+IMAGES = 100  # of a sample picture
+COLUMNS = 10
+POINTS = 2500  # of a scatter picture; PacGAN's number
+KEEP = 3  # checkpoints
+SAVE_EVERY = 300.0  # seconds
+_HEAD = "# fastgan train --config FILE repeats this run; options on the command line come before what stands here.\n"
+
+
+class RunDirectory(Callback):
+    """Keeps a run directory while a Trainer trains; a callback, or use `fit`.
+
+    `path` is new, and made at the first step (OutputError where it holds something), unless `go_on`: then it is the
+    directory that the Trainer was loaded from. `as_published` is only written down. Beside the recipe's checkpoints
+    there is one whenever the last is `save_every` seconds old. OutputError where another run is under way in the
+    directory, and at any step when the disk is full or read-only or the directory is gone; the checkpoints made so far
+    are then intact.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        as_published: bool = False,
+        go_on: bool = False,
+        save_every: float = SAVE_EVERY,
+    ) -> None:
+        self.path, self.as_published, self.go_on, self.save_every = (
+            Path(path),
+            as_published,
+            go_on,
+            save_every,
+        )
+        self._saved = self._sampled = -1  # steps
+        self._saved_at = 0.0  # seconds
+        self._lock: Lock | None = None
+
+    def __enter__(self) -> RunDirectory:
+        """The directory, made or found, and locked."""
+        if self._lock is None:
+            self._lock = Lock(self.path) if self.go_on else claim(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unlock it; one in which nothing was begun is taken away again."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def fit(self, trainer: Trainer, steps: int | None = None, callbacks: Sequence[Callback] = ()) -> Trainer:
+        """`trainer.fit` with this directory; a DivergedError also says where the last good checkpoint lies."""
+        try:
+            return trainer.fit(steps, [self, *callbacks])
+        except DivergedError as error:
+            with suppress(FastganError):  # what went wrong first is what to report
+                self.finish()
+            raise DivergedError(f"{error}; {self._last_good()}") from error
+
+    def on_start(self, trainer: Trainer) -> None:
+        """A new directory with its first picture and checkpoint, or an old one put back to the Trainer's step."""
+        self.__enter__()
+        self._saved_at = monotonic()
+        if self.go_on:
+            self._go_back(trainer)
+            return
+        self.go_on = True
+        self._write_config(trainer)
+        if trainer.dataset is not None and trainer.dataset.is_images:
+            pictures.save_png(self.path / "samples" / "real.png", real_images(trainer.dataset))
+        self._sample(trainer)
+        self._save(trainer)
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Pictures and checkpoints that are due."""
+        if trainer.steps_done % trainer.recipe.sample_every == 0:
+            self._sample(trainer)
+        if not trainer.recipe.logs_at(trainer.steps_done):  # else on_log is next, and sees the losses first
+            self._save_if_due(trainer)
+
+    def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
+        """One line of metrics.jsonl; null for a value that is not finite."""
+        self._refuse_lost()
+        row = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        files.append_line(self.metrics_file, json.dumps(row))
+        self._save_if_due(trainer)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """The last checkpoint, then the pictures."""
+        if self._saved != trainer.steps_done:
+            self._save(trainer)
+        if self._sampled != trainer.steps_done:
+            self._sample(trainer)
+        self.finish()
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Unlock the directory."""
+        self.__exit__()
+
+    def finish(self) -> None:
+        """training.gif and losses.png of what is there."""
+        frames = _frames(self.path / "samples")
+        if frames:
+            pictures.save_gif(self.path / "training.gif", frames)
+        figures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
+
+    @property
+    def metrics_file(self) -> Path:
+        """Where the log is."""
+        return self.path / "metrics.jsonl"
+
+    def picture_of(self, step: int) -> Path:
+        """Where the picture of a step is."""
+        return self.path / "samples" / f"{step:06d}.png"
+
+    def _write_config(self, trainer: Trainer) -> None:
+        import tomli_w
+
+        text = _HEAD + tomli_w.dumps(config(trainer, as_published=self.as_published))
+        files.write_atomic(self.path / "config.toml", text.encode())
+
+    def _sample(self, trainer: Trainer) -> None:
+        """The picture of the run's fixed latents."""
+        self._refuse_lost()
+        step, data = trainer.steps_done, trainer.dataset
+        real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
+        samples = trainer.sample(POINTS if trainer.recipe.points else IMAGES)
+        critic = judging.critic_of(trainer) if judging.has_contours(trainer) else None
+        title = f"step {step:,}"
+        image = picture(samples, columns=COLUMNS, real=real, modes=modes, critic=critic, title=title)
+        pictures.save_png(self.picture_of(step), image)
+        self._sampled = step
+
+    def complete(self, step: int) -> bool:
+        """Whether all that the end of a run at a step draws is there."""
+        drawn = (self.picture_of(step), self.path / "training.gif", self.path / "losses.png")
+        return all(path.exists() for path in drawn)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        late = monotonic() - self._saved_at >= self.save_every
+        due = late or trainer.steps_done % trainer.recipe.checkpoint_every == 0
+        if due and self._saved != trainer.steps_done:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._refuse_lost()
+        trainer.save(checkpoint.path_for(self.path, trainer.steps_done))
+        checkpoint.prune(self.path, KEEP)
+        self._saved, self._saved_at = trainer.steps_done, monotonic()
+
+    def _refuse_lost(self) -> None:
+        """OutputError where the directory is not the one any more that the run began in."""
+        if self._lock is None or not self._lock.is_ours():
+            raise OutputError(
+                f"{str(self.path)!r} was deleted, moved or made anew while the run was under way, so the run ends here"
+            )
+
+    def _go_back(self, trainer: Trainer) -> None:
+        """Take back rows and pictures after the Trainer's step; UsageError where a later checkpoint is sound."""
+        step = trainer.steps_done
+        newest = checkpoint.newest(self.path)
+        if newest > checkpoint.path_for(self.path, step):
+            raise UsageError(f"{newest} is newer than step {step}: load that one, or give another directory")
+        if edits := edited(self.path / "config.toml", trainer):
+            warnings.warn(
+                f"{self.path / 'config.toml'} was changed since ({edits}); resume uses the checkpoint's settings",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._saved = step if newest == checkpoint.path_for(self.path, step) else -1
+        self._sampled = step if self.picture_of(step).exists() else -1
+        files.clean_stale(self.path)
+        rows = [json.dumps(row) + "\n" for row in read_metrics(self.metrics_file) if row["step"] <= step]
+        files.write_atomic(self.metrics_file, "".join(rows).encode())
+        for path in self.path.glob("samples/*.png"):
+            if path.stem.isdecimal() and int(path.stem) > step:
+                files.remove(path)
+
+    def _last_good(self) -> str:
+        try:
+            return f"the last good checkpoint is {checkpoint.newest(self.path)}"
+        except CheckpointError:
+            return "no checkpoint was saved"
+
+
+def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
+    """Plain values that repeat a run: version, recipe by name and field by field, seed, device, data."""
+    recipe = trainer.recipe.to_dict()
+    name, source = recipe.pop("name"), trainer.form.source
+    data: dict[str, Any] = {"data": f"the array {trainer.form.name!r}"}
+    if source is not None:
+        data = asdict(source)
+        data["data"] = data.pop("spec")
+    run = {
+        "seed": trainer.seed,
+        "device": trainer.device,
+        "as_published": as_published,
+        "threads": trainer.threads.wanted,
+    }
+    values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
+    if trainer.own_networks:
+        values["own_networks"] = True
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def edited(path: Path, trainer: Trainer) -> str:
+    """Which settings of a run's config.toml are not those that the Trainer has from a checkpoint, or "".
+
+    Device and threads are left out, as resume reads them there, and so is a folder that may have been moved.
+    """
+    if not path.is_file():  # a pipe would block
+        return "it is no file" if path.exists() else ""
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
+        return "it cannot be read"
+    now = _plain(config(trainer))
+    begun = {**now, **_plain(trainer.recipe.to_dict())}  # with data where they were then
+    if now.keys().isdisjoint(held):
+        return "it is empty"
+    names = [
+        name for name in held if name not in ("fastgan", "device", "threads", "as_published", "data_dir")
+    ]
+    return ", ".join(name for name in names if held[name] not in (now.get(name), begun.get(name)))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as they come back from a TOML file."""
+    import tomli_w
+
+    return tomllib.loads(tomli_w.dumps(values))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a line that a kill or a power cut tore is left out. CheckpointError for a folder."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is not a file, wanted the log of a run; move it away")
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, Mapping) and isinstance(row.get("step"), int):
+                rows.append(dict(row))
+    return rows
+
+
+def picture(
+    samples: Array,
+    *,
+    columns: int | None = None,
+    real: Array | None = None,
+    modes: Array | None = None,
+    critic: figures.Critic | None = None,
+    title: str = "",
+) -> Image:
+    """A grid of images (n, h, w, c) in [0, 1]; points (n, 2) over real ones; longer vectors as lines of grey."""
+    if samples.ndim == 4:
+        return pictures.image_grid(_opaque(samples), columns)
+    if samples.shape[1] == 2:
+        return figures.scatter(samples, real, modes=modes, critic=critic, title=title)
+    limits = None if real is None else (float(real.min()), float(real.max()))
+    return pictures.profile(samples[:IMAGES], limits)
+
+
+def real_images(dataset: Dataset, n: int = IMAGES) -> Image:
+    """A grid of real images, evenly spread over the data set, as files may be sorted by class."""
+    n = min(n, dataset.n)
+    rows = dataset.take(np.linspace(0, dataset.n - 1, n).round().astype(int)).scaled(0, 1)
+    return picture(rows.reshape(n, *dataset.sample_shape), columns=COLUMNS)
+
+
+def _opaque(images: Array) -> Array:
+    """Images on white where they have a fourth, transparent channel."""
+    if images.shape[3] != 4:
+        return images
+    alpha = images[..., 3:]
+    return np.asarray(images[..., :3] * alpha + (1 - alpha))
+
+
+def _frames(folder: Path) -> list[Image]:
+    """The pictures of the steps in their order; one that is damaged is left out."""
+    from PIL import Image
+
+    frames = []
+    paths = sorted((p for p in folder.glob("*.png") if p.stem.isdecimal()), key=lambda p: int(p.stem))
+    for path in paths[
+        :: -(-len(paths) // 240) or 1
+    ]:  # a GIF has fewer frames: do not hold thousands of pictures
+        with (
+            suppress(OSError, SyntaxError, ValueError),
+            Image.open(path) as image,
+        ):  # Pillow's ways to say: damaged
+            frames.append(image.convert("L" if image.mode == "L" else "RGB"))
+    return frames

@@ -1,0 +1,129 @@
+"""Where a run's data came from, and what they looked like: enough to find them again and to know they are the same."""
+
+import math
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgan import data
+from fastgan.data import Dataset, names
+from fastgan.device import from_any, to_host
+from fastgan.errors import DataError, UsageError
+from fastgan.gan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `fastgan.data.load` is to be called with."""
+
+    spec: str
+    data_dir: str | None = None
+    split: str = "train"
+    image_size: int | None = None
+    skip_bad: bool = False
+
+    def load(self, batch: int = 1) -> Dataset:
+        """The data set; UsageError or DataError where it is not to be had, or too small for a batch."""
+        return data.load(**asdict(self), batch=batch)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape, range and fingerprint of a data set: what networks are built for and samples are drawn in."""
+
+    name: str
+    shape: tuple[int, ...]
+    count: int
+    low: float
+    high: float
+    fingerprint: str
+    source: Source | None = None
+
+    @property
+    def features(self) -> int:
+        """Numbers per sample."""
+        return math.prod(self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Form":
+        """A Form from plain values; KeyError or TypeError for anything else."""
+        source = values["source"]
+        return Form(
+            **{**values, "shape": tuple(values["shape"]), "source": Source(**source) if source else None}
+        )
+
+    def check(self, dataset: Dataset) -> None:
+        """DataError unless a data set is the one that this describes."""
+        if tuple(dataset.sample_shape) != self.shape:
+            raise DataError(
+                f"got data of shape {dataset.sample_shape} ({dataset.name}), wanted {self.shape} as in the run"
+            )
+        if dataset.fingerprint() != self.fingerprint:
+            raise DataError(
+                f"{dataset.name}: got other data than the run was started with; a resumed run needs the same"
+            )
+
+
+def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
+    """A data set and its form, for whatever a Trainer takes as data; a Form alone stands for data to be found later."""
+    if isinstance(data, Form):
+        return None, data
+    source = None
+    if data is None or isinstance(data, str | Path):
+        spec = own_data(recipe) if data is None else str(data)
+        own = spec not in names and os.path.exists(spec)
+        source = Source(str(Path(spec).absolute()) if own else spec, split=recipe.split)
+    elif isinstance(data, Source):
+        source = data
+    if source and source.image_size is None and source.spec not in names and os.path.isdir(source.spec):
+        source = replace(source, image_size=recipe.picture_size or None)
+    dataset = source.load(recipe.batch) if source else data if isinstance(data, Dataset) else from_array(data)
+    if recipe.points == dataset.is_images:
+        got = (
+            f"images of {dataset.sample_shape}"
+            if dataset.is_images
+            else f"points of {dataset.features} numbers"
+        )
+        wanted = "points (try --data ring)" if recipe.points else "images (try --data digits)"
+        raise DataError(f"recipe {recipe.name}: got {got} from {dataset.name}, wanted {wanted}")
+    dataset = bordered(dataset, recipe.border)
+    form = Form(
+        dataset.name,
+        tuple(dataset.sample_shape),
+        dataset.n,
+        float(dataset.low),
+        float(dataset.high),
+        dataset.fingerprint(),
+        source,
+    )
+    return dataset, form
+
+
+def own_data(recipe: Recipe) -> str:
+    """The data that the recipe names; UsageError where it learns whatever pictures it is given."""
+    if not recipe.data:
+        raise UsageError(
+            f"recipe {recipe.name} learns pictures of your own: give data, such as --data photos/"
+        )
+    return recipe.data
+
+
+def bordered(dataset: Dataset, border: int) -> Dataset:
+    """The images of a data set with so many black pixels more on each side; others as they are."""
+    if not border or not dataset.is_images:
+        return dataset
+    sides = ((0, 0), (border, border), (border, border), (0, 0))
+    black = dataset.samples.dtype.type(dataset.low)
+    return replace(dataset, samples=np.pad(dataset.samples, sides, constant_values=black))
+
+
+def from_array(array: Any) -> Dataset:
+    """A data set of an array of any library."""
+    return data.from_array(to_host(from_any(array)))
