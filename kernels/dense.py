@@ -208,11 +208,13 @@ def weight_gradients(a, v, *, gw, gb, rows):
     return None
 
 
-def tangent(p, w, a, *, slope):
-    """(p @ w) times a derivative, written over a, see fastgan.ops.dense.tangent."""
+def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
+    """(p @ w) times a derivative, see fastgan.ops.dense.masked_forth; `out` may be a."""
     if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
         return NotImplemented
+    if act not in ACTS or (out is not None and not is_place(out, *a.shape)):
+        return NotImplemented
     product = multiply(p, w)
-    flat = a.reshape(-1)
-    _leaky_grad(product.reshape(-1), flat, np.float32(slope), flat)
-    return None
+    out = product if out is None else out
+    _mask(product.reshape(-1), a.reshape(-1), act, slope, out.reshape(-1))
+    return out

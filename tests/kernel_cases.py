@@ -16,7 +16,7 @@ from fastgan.device import to_host
 from fastgan.dispatch import Fusable
 from fastgan.gan import batches
 from fastgan.gan.ring import record
-from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.dense import linear_backward, masked_forth, weight_gradients
 from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
 from fastgan.ops.norm import forward_norm, norm_backward, norm_forward
 from fastgan.tape.arithmetic import product
@@ -75,7 +75,7 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
             for n, i, o in MATRICES
             for rows in {n, 1, n // 2}
         ],
-        tangent: [
+        masked_forth.forward: [
             ([normal(n, i), normal(i, o), normal(n, o)], {"slope": s})
             for n, i, o in MATRICES
             for s in (0.0, 0.2)

@@ -7,7 +7,7 @@ import pytest
 from tiny import SIDES, samples, tiny
 
 import fastgan as fg
-from fastgan import data, nn, random
+from fastgan import data, nn
 from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
 from fastgan.gan import state
 from fastgan.gan.lines import FIRST_AT_ONCE
@@ -115,14 +115,14 @@ def test_simultaneous_takes_both_gradients_at_one_point():
     assert any((a[k] != b[k]).any() for k in a if k.startswith("generator."))
 
 
-def test_simultaneous_penalties_lie_elsewhere_at_each_step(monkeypatch):
+def test_simultaneous_penalties_lie_elsewhere_at_each_step():
     """The points between real and fake samples are drawn by the step's number."""
     recipe = tiny("wgan-gp-mlp").replace(simultaneous=True, critic_steps=1)
     trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
-    drawn, uniform = [], random.uniform
-    monkeypatch.setattr(random, "uniform", lambda *shape, **to: drawn.append(to) or uniform(*shape, **to))
+    drawn, draw = [], trainer.batches.draw
+    trainer.batches.draw = lambda update, fake, **to: drawn.append((update, to)) or draw(update, fake, **to)
     trainer.fit(3)
-    assert [to["step"] for to in drawn if to["stream"] == random.Stream.EPSILON] == [0, 1, 2]
+    assert drawn == [(step, {"mixed": True}) for step in range(3)]
 
 
 @pytest.mark.slow

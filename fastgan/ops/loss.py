@@ -7,7 +7,7 @@ from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
 from fastgan.ops.dense import linear
-from fastgan.ops.elementwise import relu, softplus
+from fastgan.ops.elementwise import relu, softplus, sqrt
 from fastgan.tape import Tensor, op, tensor, vjp_of
 from fastgan.tape.engine import times
 
@@ -133,3 +133,24 @@ def penalty(g: Array, q: Array, loss: Array, *, weight: float) -> Array:
     xp.multiply(g, (norm - 1) / norm * (2 * weight / len(g)), out=q)
     p = ((norm - 1) ** 2).mean() * weight
     return xp.stack([loss + p, p])
+
+
+@op(keeps=True)
+def with_penalty(loss: Array, g: Array, *, weight: float) -> tuple[Array, tuple[Array, Array]]:
+    """loss + weight times the mean of (|row of g| - 1)^2; (), (n, f) -> (). Keeps that penalty, and its derivative."""
+    q = array_module(g).empty_like(g)
+    both = penalty(g, q, loss, weight=weight)
+    return both[0], (both[1], q)
+
+
+@with_penalty.vjp
+@vjp_of
+def _(loss: Tensor, g: Tensor, *, weight: float) -> Tensor:
+    return loss + ((sqrt((g * g).sum(axis=1) + 1e-12) - 1) ** 2).mean() * weight
+
+
+@with_penalty.first_order
+def _(
+    upstream: Array, y: Array, loss: Array, g: Array, *, kept: tuple[Array, Array], **_: Any
+) -> tuple[Array, Array]:
+    return upstream, times(upstream, kept[1])
