@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastgan import data
-from fastgan.data import idx
+from fastgan.data import files as idx
 from fastgan.errors import DataError
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def write(tmp_path):
     "pack", [bytes, gzip.compress, lambda raw: gzip.compress(raw, 0)], ids=["raw", "gz", "stored"]
 )
 def test_round_trip(write, array, pack):
-    got = idx.read(write(pack(encode(array))))
+    got = idx.read_idx(write(pack(encode(array))))
     assert got.dtype == np.uint8
     assert np.array_equal(got, array)
     assert got.shape == array.shape
@@ -55,18 +55,18 @@ def test_round_trip(write, array, pack):
 def test_round_trip_over_many_pieces(write, monkeypatch):
     monkeypatch.setattr(idx, "PIECE", 7)
     monkeypatch.setattr(idx, "BURST", 3)
-    assert np.array_equal(idx.read(write(gzip.compress(encode(IMAGES)))), IMAGES)
+    assert np.array_equal(idx.read_idx(write(gzip.compress(encode(IMAGES)))), IMAGES)
 
 
 def test_a_second_member_is_seen_where_a_piece_ends(write, monkeypatch):
     monkeypatch.setattr(idx, "PIECE", 1)
     with pytest.raises(DataError, match="after the end of its gzip member"):
-        idx.read(write(gzip.compress(RAW) * 2))
+        idx.read_idx(write(gzip.compress(RAW) * 2))
 
 
 def test_header_is_the_one_that_files_have():
-    assert encode(IMAGES).startswith(idx.header(IMAGES.shape))
-    assert len(idx.header(LABELS.shape)) == 8
+    assert encode(IMAGES).startswith(idx.idx_header(IMAGES.shape))
+    assert len(idx.idx_header(LABELS.shape)) == 8
 
 
 RAW = encode(IMAGES)
@@ -111,7 +111,7 @@ def test_damaged_files_are_named(write, name):
     content, message = DAMAGED[name]
     path = write(content)
     with pytest.raises(DataError, match=message) as caught:
-        idx.read(path)
+        idx.read_idx(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -119,7 +119,7 @@ def test_damaged_files_are_named(write, name):
 def test_missing_files_and_folders(tmp_path):
     for path in (tmp_path, tmp_path / "none-ubyte"):
         with pytest.raises(DataError, match="is not a file"):
-            idx.read(path)
+            idx.read_idx(path)
 
 
 def peak_of(call):
@@ -146,14 +146,14 @@ def test_a_bomb_takes_no_memory(write, kind):
     if kind in ("small claim, forged", "huge claim"):
         bomb = bomb[:-4] + struct.pack("<I", len(start) + shape[0])
     path = write(start if kind == "raw" else bomb)
-    assert peak_of(lambda: idx.read(path)) < 8 << 20
+    assert peak_of(lambda: idx.read_idx(path)) < 8 << 20
 
 
 def test_a_claim_just_under_the_bomb_limits_grows_with_what_is_there(write):
     claim = 30 << 20
     bomb = forge(encode(LABELS, (claim,)), claim + 8)
     path = write(bomb)
-    assert peak_of(lambda: idx.read(path)) < 8 << 20
+    assert peak_of(lambda: idx.read_idx(path)) < 8 << 20
 
 
 def mutate(content, random):
@@ -183,7 +183,7 @@ def test_mutants_give_the_exact_array_or_an_error(write, pack):
         mutant = mutate(original, random)
         path = write(mutant)
         try:
-            array = idx.read(path)
+            array = idx.read_idx(path)
         except DataError:
             refused += 1
             continue
