@@ -18,25 +18,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
-from fastgan.gan import checkpoint, figures, files, judging, pictures
+from fastgan.gan import checkpoint, files, judging, pictures
 from fastgan.gan.lock import Lock, claim
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Array = NDArray[Any]
-
-IMAGES = 100  # of a sample picture
-COLUMNS = 10
 POINTS = 2500  # of a scatter picture; PacGAN's number
 KEEP = 3  # checkpoints
 SAVE_EVERY = 300.0  # seconds
@@ -104,7 +93,7 @@ class RunDirectory(Callback):
         self.go_on = True
         self._write_config(trainer)
         if trainer.dataset is not None and trainer.dataset.is_images:
-            pictures.save_png(self.path / "samples" / "real.png", real_images(trainer.dataset))
+            pictures.save_png(self.path / "samples" / "real.png", pictures.real_images(trainer.dataset))
         self._sample(trainer)
         self._save(trainer)
 
@@ -136,10 +125,9 @@ class RunDirectory(Callback):
 
     def finish(self) -> None:
         """training.gif and losses.png of what is there."""
-        frames = _frames(self.path / "samples")
-        if frames:
+        if frames := pictures.frames_of(self.path / "samples"):
             pictures.save_gif(self.path / "training.gif", frames)
-        figures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
+        pictures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
 
     @property
     def metrics_file(self) -> Path:
@@ -161,10 +149,12 @@ class RunDirectory(Callback):
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
-        samples = trainer.sample(POINTS if trainer.recipe.points else IMAGES)
+        samples = trainer.sample(POINTS if trainer.recipe.points else pictures.IMAGES)
         critic = judging.critic_of(trainer) if judging.has_contours(trainer) else None
         title = f"step {step:,}"
-        image = picture(samples, columns=COLUMNS, real=real, modes=modes, critic=critic, title=title)
+        image = pictures.picture(
+            samples, columns=pictures.COLUMNS, real=real, modes=modes, critic=critic, title=title
+        )
         pictures.save_png(self.picture_of(step), image)
         self._sampled = step
 
@@ -283,53 +273,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             if isinstance(row, Mapping) and isinstance(row.get("step"), int):
                 rows.append(dict(row))
     return rows
-
-
-def picture(
-    samples: Array,
-    *,
-    columns: int | None = None,
-    real: Array | None = None,
-    modes: Array | None = None,
-    critic: figures.Critic | None = None,
-    title: str = "",
-) -> Image:
-    """A grid of images (n, h, w, c) in [0, 1]; points (n, 2) over real ones; longer vectors as lines of grey."""
-    if samples.ndim == 4:
-        return pictures.image_grid(_opaque(samples), columns)
-    if samples.shape[1] == 2:
-        return figures.scatter(samples, real, modes=modes, critic=critic, title=title)
-    limits = None if real is None else (float(real.min()), float(real.max()))
-    return pictures.profile(samples[:IMAGES], limits)
-
-
-def real_images(dataset: Dataset, n: int = IMAGES) -> Image:
-    """A grid of real images, evenly spread over the data set, as files may be sorted by class."""
-    n = min(n, dataset.n)
-    rows = dataset.take(np.linspace(0, dataset.n - 1, n).round().astype(int)).scaled(0, 1)
-    return picture(rows.reshape(n, *dataset.sample_shape), columns=COLUMNS)
-
-
-def _opaque(images: Array) -> Array:
-    """Images on white where they have a fourth, transparent channel."""
-    if images.shape[3] != 4:
-        return images
-    alpha = images[..., 3:]
-    return np.asarray(images[..., :3] * alpha + (1 - alpha))
-
-
-def _frames(folder: Path) -> list[Image]:
-    """The pictures of the steps in their order; one that is damaged is left out."""
-    from PIL import Image
-
-    frames = []
-    paths = sorted((p for p in folder.glob("*.png") if p.stem.isdecimal()), key=lambda p: int(p.stem))
-    for path in paths[
-        :: -(-len(paths) // 240) or 1
-    ]:  # a GIF has fewer frames: do not hold thousands of pictures
-        with (
-            suppress(OSError, SyntaxError, ValueError),
-            Image.open(path) as image,
-        ):  # Pillow's ways to say: damaged
-            frames.append(image.convert("L" if image.mode == "L" else "RGB"))
-    return frames
