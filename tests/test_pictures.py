@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fastgan.errors import OutputError, ShapeError, UsageError
-from fastgan.gan import figures, pictures
+from fastgan.gan import pictures
 
 
 def random_images(n, h=8, w=8, c=1, seed=0):
@@ -122,37 +122,37 @@ def ring(n=200, spread=0.05):
 
 def test_scatter_shows_both_and_keeps_its_frame():
     real, fake = ring(), ring(spread=0.3)
-    image = figures.scatter(fake, real, modes=ring(8, 0), title="step 500, $a_b$")
+    image = pictures.scatter(fake, real, modes=ring(8, 0), title="step 500, $a_b$")
     assert image.size == (480, 480)
     assert image.mode == "RGB"
     assert has_color(image, "#e8710a")
     assert has_color(image, "#188038")
-    assert not has_color(figures.scatter(fake), "#e8710a")
-    far = figures.scatter(fake * 1000, real)
-    only = figures.scatter(np.zeros((0, 2)), real)
+    assert not has_color(pictures.scatter(fake), "#e8710a")
+    far = pictures.scatter(fake * 1000, real)
+    only = pictures.scatter(np.zeros((0, 2)), real)
     ticks = (slice(430, 450), slice(0, 480))  # the numbers under the frame: the same limits
     assert (pixels(far)[ticks] == pixels(only)[ticks]).all()
-    assert (pixels(figures.scatter(fake, real * 3))[ticks] != pixels(only)[ticks]).any()
+    assert (pixels(pictures.scatter(fake, real * 3))[ticks] != pixels(only)[ticks]).any()
 
 
 def test_scatter_says_what_lies_outside():
     real = ring()
     below = (slice(452, 480), slice(0, 480))
-    inside, outside = figures.scatter(real, real), figures.scatter(np.r_[real, [[50, 0]]], real)
+    inside, outside = pictures.scatter(real, real), pictures.scatter(np.r_[real, [[50, 0]]], real)
     assert (pixels(inside)[below] == 255).all()
     assert (pixels(outside)[below] < 255).any()
 
 
 @pytest.mark.parametrize("points", [np.zeros((0, 2)), np.ones((3, 2)), np.full((3, 2), np.nan)])
 def test_scatter_of_little(points):
-    assert figures.scatter(points).size == (480, 480)
+    assert pictures.scatter(points).size == (480, 480)
 
 
 def test_scatter_refuses_other_shapes():
     with pytest.raises(ShapeError, match=r"points of shape \(n, 2\), got \(4, 3\)"):
-        figures.scatter(np.zeros((4, 3)))
+        pictures.scatter(np.zeros((4, 3)))
     with pytest.raises(ShapeError, match="modes"):
-        figures.scatter(ring(), modes=np.zeros(2))
+        pictures.scatter(ring(), modes=np.zeros(2))
 
 
 # --- files
@@ -178,7 +178,7 @@ def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch, save):
     writers = {
         "png": lambda: pictures.save_png(path, image),
         "gif": lambda: pictures.save_gif(path, [image]),
-        "curves": lambda: figures.loss_curves(path, []),
+        "curves": lambda: pictures.loss_curves(path, []),
     }
     with pytest.raises(OutputError, match="No space left"):
         writers[save]()
@@ -221,7 +221,7 @@ def test_gif_of_one_and_of_equal_frames(tmp_path):
 
 def test_gif_colors_are_near(tmp_path):
     gradient = np.linspace(0, 1, 32)[None, :, None, None] * np.array([1, 0.3, 0.6]) * np.ones((9, 32, 32, 3))
-    drawings = [figures.scatter(ring(spread=s), ring()) for s in (0.5, 0.1)]
+    drawings = [pictures.scatter(ring(spread=s), ring()) for s in (0.5, 0.1)]
     photos = [pictures.image_grid(gradient * s) for s in (0.5, 1)]
     for frames in (drawings, photos):
         pictures.save_gif(tmp_path / "a.gif", frames)
@@ -252,7 +252,7 @@ ORANGE, PURPLE = "#e8710a", "#8e44ad"
 
 
 def curves(tmp_path, metrics):
-    figures.loss_curves(tmp_path / "losses.png", metrics)
+    pictures.loss_curves(tmp_path / "losses.png", metrics)
     image = Image.fromarray(read(tmp_path / "losses.png")[1][0][0])
     assert image.size == (900, 600)
     return image
@@ -292,15 +292,17 @@ def test_one_outlier_does_not_flatten_the_curves(tmp_path):
 def test_settings_of_the_user_leave_pictures_alone(tmp_path):
     import matplotlib
 
-    plain = pixels(figures.scatter(np.eye(2)))
+    plain = pixels(pictures.scatter(np.eye(2)))
     with matplotlib.rc_context({"savefig.bbox": "tight", "figure.facecolor": "black", "font.size": 30}):
-        assert (pixels(figures.scatter(np.eye(2))) == plain).all()
+        assert (pixels(pictures.scatter(np.eye(2))) == plain).all()
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_a_backend_that_is_not_there_does_not_matter():
     """Notebooks name theirs in the environment of whatever they start; matplotlib refuses to be imported with it."""
-    code = "from fastgan.gan import figures; print(figures.scatter([[0, 1]]).size); import matplotlib.pyplot"
+    code = (
+        "from fastgan.gan import pictures; print(pictures.scatter([[0, 1]]).size); import matplotlib.pyplot"
+    )
     environment = os.environ | {"MPLBACKEND": "nope"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "(480, 480)\n", "")

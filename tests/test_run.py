@@ -15,7 +15,8 @@ from fastgan.errors import DataError, DivergedError, OutputError, ShapeError, Us
 from fastgan.gan import RECIPES, Callback, Trainer, checkpoint, files, load, quality
 from fastgan.gan import run as run_module
 from fastgan.gan import trainer as trainer_module
-from fastgan.gan.run import RunDirectory, edited, picture, read_metrics
+from fastgan.gan.pictures import picture
+from fastgan.gan.run import RunDirectory, edited, read_metrics
 from fastgan.gan.state import arrays, description
 from fastgan.nn import MLP
 
@@ -409,7 +410,7 @@ def test_each_real_image_votes_for_its_own_class():
 
 
 def test_votes_agree_with_distances_written_out(monkeypatch):
-    monkeypatch.setattr(quality, "_BLOCK", 7)  # several blocks, the last one partial
+    monkeypatch.setattr(quality, "BLOCK", 7)  # several blocks, the last one partial
     rng = np.random.default_rng(1)
     real = rng.random((33, 2, 3, 1)).astype(np.float32)
     labels = rng.choice([3, 5, 9], 33)

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
-from fastgan.gan import checkpoint, files, judging, pictures
+from fastgan.gan import checkpoint, files, pictures, quality
 from fastgan.gan.lock import Lock, claim
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
@@ -50,12 +50,8 @@ class RunDirectory(Callback):
         go_on: bool = False,
         save_every: float = SAVE_EVERY,
     ) -> None:
-        self.path, self.as_published, self.go_on, self.save_every = (
-            Path(path),
-            as_published,
-            go_on,
-            save_every,
-        )
+        self.path, self.go_on, self.save_every = Path(path), go_on, save_every
+        self.as_published = as_published
         self._saved = self._sampled = -1  # steps
         self._saved_at = 0.0  # seconds
         self._lock: Lock | None = None
@@ -85,13 +81,15 @@ class RunDirectory(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """A new directory with its first picture and checkpoint, or an old one put back to the Trainer's step."""
+        import tomli_w
+
         self.__enter__()
         self._saved_at = monotonic()
         if self.go_on:
-            self._go_back(trainer)
-            return
+            return self._go_back(trainer)
         self.go_on = True
-        self._write_config(trainer)
+        text = _HEAD + tomli_w.dumps(config(trainer, as_published=self.as_published))
+        files.write_atomic(self.path / "config.toml", text.encode())
         if trainer.dataset is not None and trainer.dataset.is_images:
             pictures.save_png(self.path / "samples" / "real.png", pictures.real_images(trainer.dataset))
         self._sample(trainer)
@@ -138,23 +136,15 @@ class RunDirectory(Callback):
         """Where the picture of a step is."""
         return self.path / "samples" / f"{step:06d}.png"
 
-    def _write_config(self, trainer: Trainer) -> None:
-        import tomli_w
-
-        text = _HEAD + tomli_w.dumps(config(trainer, as_published=self.as_published))
-        files.write_atomic(self.path / "config.toml", text.encode())
-
     def _sample(self, trainer: Trainer) -> None:
         """The picture of the run's fixed latents."""
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
         samples = trainer.sample(POINTS if trainer.recipe.points else pictures.IMAGES)
-        critic = judging.critic_of(trainer) if judging.has_contours(trainer) else None
-        title = f"step {step:,}"
-        image = pictures.picture(
-            samples, columns=pictures.COLUMNS, real=real, modes=modes, critic=critic, title=title
-        )
+        shown: dict[str, Any] = {"columns": pictures.COLUMNS, "real": real, "modes": modes}
+        critic = quality.critic_of(trainer) if quality.has_contours(trainer) else None
+        image = pictures.picture(samples, critic=critic, title=f"step {step:,}", **shown)
         pictures.save_png(self.picture_of(step), image)
         self._sampled = step
 
@@ -185,16 +175,14 @@ class RunDirectory(Callback):
     def _go_back(self, trainer: Trainer) -> None:
         """Take back rows and pictures after the Trainer's step; UsageError where a later checkpoint is sound."""
         step = trainer.steps_done
-        newest = checkpoint.newest(self.path)
-        if newest > checkpoint.path_for(self.path, step):
+        newest, own = checkpoint.newest(self.path), checkpoint.path_for(self.path, step)
+        if newest > own:
             raise UsageError(f"{newest} is newer than step {step}: load that one, or give another directory")
-        if edits := edited(self.path / "config.toml", trainer):
-            warnings.warn(
-                f"{self.path / 'config.toml'} was changed since ({edits}); resume uses the checkpoint's settings",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        self._saved = step if newest == checkpoint.path_for(self.path, step) else -1
+        config_file = self.path / "config.toml"
+        if edits := edited(config_file, trainer):
+            text = f"{config_file} was changed since ({edits}); resume uses the checkpoint's settings"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        self._saved = step if newest == own else -1
         self._sampled = step if self.picture_of(step).exists() else -1
         files.clean_stale(self.path)
         rows = [json.dumps(row) + "\n" for row in read_metrics(self.metrics_file) if row["step"] <= step]
@@ -218,15 +206,17 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
     if source is not None:
         data = asdict(source)
         data["data"] = data.pop("spec")
-    run = {
+    values = {
+        "fastgan": __version__,
+        "recipe": name,
         "seed": trainer.seed,
         "device": trainer.device,
         "as_published": as_published,
         "threads": trainer.threads.wanted,
+        **recipe,
+        **data,
+        "own_networks": bool(trainer.own_networks) or None,
     }
-    values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
-    if trainer.own_networks:
-        values["own_networks"] = True
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -241,14 +231,16 @@ def edited(path: Path, trainer: Trainer) -> str:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
-    now = _plain(config(trainer))
-    begun = {**now, **_plain(trainer.recipe.to_dict())}  # with data where they were then
+    now, begun = (
+        _plain(config(trainer)),
+        _plain(trainer.recipe.to_dict()),
+    )  # its data may have been moved since
     if now.keys().isdisjoint(held):
         return "it is empty"
-    names = [
-        name for name in held if name not in ("fastgan", "device", "threads", "as_published", "data_dir")
-    ]
-    return ", ".join(name for name in names if held[name] not in (now.get(name), begun.get(name)))
+    names = held.keys() - {"fastgan", "device", "threads", "as_published", "data_dir"}
+    return ", ".join(
+        name for name in held if name in names and held[name] not in (now.get(name), begun.get(name))
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
