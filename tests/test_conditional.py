@@ -1,7 +1,4 @@
-"""Conditional runs: labels travel as columns behind the pixels, both networks are told the right ones, and they listen.
-
-"labelled" is a run on samples whose pixels say their class, so that a label can be checked wherever a sample is.
-"""
+"""Conditional runs: labels travel as columns behind the pixels, both networks are told the right ones."""
 
 import re
 from dataclasses import replace
@@ -9,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from test_train import arrays
+from labelled import TINY, K, labelled, trainer_of
+from tiny import arrays
 
 import fastgan as fg
 from fastgan import data, nn, ops
 from fastgan.cli.train import verdict
 from fastgan.data import Dataset
 from fastgan.errors import DataError, ShapeError, UsageError
-from fastgan.gan import OptimizerSettings
 from fastgan.gan.batches import Batches
 from fastgan.gan.conditional import ConcatCritic, LabelledCritic, LabelledGenerator, ProjectionCritic
 from fastgan.gan.networks import build
@@ -30,27 +27,7 @@ from fastgan.tape import Tensor, grad
 
 pytestmark = pytest.mark.slow
 
-K = 5
 JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
-TINY = fg.recipes["digits"].replace(
-    classes=K,
-    batch=6,
-    latent=4,
-    label_features=3,
-    log_every=4,
-    generator=MLP((8,)),
-    critic=MLP((9, 7)),
-    optimizer=OptimizerSettings(beta1=0.5),
-)
-
-
-def labelled(dtype=np.uint8, *, shape=(3, 2, 1), low=0, high=255, n=40):
-    """Samples that are alike but for their first pixel, from which the class can be read."""
-    labels = np.arange(n) * 7 % K
-    samples = np.full((n, *shape), low, dtype)
-    samples.reshape(n, -1)[:, 0] = low + (high - low) * labels / K
-    samples.reshape(n, -1)[:, 1] = np.linspace(low, high, n)
-    return Dataset("labelled", samples, labels.astype(np.int64), low, high)
 
 
 def points(n=40):
@@ -66,10 +43,6 @@ def classes_of(rows, low, high):
 
 def one_hot(labels, k=K):
     return np.eye(k, dtype=np.float32)[labels]
-
-
-def trainer_of(recipe=TINY, dataset=None, **settings):
-    return fg.Trainer(recipe, dataset or labelled(), **{"device": "cpu", "seed": 2, **settings})
 
 
 def spied(monkeypatch, kind, name):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gradcheck import check_gradient
 from numpy.typing import NDArray
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 import fastgan
 from fastgan import ops

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cli_helpers import refused, same
-from test_train import arrays
-from tiny import tiny
+from tiny import arrays, tiny
 
 import fastgan as fg
 from fastgan import data

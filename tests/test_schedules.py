@@ -6,8 +6,7 @@ The numbers that replays compute are checked in the simulator; here, that they a
 import numpy as np
 import pytest
 from cli_helpers import same
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import random

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 from fastgan import ops
 from fastgan.errors import ShapeError, UsageError

@@ -4,21 +4,15 @@ import resource
 
 import numpy as np
 import pytest
-from tiny import SIDES, samples, tiny
+from tiny import SIDES, arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import data, nn, random
 from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
-from fastgan.gan import state
 from fastgan.gan.lines import FIRST_AT_ONCE
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import class_votes, classes_kept
 from fastgan.gan.updates import TapeUpdates
-
-
-def arrays(trainer):
-    """Copies of all arrays of a run, by name."""
-    return {name: array.copy() for name, array in state.arrays(trainer).items()}
 
 
 @pytest.mark.parametrize("name", fg.recipes)
