@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fastgan import data
-from fastgan.data.dataset import Dataset, check_samples
-from fastgan.errors import DataError, UsageError
+from fastgan.data.dataset import check_samples
+from fastgan.errors import DataError
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
@@ -37,8 +37,6 @@ def test_scaled_maps_black_and_white_exactly():
     assert images.scaled(0, 1).dtype == np.float32
     assert data.load("digits").scaled(-1, 1).shape == (1797, 64)
     assert (images.samples == pixels).all()
-    with pytest.raises(UsageError, match="low must be below high"):
-        images.scaled(1, 1)
 
 
 def test_scaled_moves_a_range_that_does_not_begin_at_zero():
@@ -72,8 +70,6 @@ def test_take_keeps_labels_beside_their_samples():
     assert (few.samples == dataset.samples[[1, 3]]).all()
     assert (few.name, few.high) == ("five", 255)
     assert dataset.take(np.array([4, 0])).labels.tolist() == [4, 0]
-    with pytest.raises(DataError, match="empty"):
-        dataset.take(slice(9, 12))
 
 
 def test_repr_is_one_short_line():
@@ -119,40 +115,6 @@ def test_from_array_does_not_copy_what_fits():
     assert np.shares_memory(data.from_array(IMAGES).samples, IMAGES)
 
 
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (
-            np.zeros((5, 3, 8, 8)),
-            r"shape \(5, 3, 8, 8\) has 8 channels; wanted NHWC.*transpose\(0, 2, 3, 1\)",
-        ),
-        (np.zeros((5, 8, 8, 2)), "has 2 channels; wanted NHWC"),
-        (np.zeros(5), "wanted images"),
-        (np.zeros((2, 2, 2, 2, 2)), "wanted images"),
-        (IMAGES * 1j, "complex128; give"),
-        (np.array(["a", "b"]), "<U1; give"),
-        (np.array([None, {}], dtype=object), "object; give"),
-        ([[1, 2], [3]], "not an array"),
-        (IMAGES.astype(int) * 9, "run from 0 to 531; wanted whole numbers 0..255"),
-        (IMAGES.astype(int) - 1, "run from -1 to 58"),
-        (noise(5, 4, 4) * 9, "rescale them"),
-        (IMAGES.astype(float) * 9, "run from 0 to 531"),
-        (IMAGES[:1], "fewer than 2 samples"),
-        (IMAGES[:0], "fewer than 2 samples"),
-        (np.zeros((5, 0, 4)), "fewer than 2 samples"),
-        (np.zeros((5, 0)), "fewer than 2 samples"),
-        (np.zeros((5, 4, 4)), "all 5 samples are the same"),
-        (np.stack([IMAGES[0]] * 3), "all 3 samples are the same"),
-        (np.array([[1e300, 0], [0, 1]]), r"1 of 4 values are not finite, the first at index \(0, 0\)"),
-    ],
-)
-def test_from_array_refuses(array, message):
-    with pytest.raises(DataError, match=message) as caught:
-        data.from_array(array, name="mine")
-    assert str(caught.value).startswith("mine: ")
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("block", [1, 7, 1 << 22])
 def test_values_that_are_not_finite_are_counted_across_blocks(monkeypatch, block):
     monkeypatch.setattr("fastgan.data.dataset.BLOCK", block)
@@ -169,38 +131,10 @@ def test_two_samples_that_differ_in_one_value_are_enough():
     assert data.from_array(values).n == 2
 
 
-@pytest.mark.parametrize("labels", [[1, 2], np.zeros((5, 2), int), range(6), 3])
-def test_labels_that_do_not_match_are_refused(labels):
-    with pytest.raises(DataError, match="5 samples but labels of shape"):
-        data.from_array(IMAGES, labels)
-
-
-@pytest.mark.parametrize("labels", [np.arange(5) / 2, ["a"] * 5])
-def test_labels_that_are_not_whole_numbers_are_refused(labels):
-    with pytest.raises(DataError, match="whole numbers"):
-        data.from_array(IMAGES, labels)
-
-
 def test_labels_become_int64():
     labels = data.from_array(IMAGES, np.arange(5, dtype=np.uint8)[:, None]).labels
     assert labels.dtype == np.int64
     assert labels.tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {"samples": IMAGES},
-        {"samples": noise(5, 2)},
-        {"samples": np.zeros((0, 4, 4, 1), np.uint8)},
-        {"samples": IMAGES[..., None], "low": 1.0, "high": 1.0},
-        {"samples": IMAGES[..., None], "labels": np.arange(4)},
-        {"samples": IMAGES[..., None], "labels": np.arange(5, dtype=np.int32)},
-    ],
-)
-def test_a_data_set_refuses_parts_that_do_not_fit(parts):
-    with pytest.raises(DataError, match="odd"):
-        Dataset("odd", **parts)
 
 
 def test_a_data_set_is_frozen_and_compares_by_identity():
@@ -208,22 +142,6 @@ def test_a_data_set_is_frozen_and_compares_by_identity():
     with pytest.raises(AttributeError):
         digits.low = 3
     assert digits != data.load("digits")
-
-
-@pytest.mark.parametrize(
-    ("spec", "near"),
-    [("mnits", "mnist"), ("MNIST", "mnist"), ("fashion_mnist", "fashion-mnist"), ("rings", "ring")],
-)
-def test_a_misspelt_name_gets_a_suggestion(spec, near):
-    with pytest.raises(UsageError, match=f"unknown data set '{spec}': did you mean '{near}'") as caught:
-        data.load(spec)
-    assert all(name in str(caught.value) for name in data.names)
-
-
-@pytest.mark.parametrize("spec", ["no/such/folder", "images.npz", "a\0b.npy", "x" * 5000 + ".npy"])
-def test_a_missing_path_is_named(spec):
-    with pytest.raises(DataError, match="no file or folder"):
-        data.load(spec)
 
 
 def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):
@@ -236,28 +154,8 @@ def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):
         data.load((tmp_path / "digits").relative_to(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"split": "valid"}, "unknown split 'valid'; wanted train or test"),
-        ({"image_size": 0}, "image_size is 0"),
-        ({"image_size": 2.5}, "image_size is 2.5"),
-        ({"image_size": True}, "image_size is True"),
-        ({"image_size": 16}, "--image-size.* is for folders of pictures; digits has samples of 8x8x1"),
-    ],
-)
-def test_options_out_of_range(settings, message):
-    with pytest.raises(UsageError, match=message):
-        data.load("digits", **settings)
-
-
 def test_an_image_size_that_is_there_already_is_no_error():
     assert data.load("digits", image_size=8).n == 1797
-
-
-def test_an_array_is_sent_to_from_array():
-    with pytest.raises(UsageError, match="arrays go to from_array"):
-        data.load(IMAGES)
 
 
 def test_every_name_is_described_and_loads_something():
