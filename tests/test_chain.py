@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan.dispatch import use_kernels

@@ -9,7 +9,7 @@ import pytest
 
 from fastgan import data
 from fastgan.data import points
-from fastgan.data.dataset import Dataset, check_samples
+from fastgan.data.dataset import check_samples
 from fastgan.errors import DataError, UsageError
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
@@ -47,8 +47,6 @@ def test_scaled(array, low, high, wanted):
     assert scaled.shape == (dataset.n, dataset.features)
     assert scaled.ravel().tolist() == [pytest.approx(x, abs=0 if x == int(x) else 1e-6) for x in wanted]
     assert (dataset.samples.ravel() == array.ravel()).all()
-    with pytest.raises(UsageError, match="low must be below high"):
-        dataset.scaled(1, 1)
 
 
 def test_fingerprint_tells_values_shape_dtype_and_labels_apart():
@@ -78,8 +76,6 @@ def test_take_keeps_labels_beside_their_samples():
     assert (few.samples == dataset.samples[[1, 3]]).all()
     assert (few.name, few.high) == ("five", 255)
     assert dataset.take(np.array([4, 0])).labels.tolist() == [4, 0]
-    with pytest.raises(DataError, match="empty"):
-        dataset.take(slice(9, 12))
 
 
 @pytest.mark.parametrize(
@@ -118,40 +114,6 @@ def test_from_array_does_not_copy_what_fits():
     assert np.shares_memory(data.from_array(IMAGES).samples, IMAGES)
 
 
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (
-            np.zeros((5, 3, 8, 8)),
-            r"shape \(5, 3, 8, 8\) has 8 channels; wanted NHWC.*transpose\(0, 2, 3, 1\)",
-        ),
-        (np.zeros((5, 8, 8, 2)), "has 2 channels; wanted NHWC"),
-        (np.zeros(5), "wanted images"),
-        (np.zeros((2, 2, 2, 2, 2)), "wanted images"),
-        (IMAGES * 1j, "complex128; give"),
-        (np.array(["a", "b"]), "<U1; give"),
-        (np.array([None, {}], dtype=object), "object; give"),
-        ([[1, 2], [3]], "not an array"),
-        (IMAGES.astype(int) * 9, "run from 0 to 531; wanted whole numbers 0..255"),
-        (IMAGES.astype(int) - 1, "run from -1 to 58"),
-        (noise(5, 4, 4) * 9, "rescale them"),
-        (IMAGES.astype(float) * 9, "run from 0 to 531"),
-        (IMAGES[:1], "fewer than 2 samples"),
-        (IMAGES[:0], "fewer than 2 samples"),
-        (np.zeros((5, 0, 4)), "fewer than 2 samples"),
-        (np.zeros((5, 0)), "fewer than 2 samples"),
-        (np.zeros((5, 4, 4)), "all 5 samples are the same"),
-        (np.stack([IMAGES[0]] * 3), "all 3 samples are the same"),
-        (np.array([[1e300, 0], [0, 1]]), r"1 of 4 values are not finite, the first at index \(0, 0\)"),
-    ],
-)
-def test_from_array_refuses(array, message):
-    with pytest.raises(DataError, match=message) as caught:
-        data.from_array(array, name="mine")
-    assert str(caught.value).startswith("mine: ")
-    assert "\n" not in str(caught.value)
-
-
 def test_values_that_are_not_finite_are_counted():
     values = noise(9, 5).astype(np.float32)
     assert check_samples(values, "v") == (values.min(), values.max())
@@ -166,39 +128,10 @@ def test_two_samples_that_differ_in_one_value_are_enough():
     assert data.from_array(values).n == 2
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        *((wrong, "5 samples but labels of shape") for wrong in ([1, 2], np.zeros((5, 2), int), range(6), 3)),
-        (np.arange(5) / 2, "whole numbers"),
-        (["a"] * 5, "whole numbers"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(labels, message):
-    with pytest.raises(DataError, match=message):
-        data.from_array(IMAGES, labels)
-
-
 def test_labels_become_int64():
     labels = data.from_array(IMAGES, np.arange(5, dtype=np.uint8)[:, None]).labels
     assert labels.dtype == np.int64
     assert labels.tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {"samples": IMAGES},
-        {"samples": noise(5, 2)},
-        {"samples": np.zeros((0, 4, 4, 1), np.uint8)},
-        {"samples": IMAGES[..., None], "low": 1.0, "high": 1.0},
-        {"samples": IMAGES[..., None], "labels": np.arange(4)},
-        {"samples": IMAGES[..., None], "labels": np.arange(5, dtype=np.int32)},
-    ],
-)
-def test_a_data_set_refuses_parts_that_do_not_fit(parts):
-    with pytest.raises(DataError, match="odd"):
-        Dataset("odd", **parts)
 
 
 def test_a_data_set_is_frozen_and_compares_by_identity():
@@ -206,35 +139,6 @@ def test_a_data_set_is_frozen_and_compares_by_identity():
     with pytest.raises(AttributeError):
         digits.low = 3
     assert digits != data.load("digits")
-
-
-LOADS = [  # what is asked for, with which options, the error, and its words
-    *(
-        (name, {}, UsageError, f"unknown data set '{name}': did you mean '{near}'.*swiss-roll")
-        for name, near in {"mnits": "mnist", "fashion_mnist": "fashion-mnist", "rings": "ring"}.items()
-    ),
-    *(
-        (name, {}, DataError, "no file or folder")
-        for name in ("no/folder", "images.npz", "a\0b.npy", "x" * 5000 + ".npy")
-    ),
-    ("digits", {"split": "valid"}, UsageError, "unknown split 'valid'; wanted train or test"),
-    ("digits", {"image_size": 0}, UsageError, "image_size is 0"),
-    ("digits", {"image_size": 2.5}, UsageError, "image_size is 2.5"),
-    ("digits", {"image_size": True}, UsageError, "image_size is True"),
-    (
-        "digits",
-        {"image_size": 16},
-        UsageError,
-        "--image-size.* is for folders of pictures; digits has samples of 8x8x1",
-    ),
-    (IMAGES, {}, UsageError, "arrays go to from_array"),
-]
-
-
-@pytest.mark.parametrize(("spec", "options", "error", "words"), LOADS, ids=lambda x: str(x)[:30])
-def test_load_refuses(spec, options, error, words):
-    with pytest.raises(error, match=words):
-        data.load(spec, **options)
 
 
 def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):

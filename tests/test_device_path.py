@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan.errors import DeviceError

@@ -5,8 +5,7 @@ The values that replays compute are checked in the simulator (tests/simulator/te
 
 import numpy as np
 import pytest
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan.errors import UsageError

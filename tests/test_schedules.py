@@ -6,13 +6,11 @@ The numbers that replays compute are checked in the simulator; here, that they a
 import numpy as np
 import pytest
 from cli_helpers import same
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import random
 from fastgan.clock import Count
-from fastgan.errors import UsageError
 from fastgan.gan.batches import UNROLL, Batches
 from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.nn import MLP
@@ -148,20 +146,6 @@ def test_dropout_draws_other_masks_in_each_update(monkeypatch):
     masks = [(to["stream"], to["step"]) for to in told if to["stream"] & 15 == random.Stream.DROPOUT]
     assert len(masks) > 24
     assert len(set(masks)) == len(masks)
-
-
-def test_several_updates_are_no_simultaneous_ones():
-    for change in ({"generator_steps": 2}, {"warmup_critic_steps": 3}):
-        with pytest.raises(UsageError, match="simultaneous"):
-            trainer_of(tiny("ring-gan").replace(**change))
-    for change in (
-        {"generator_steps": 0},
-        {"warmup_critic_steps": -1},
-        {"warmup_every": 0},
-        {"warmup_steps": -1},
-    ):
-        with pytest.raises(UsageError, match=next(iter(change))):
-            fg.recipes["digits"].replace(**change)
 
 
 # on a GPU
