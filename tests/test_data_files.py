@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import mutate
 
 from fastgan import data
 from fastgan.data import files
@@ -149,25 +150,6 @@ def test_a_claim_takes_no_memory(write):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 8 << 20
-
-
-def mutate(content, random):
-    """One damaged copy: cut, grown, doubled, or with some bytes overwritten."""
-    kind = random.integers(6)
-    here, there = sorted(random.integers(0, len(content) + 1, 2))
-    if kind == 0:
-        return content[:here]
-    if kind == 1:
-        return content[:here] + content[there:]
-    if kind == 2:
-        return content[:there] + content[here:]
-    if kind == 3:
-        return content[:here] + random.bytes(random.integers(1, 9)) + content[here:]
-    mutant = bytearray(content)
-    for _ in range(random.integers(1, 4)):
-        where = random.integers(0, min(len(content), 24) if kind == 4 else len(content))  # 4: the header
-        mutant[where] = random.integers(256)
-    return bytes(mutant)
 
 
 @pytest.mark.slow
