@@ -222,7 +222,7 @@ def test_more_pictures_than_memory_is_an_error_before_it_is_full(tmp_path, monke
             return 1 << 50
 
     monkeypatch.setattr(folders, "image_paths", lambda _: Many([save(tmp_path, "a.png", RAMP)]))
-    with pytest.raises(DataError, match=r"pictures in .* too many .*Unable to allocate .*image_size=N"):
+    with pytest.raises(DataError, match=r"holds .* pictures: Unable to allocate .*image_size=N"):
         data.load(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """The bundled digits: 1,797 handwritten digits of 8x8 pixels, 0 (paper) to 16 (ink), in `digits.npz`.
 
-The file was made from the copy that scikit-learn ships, with nothing but the number type changed:
+The file was made of scikit-learn's copy, with nothing but the number type changed:
     digits = sklearn.datasets.load_digits()
     np.savez_compressed("digits.npz", samples=digits.images.astype("uint8"), labels=digits.target.astype("uint8"))
 """

@@ -31,13 +31,10 @@ def load_folder(
 ) -> Dataset:
     """All pictures below a folder, sorted by path, as (n, h, w, c) uint8; c is 1 when every file is grey, else 3.
 
-    Labelled where each picture lies in one of at least two subfolders: these are the classes, in the order of their
-    names, however deep the picture lies; subfolders without pictures do not count. Pictures beside the subfolders, or
-    one subfolder alone: no labels. Fewer files than a `batch` are a DataError before any is decoded.
-
-    png, jpg, jpeg, bmp, webp and gif (first frame); links are followed, hidden files are not. All must be of one
-    size, unless `image_size` asks for a centred square cut and a resize to that many pixels. Files that cannot be
-    read raise one DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
+    Labelled where each picture lies in one of at least two subfolders, however deep: these are the classes, in the
+    order of their names. Links are followed, hidden files are not; of a moving picture the first frame counts. All must
+    be of one size, unless `image_size` asks for a centred square cut and a resize. Files that cannot be read raise one
+    DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
     """
     paths = image_paths(folder)
     if not paths:
@@ -56,7 +53,10 @@ def load_folder(
             bad.append(f"{path.relative_to(folder)}: {_reason(error)}")
             continue
         if not sizes:
-            pictures = _room(folder, len(paths), pixels)
+            try:
+                pictures = np.empty((len(paths), *pixels.shape), np.uint8)
+            except MemoryError as error:
+                raise DataError(f"{folder} holds {len(paths)} pictures: {error}; {CUT}") from error
         sizes.setdefault((len(pixels), len(pixels[0])), path)
         if len(sizes) == 1:  # of several sizes there will be no array, so none is kept
             if pixels.shape[2] > pictures.shape[3]:
@@ -103,24 +103,17 @@ def read_pixels(path: Path, image_size: int | None = None) -> NDArray[np.uint8]:
             if image_size:
                 picture.draft(None, (2 * image_size, 2 * image_size))  # large JPEGs decode at reduced size
             flat = _plain(ImageOps.exif_transpose(picture))
-        if image_size:
-            flat = _middle(flat).resize((image_size, image_size), Image.Resampling.LANCZOS)
+        if image_size:  # the largest centred square; ImageOps.fit would let the filter see past the cut
+            side = min(flat.size)
+            left, top = (flat.width - side) // 2, (flat.height - side) // 2
+            middle = flat.crop((left, top, left + side, top + side))
+            flat = middle.resize((image_size, image_size), Image.Resampling.LANCZOS)
     pixels = np.asarray(flat)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _unreadable(error: OSError) -> None:
     raise DataError(f"folder {error.filename} cannot be read: {error.strerror}; check its permissions")
-
-
-def _room(folder: Path, count: int, first: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Where `count` pictures like the first go; DataError where the system sees that it has no such memory."""
-    try:
-        return np.empty((count, *first.shape), np.uint8)
-    except MemoryError as error:
-        raise DataError(
-            f"{count} pictures in {folder} are too many for this machine: {error}; {CUT}"
-        ) from error
 
 
 def _plain(picture: "Image.Image") -> "Image.Image":
@@ -138,13 +131,6 @@ def _plain(picture: "Image.Image") -> "Image.Image":
     picture = picture.convert("L" if grey else "RGB")
     pixels = np.asarray(picture)
     return picture.convert("L") if palette and (pixels == pixels[..., :1]).all() else picture
-
-
-def _middle(picture: "Image.Image") -> "Image.Image":
-    """The largest centred square; cut before resizing, since ImageOps.fit lets the filter see past the cut."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
 
 
 def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
