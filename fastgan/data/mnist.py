@@ -9,7 +9,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -109,20 +109,16 @@ def load_collection(name: str, split: str, data_dir: Place, *, download: bool = 
 def _obtain(name: str, part: Part, mirrors: tuple[str, ...], data_dir: Place) -> NDArray[np.uint8]:
     """The content of one file, wherever it is found first whole; files passed over are named."""
     unfit: list[str] = []
-    for path in _candidates(name, part, data_dir):
+    for path in chain(_candidates(name, part, data_dir), [None]):
         try:
-            content = _verified(path, part)
-            break
+            content = _verified(path or _download(name, part, mirrors), part)
         except DataError as error:
             unfit.append(str(error))
-    else:
-        try:
-            content = _verified(_download(name, part, mirrors), part)
-        except DataError as error:
-            raise DataError("; besides, ".join([str(error), *unfit])) from error
-    for reason in unfit:
-        warnings.warn(f"passed over {reason}", stacklevel=6)  # points at the caller of load()
-    return content
+            continue
+        for reason in unfit:
+            warnings.warn(f"passed over {reason}", stacklevel=6)  # points at the caller of load()
+        return content
+    raise DataError("; besides, ".join([unfit[-1], *unfit[:-1]]))
 
 
 def _candidates(name: str, part: Part, data_dir: Place) -> Iterator[Path]:
