@@ -116,61 +116,44 @@ def test_fewer_than_a_batch_is_said_before_anything_is_decoded(tmp_path, monkeyp
             data.load(tmp_path / name, batch=6)
 
 
-def plain(tmp_path, picture, name="a.png", **settings):
-    return folders.read_pixels(save(tmp_path, name, picture, **settings))
+ALPHA = np.repeat(np.array([[0] * 4 + [255] * 4], np.uint8), 6, axis=0)  # the left half is transparent
+GREY, FEW, MANY = Image.fromarray(RAMP), *(Image.fromarray(COLOUR).quantize(n) for n in (8, 48))
+KEY = FEW.getpixel((0, 0))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # shown turned by 90 degrees clockwise
+MOVING = {"save_all": True, "append_images": [Image.fromarray(255 - RAMP)], "lossless": True}
+PLAIN = [  # suffix, picture, settings of its file, the pixels wanted, and how near
+    ("png", Image.fromarray(RAMP > 100), {}, 255 * (RAMP > 100), 0),
+    ("png", MANY, {}, MANY.convert("RGB"), 0),
+    ("gif", GREY, {}, RAMP, 0),
+    ("png", GREY.convert("RGB").quantize(48), {}, RAMP, 0),
+    ("jpg", Image.new("CMYK", (8, 6), (0, 255, 255, 0)), {}, np.full((6, 8, 3), [255, 0, 0]), 3),
+    ("png", np.dstack((COLOUR, ALPHA)), {}, np.where(ALPHA[..., None], COLOUR, 255), 0),
+    ("png", Image.new("RGBA", (8, 6), (0, 0, 0, 128)), {}, np.full((6, 8, 3), 127), 0),
+    ("png", Image.merge("LA", (GREY, Image.fromarray(ALPHA))), {}, np.where(ALPHA, RAMP, 255), 0),
+    (
+        "png",
+        FEW,
+        {"transparency": KEY},
+        np.where(np.asarray(FEW)[..., None] == KEY, 255, FEW.convert("RGB")),
+        0,
+    ),
+    ("png", GREY, {"transparency": 15}, np.where(RAMP == 15, 255, RAMP), 0),
+    ("png", np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16), {}, [[0, 0, 1, 1, 128, 255]], 0),
+    ("png", Image.fromarray(COLOUR), {"exif": TURNED}, np.rot90(COLOUR, -1), 0),
+    ("gif", GREY, MOVING, RAMP, 0),
+    ("png", GREY, MOVING, RAMP, 0),
+    ("webp", GREY, MOVING, np.stack([RAMP] * 3, axis=-1), 1),
+]
 
 
-def test_one_bit_palette_and_cmyk(tmp_path):
-    bits = Image.fromarray(RAMP > 100)
-    assert np.array_equal(plain(tmp_path, bits)[..., 0], 255 * (RAMP > 100))
-    palette = Image.fromarray(COLOUR).quantize(48)
-    assert np.array_equal(plain(tmp_path, palette), np.asarray(palette.convert("RGB")))
-    assert np.array_equal(plain(tmp_path, Image.fromarray(RAMP), "a.gif")[..., 0], RAMP)
-    grey_palette = Image.fromarray(RAMP).convert("RGB").quantize(48)
-    assert grey_palette.mode == "P"
-    assert plain(tmp_path, grey_palette, "c.png").shape == (6, 8, 1)
-    cmyk = plain(tmp_path, Image.new("CMYK", (8, 6), (0, 255, 255, 0)), "b.jpg")
-    assert abs(cmyk[0, 0].astype(int) - [255, 0, 0]).max() < 4
-
-
-def test_transparent_pixels_show_white(tmp_path):
-    alpha = np.zeros((6, 8), np.uint8)
-    alpha[:, 4:] = 255
-    rgba = plain(tmp_path, np.dstack((COLOUR, alpha)))
-    assert (rgba[:, :4] == 255).all()
-    assert np.array_equal(rgba[:, 4:], COLOUR[:, 4:])
-    half = plain(tmp_path, Image.new("RGBA", (2, 2), (0, 0, 0, 128)))
-    assert half[0, 0].tolist() == [127, 127, 127]
-    grey = plain(tmp_path, Image.merge("LA", (Image.fromarray(RAMP), Image.fromarray(alpha))))
-    assert grey.shape == (6, 8, 1)
-    assert (grey[:, :4] == 255).all()
-    assert np.array_equal(grey[:, 4:, 0], RAMP[:, 4:])
-    coloured = Image.fromarray(COLOUR).quantize(8)
-    keyed = plain(tmp_path, coloured, transparency=coloured.getpixel((0, 0)))
-    assert keyed[0, 0].tolist() == [255, 255, 255]
-    assert keyed[5, 7].tolist() == list(coloured.convert("RGB").getpixel((7, 5)))
-    keyed_grey = plain(tmp_path, Image.fromarray(RAMP), transparency=int(RAMP[0, 3]))
-    assert keyed_grey[0, 2:5, 0].tolist() == [10, 255, 20]
-
-
-def test_sixteen_bit_grey_keeps_its_range(tmp_path):
-    wide = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
-    assert plain(tmp_path, wide)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
-
-
-def test_exif_rotation(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
-    turned = plain(tmp_path, Image.fromarray(COLOUR), exif=exif)
-    assert turned.shape == (8, 6, 3)
-    assert np.array_equal(turned, np.rot90(COLOUR, -1))
-
-
-def test_animations_give_their_first_frame(tmp_path):
-    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
-    for name in ("a.gif", "a.webp", "a.png"):
-        path = save(tmp_path, name, frames[0], save_all=True, append_images=frames[1:], lossless=True)
-        assert abs(folders.read_pixels(path)[..., 0].astype(int) - RAMP).max() <= 1
+@pytest.mark.parametrize(("suffix", "picture", "settings", "wanted", "near"), PLAIN)
+def test_any_mode_becomes_plain_pixels(tmp_path, suffix, picture, settings, wanted, near):
+    pixels = folders.read_pixels(save(tmp_path, f"a.{suffix}", picture, **settings)).astype(int)
+    wanted = np.asarray(wanted, int)
+    wanted = wanted if wanted.ndim == 3 else wanted[..., None]
+    assert pixels.shape == wanted.shape
+    assert abs(pixels - wanted).max() <= near
 
 
 def test_image_size_cuts_the_middle_and_resizes(tmp_path):
@@ -187,12 +170,8 @@ def test_image_size_cuts_the_middle_and_resizes(tmp_path):
 
 
 def test_image_size_turns_before_it_cuts(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = save(tmp_path, "a.png", Image.fromarray(COLOUR), exif=exif)
-    upright = save(tmp_path, "b.png", np.rot90(COLOUR, -1))
-    assert np.array_equal(folders.read_pixels(path, 6), folders.read_pixels(upright, 6))
-    assert np.array_equal(folders.read_pixels(upright, 6), np.rot90(COLOUR, -1)[1:7])
+    path = save(tmp_path, "a.png", Image.fromarray(COLOUR), exif=TURNED)
+    assert np.array_equal(folders.read_pixels(path, 6), np.rot90(COLOUR, -1)[1:7])
 
 
 def test_several_sizes_are_an_error_that_says_the_way_out(tmp_path):
