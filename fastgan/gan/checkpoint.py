@@ -25,7 +25,6 @@ from fastgan.gan import files
 from fastgan.version import __version__
 
 FORMAT = 1
-_OURS = ("format", "version")  # stand beside the caller's keys in the description
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 _UNREADABLE = (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RecursionError)
 
@@ -40,9 +39,9 @@ def save(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     JSON turns tuples into lists and keys into strings. UsageError for a dtype that safetensors lacks or a
     description that is not JSON; OutputError when it cannot be written, the previous file then being intact.
     """
-    arrays = {name: _little_endian(name, array) for name, array in tensors.items()}
-    if taken := [key for key in _OURS if key in meta]:
-        raise UsageError(f"meta must not contain the key {taken[0]!r}: save sets it; rename it")
+    arrays = {name: _little_endian(np.asarray(array)) for name, array in tensors.items()}
+    for key in {"format", "version"} & meta.keys():  # stand beside the caller's
+        raise UsageError(f"meta must not contain the key {key!r}: save sets it; rename it")
     try:
         description = json.dumps({"format": FORMAT, "version": __version__, **meta})
     except (TypeError, ValueError, RecursionError) as error:
@@ -133,13 +132,8 @@ def _by_step(directory: Path) -> list[Path]:
     return sorted(steps, key=steps.__getitem__)
 
 
-def _little_endian(name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
     """In C order: safetensors copies memory as it lies, without a look at the strides."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "biufc":
-        raise UsageError(
-            f"cannot store {name!r} of dtype {array.dtype}: only numbers; put the rest into meta"
-        )
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
