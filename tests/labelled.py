@@ -29,5 +29,11 @@ def labelled(dtype=np.uint8, *, shape=(3, 2, 1), low=0, high=255, n=40):
     return Dataset("labelled", samples, labels.astype(np.int64), low, high)
 
 
+def points(n=40):
+    labels = np.arange(n) % K
+    rows = np.stack([labels * 2.0, np.linspace(-3, 3, n)], axis=1)
+    return Dataset("points", rows.astype(np.float32), labels.astype(np.int64))
+
+
 def trainer_of(recipe=TINY, dataset=None, **settings):
     return fg.Trainer(recipe, dataset or labelled(), **{"device": "cpu", "seed": 2, **settings})

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from labelled import TINY, K, labelled, trainer_of
+from labelled import TINY, K, labelled, points, trainer_of
 from tables.layers import put
+from tables.runs import JOINS
 from tiny import arrays
 
 import fastgan as fg
 from fastgan import data, nn, ops
 from fastgan.cli.train import verdict
-from fastgan.data import Dataset
 from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
 from fastgan.gan.conditional import ConcatCritic, LabelledGenerator, ProjectionCritic
@@ -21,20 +21,10 @@ from fastgan.gan.networks import build
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.gan.quality import nearest
 from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.gan.replay import WARMUP
 from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
-from fastgan.standin import standing_in
 from fastgan.tape import Tensor, grad
 
 pytestmark = pytest.mark.slow
-
-JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
-
-
-def points(n=40):
-    labels = np.arange(n) % K
-    rows = np.stack([labels * 2.0, np.linspace(-3, 3, n)], axis=1)
-    return Dataset("points", rows.astype(np.float32), labels.astype(np.int64))
 
 
 def classes_of(rows, low, high):
@@ -256,22 +246,6 @@ def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
         build(TINY, (3, 2, 1), 0)
 
 
-@pytest.mark.parametrize(("g", "c"), JOINS)
-@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
-def test_a_resumed_run_goes_on_with_the_same_bits(tmp_path, g, c, objective):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
-    whole = arrays(trainer_of(recipe).fit(6))
-    trainer = trainer_of(recipe).fit(3)
-    trainer.save(tmp_path / "a.safetensors")
-    resumed = fg.load(tmp_path / "a.safetensors", labelled(), device="cpu")
-    assert resumed.recipe == recipe
-    assert resumed.sample(4, label=3).tobytes() == trainer.sample(4, label=3).tobytes()
-    got = arrays(resumed.fit(3))
-    assert got.keys() == whole.keys()
-    assert {name for name in whole if "table" in name} == {"generator.table.weight", "critic.table.weight"}
-    assert all((got[name] == whole[name]).all() for name in whole)
-
-
 def test_both_tables_learn():
     before = arrays(trainer_of())
     after = arrays(trainer_of().fit(2))
@@ -339,28 +313,6 @@ def test_a_run_on_digits_draws_the_digit_that_is_asked_for(join):
         assert samples[labels == k].std(axis=0).mean() > 0.5 * of_real
     _, heeded = verdict(trainer)
     assert re.fullmatch(r"labels heeded: [6-9]\d\d of 1000 samples are voted the class asked for", heeded)
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
-def test_a_labelled_step_is_captured(g, c, objective):
-    """Nothing of it is read on the host, and every product is one of arrays that kernels take."""
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
-    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
-        trainer = trainer_of(recipe, device="cuda").fit(WARMUP + 3)
-        assert trainer.replay.possible
-        assert trainer.replay.recordings
-        assert trainer.sample(3, label=2).shape == (3, 3, 2, 1)
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-def test_a_labelled_step_of_device_arrays_is_the_cpus(g, c):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c)
-    with fg.use_kernels(False):
-        wanted = arrays(trainer_of(recipe).fit(2))
-        with standing_in():
-            got = arrays(trainer_of(recipe, device="cuda", capture=False).fit(2))
-    assert all(np.allclose(got[name], wanted[name], rtol=1e-4, atol=1e-6) for name in wanted)
 
 
 def test_columns_pass_their_gradients_on_as_whole_arrays():

@@ -19,7 +19,7 @@ from fastgan.tape import Op, Tensor, grad
 
 EACH = list({row.kind: row for row in reversed(ROWS)}.values())  # the first row of each layer
 WEIGHTED = [row for row in EACH if row.kind in ("Linear", "Conv2d", "ConvTranspose2d")]
-FUSED = [*WEIGHTED, *(row for row in EACH if row.kind == "SpectralNorm")]
+FUSED = [*WEIGHTED, *(row for row in EACH if row.kind in ("SpectralNorm", "BatchNorm"))]
 MODES = [(row, training) for row in ROWS for training in (True, False) if training or row.math.inference]
 # at ties nothing is smooth; and finite differences would move u and v, which the gradient takes for constants
 SMOOTH = [(row, on) for row, on in MODES if not row.ties and not (row.kind == "SpectralNorm" and on)]
@@ -158,6 +158,28 @@ def test_a_layer_and_the_activation_behind_it(row: Row, activation: Module, ran:
         close(a.data, b.data, 1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, LeakyReLU(0.3), nn.Tanh()])
+def test_a_linear_layer_its_activation_and_batch_norm(
+    activation: Module, training: bool, ran: list[str]
+) -> None:
+    """The numbers of the three to second derivatives, and running statistics; in training as one op."""
+    layers = [Linear(3, 5), *([activation] if activation else []), nn.BatchNorm(5, eps=0.1)]
+    rng, results = np.random.default_rng(0), []
+    arrays = [rng.normal(size=shape) for shape in ((7, 3), (3, 5), (5,), (5,), (5,))]
+    net = Sequential(*layers).train(training)
+    for run in (net, lambda x: layers[-1](Sequential(*layers[:-1])(x))):
+        xs, state = tensors(arrays), [np.zeros(5), np.ones(5)]
+        put(net, xs[1:], state)
+        ran.clear()
+        y = run(xs[0])
+        assert len(ran) == (1 if training and run is net else 2)
+        first = grad((y * y).sum(), xs, create_graph=True)
+        results.append([y, *first, *grad(squares(first), xs), *map(Tensor, state)])
+    for a, b in zip(*results, strict=True):
+        close(a.data, b.data, 1e-11)
+
+
 @pytest.mark.parametrize("row", WEIGHTED, ids=str)
 def test_a_users_own_layer_or_activation_is_not_bypassed(row: Row) -> None:
     def changed(module: Module, change: Any) -> Module:
@@ -251,12 +273,6 @@ def test_dropouts_gradient_goes_through_what_was_kept() -> None:
 
 
 # What only one layer does
-
-
-def test_moments_are_mean_and_inverse_deviation() -> None:
-    x = np.random.default_rng(0).normal(size=(4, 3, 2)) * 7 + 3
-    wanted = x.mean((0, 1)), 1 / np.sqrt(x.var((0, 1)) + 0.5)
-    np.testing.assert_allclose(ops.moments(x, eps=0.5), wanted)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64])

@@ -4,49 +4,13 @@ import resource
 
 import numpy as np
 import pytest
-from tiny import SIDES, arrays, samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import data, nn, random
 from fastgan.errors import CheckpointError, DataError, DivergedError, UsageError
-from fastgan.gan.lines import FIRST_AT_ONCE
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import class_votes, classes_kept
-from fastgan.gan.updates import TapeUpdates
-
-
-@pytest.mark.parametrize("name", fg.recipes)
-def test_every_recipe_trains(name):
-    recipe = tiny(name)
-    trainer = fg.Trainer(recipe, samples(recipe), device="cpu", seed=3)
-    before = arrays(trainer)
-    logged = []
-
-    class Log(fg.Callback):
-        def on_log(self, trainer, metrics):
-            logged.append(metrics)
-
-    trainer.fit(4, [Log()])
-    after = arrays(trainer)
-    assert [m["step"] for m in logged] == ([1, 3, 4] if recipe.line in FIRST_AT_ONCE else [2, 4])
-    assert all(np.isfinite(list(m.values())).all() for m in logged)
-    for side in SIDES:
-        assert any((after[k] != before[k]).any() for k in after if k.startswith(f"{side}."))
-    assert ("wasserstein" in logged[0]) == recipe.objective.startswith("wasserstein")
-    assert ("accuracy" in logged[0]) != recipe.objective.startswith("wasserstein")
-    assert ("penalty" in logged[0]) == (recipe.objective == "wasserstein-gp")
-    assert trainer.sample(3).shape == (3, *trainer.form.shape)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", fg.recipes)
-def test_same_seed_same_bits_other_seed_other_bits(name):
-    def run(seed):
-        trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu", seed=seed).fit(3)
-        return trainer.sample(4).tobytes()
-
-    assert run(5) == run(5)
-    assert run(5) != run(6)
 
 
 @pytest.mark.slow
@@ -76,21 +40,20 @@ def test_clipped_critic_stays_in_bounds():
 def test_weights_are_clipped_after_both_halves_of_a_split_update():
     recipe = tiny("odog-wgan")
     trainer, largest = fg.Trainer(recipe, samples(recipe), device="cpu"), []
-    step = trainer.critic_optimizer.step
-    trainer.critic_optimizer.step = lambda gradients: (
-        step(gradients) or largest.append(abs(trainer.critic_optimizer.flat.buffer).max())
-    )
+    update = trainer.work.critic_update
+    trainer.work.critic_update = lambda *batch: (
+        update(*batch),
+        largest.append(abs(trainer.critic_optimizer.flat.buffer).max()),
+    )[0]
     trainer.fit(1)
-    assert [size > 0.01 for size in largest] == [True, False] * recipe.critic_steps
+    assert [size <= np.float32(0.01) for size in largest] == [True] * recipe.critic_steps
 
 
 def test_joint_pass_equals_two_passes():
     """Real and fake in one critic pass change no number beyond rounding."""
     recipe = tiny("cs231n-vanilla")
     together, apart = (fg.Trainer(recipe, samples(recipe), device="cpu") for _ in range(2))
-    for trainer in (together, apart):
-        trainer.updates = TapeUpdates(trainer.generator, trainer.critic, trainer.objective, seed=0)
-    apart._together = False
+    apart.work._together = False
     together.fit(5), apart.fit(5)
     for name, array in arrays(together).items():
         assert np.allclose(array, arrays(apart)[name], rtol=1e-4, atol=1e-6), name
@@ -150,24 +113,6 @@ def test_divergence_stops_within_an_interval():
     with pytest.raises(DivergedError, match=r"not finite|is nan|is inf"):
         trainer.fit(50)
     assert trainer.steps_done <= 10
-
-
-def test_dropout_in_the_critic_repeats(tmp_path):
-    def run(steps, critic_seed=4):
-        critic = nn.Sequential(
-            nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1), seed=critic_seed
-        )
-        recipe = tiny("digits").replace(
-            objective="hinge", optimizer=fg.OptimizerSettings()
-        )  # a constant rate
-        return fg.Trainer(recipe, device="cpu", critic=critic).fit(steps)
-
-    whole = run(6)
-    run(2).save(tmp_path / "a.safetensors")
-    critic = nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1))
-    resumed = fg.load(tmp_path / "a.safetensors", device="cpu", critic=critic).fit(4)
-    for name, array in arrays(whole).items():
-        assert (array == arrays(resumed)[name]).all(), name
 
 
 def test_own_objective_and_load_without_it(tmp_path):

@@ -221,6 +221,9 @@ MATH: dict[str, Math] = {
     "ReLU": Math(lambda x: np.maximum(x, 0), lambda x: F.relu(x)),
     "Tanh": Math(lambda x: 1 - 2 / (np.exp(2 * x) + 1), lambda x: torch.tanh(x)),
     "Sigmoid": Math(plain.logistic, lambda x: torch.sigmoid(x)),
+    "Activation": Math(
+        lambda x, act: MATH[act.capitalize()].reference(x), lambda x, act: getattr(torch, act)(x)
+    ),
     "Arctan": Math(lambda x: np.arctan2(x, np.ones_like(x)), lambda x: torch.arctan(x)),
     "Dropout": Math(None, inference=lambda x, rate: x),  # its masks are random: tests of its own
     "BatchNorm": BATCH_NORM,

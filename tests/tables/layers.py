@@ -150,6 +150,7 @@ ROWS = [
     row("Maxout", (5, 3), 3, 2, pieces=4),
     row("LeakyReLU", (3, 4), slope=0.3),
     *(row(kind, (3, 4)) for kind in ("LeakyReLU", "ReLU", "Tanh", "Sigmoid", "Arctan")),
+    *(row("Activation", (3, 4), act=act) for act in ("tanh", "sigmoid")),
     row("Dropout", (3, 4), rate=0.3),
     *(row("BatchNorm", s, s[-1], eps=1e-3) for s in [*IMAGES, (7, 3)]),
     *(row("BatchNorm", (16, 3), 3, momentum=0.2, correction=c) for c in (0, 1, 1.001)),

@@ -39,7 +39,7 @@ def leaf(*shape: int) -> Tensor:
 
 # Operands whose shapes do not fit: an op by its name, the shapes, settings. The words are the name and every shape.
 
-EPS = {"eps": 1e-5}
+MOVING = {"mean": np.zeros(2, np.float32), "variance": np.ones(2, np.float32)}
 UNFIT: list[tuple[str, tuple[Shape, ...], dict[str, Any]]] = [
     ("add", ((3, 4), (3, 5)), {}),
     ("add", ((2,), (3,)), {}),
@@ -69,8 +69,8 @@ UNFIT: list[tuple[str, tuple[Shape, ...], dict[str, Any]]] = [
     ("unindex", ((2, 3),), {"key": slice(0, 2), "shape": (4, 4)}),
     ("unindex", ((2, 3),), {"key": np.array([0, 1, 2]), "shape": (4, 3)}),
     *(
-        (name, shapes, {})
-        for name in ("linear", "linear_leaky_relu")
+        ("linear", shapes, settings)
+        for settings in ({}, {"act": "leaky", "slope": 0.2})
         for shapes in [
             ((3, 4), (5, 2), (2,)),
             ((3, 4), (4, 2), (1,)),
@@ -81,13 +81,10 @@ UNFIT: list[tuple[str, tuple[Shape, ...], dict[str, Any]]] = [
             ((2, 3, 4), (4, 2), (2,)),
         ]
     ),
-    ("leaky_relu_grad", ((3, 4), (3, 5)), {"slope": 0.2}),
-    ("leaky_relu_grad", ((2, 6), (3, 4)), {"slope": 0.2}),
+    ("activation_grad", ((3, 4), (3, 5)), {"slope": 0.2}),
+    ("activation_grad", ((2, 6), (3, 4)), {"slope": 0.2}),
     ("batch_norm", ((5, 3), (4,), (3,)), {}),
     ("batch_norm", ((5, 3), (3,), (1,)), {}),
-    ("batch_norm_grad", ((5, 3), (4, 3), (3,)), EPS),
-    ("batch_norm_grad", ((5, 3), (5, 3), (4,)), EPS),
-    ("batch_norm_gamma_grad", ((5, 3), (5, 4)), EPS),
     ("maximum", ((3, 4),), {"axis": 2}),
     ("concat", ((3, 4), (3, 5)), {}),
     ("concat", ((3, 4), (3,)), {}),
@@ -129,14 +126,17 @@ OPS: list[Refusal] = [
     (lambda: ops.crop2d(image(1, 2, 2, 1), pads=(1, 1, 0, 0)), ShapeError, "crop2d: pads"),
     (lambda: ops.maximum(X, 0), UsageError, "maximum: x, *, axis"),
     (lambda: ops.maximum(X), UsageError, "maximum: axis"),
-    (lambda: ops.linear(X, W), UsageError, "linear: 'b' (x,w,b)"),
-    (lambda: ops.linear(X, W, b=B), UsageError, "linear: 'b' name (x,w,b)"),
+    (lambda: ops.linear(X, W), UsageError, "linear: 'b' (x,w,b,"),
+    (lambda: ops.linear(X, W, b=B), UsageError, "linear: 'b' name (x,w,b,"),
     (lambda: ops.max_pool2d(PICTURE, 2), UsageError, "max_pool2d: size, stride"),
     (lambda: ops.reshape(X, (3, 2)), UsageError, "reshape: shape"),
-    (lambda: ops.leaky_relu(X, slop=0.1), UsageError, "leaky_relu: 'slop' slope"),
-    (lambda: ops.linear_leaky_relu(X, W, B, slop=0.1), UsageError, "linear_leaky_relu: slope"),
+    (lambda: ops.activation(X, slop=0.1), UsageError, "activation: 'slop' slope"),
+    (lambda: ops.activation(X, act="lekay"), UsageError, "activation 'lekay' leaky tanh sigmoid"),
+    (lambda: ops.linear(X, W, B, slop=0.1), UsageError, "linear: 'slop' slope"),
+    (lambda: ops.linear_norm(X, leaf(4, 2), B, B, B, **MOVING), ShapeError, "linear: (2,3) (4,2)"),
+    (lambda: ops.linear_norm(X, W, B, leaf(3), B, **MOVING), ShapeError, "linear_norm: gamma (3,)"),
     (lambda: ops.leaky_relu(X, slope=-1), UsageError, "slope -1"),
-    (lambda: ops.linear_leaky_relu(X, W, B, slope=2), UsageError, "slope 2"),  # the sign of y would lie
+    (lambda: ops.linear(X, W, B, slope=2), UsageError, "slope 2"),  # the sign of y would lie
     (lambda: ops.concat(X, X, axes=1), UsageError, "concat: 'axes' axis"),
     (
         lambda: ops.concat((X, X)),
@@ -166,7 +166,7 @@ OPS: list[Refusal] = [
     (lambda: np.ones((2, 3), np.uint8) @ W, UsageError, "matmul: uint8 dtype"),
     (lambda: ops.linear(WIDE, W, B), UsageError, "linear: float64 dtype"),
     (lambda: ops.linear(X, W, np.ones(2)), UsageError, "linear: float64 dtype"),
-    (lambda: ops.linear_leaky_relu(WIDE, W, B), UsageError, "linear_leaky_relu: float64 dtype"),
+    (lambda: ops.linear(WIDE, W, B, slope=0.2), UsageError, "linear: float64 dtype"),
     (lambda: ops.convolve(PICTURE, WIDE_W, **PLAIN), UsageError, "convolve: float64 dtype"),
     (
         lambda: ops.convolve(PICTURE, WIDE_W.astype("f"), np.ones(1), **PLAIN),
