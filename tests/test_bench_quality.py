@@ -174,7 +174,7 @@ def test_slices_of_ours_are_one_run_of_the_recipe(digits, judge):
     for _ in range(3):
         run.look()
     sliced, whole = run.engine.trainer, fg.Trainer("digits", digits, device="cpu", seed=3)
-    assert (sliced.steps_done, sliced.horizon) == (21, whole.recipe.steps)
+    assert (sliced.steps_done, sliced.work.horizon) == (21, whole.recipe.steps)
     assert sliced.recipe == whole.recipe.replace(sample_every=7)
     whole.fit(callbacks=[Stop(21)])
     for a, b in zip(sliced.generator.parameters(), whole.generator.parameters(), strict=True):
