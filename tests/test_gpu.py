@@ -10,8 +10,7 @@ import gpu_cases
 import numpy as np
 import pytest
 from gpu_cases import ON_GPU, after, cases, described, faults, placed, widened
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import ops

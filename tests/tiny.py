@@ -1,4 +1,4 @@
-"""Recipes made so narrow that a step takes milliseconds, and samples of the size that each learns."""
+"""Narrow recipes whose steps take milliseconds, samples of the size that each learns, and a run's arrays."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import fastgan as fg
 from fastgan import data
 from fastgan.benchmarks.training import narrow
 from fastgan.data import Dataset
-from fastgan.gan import Recipe
+from fastgan.gan import Recipe, state
 from fastgan.nn import MLP
 
 SIDES = ("generator", "critic")
@@ -33,3 +33,8 @@ def samples(recipe: Recipe) -> Dataset:
     images = digits.samples.repeat(times, axis=1).repeat(times, axis=2)
     images = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0)))
     return replace(digits, samples=images[:200], labels=digits.labels[:200])
+
+
+def arrays(trainer: fg.Trainer) -> dict[str, np.ndarray]:
+    """Copies of all arrays of a run, by name."""
+    return {name: array.copy() for name, array in state.arrays(trainer).items()}

@@ -38,9 +38,8 @@ def load(
         path = checkpoint.newest(path)
     values, meta = checkpoint.load(path)
     try:
-        given = {"generator": generator, "critic": critic, "objective": objective}
-        missing = [name for name in meta["own_networks"] if given[name] is None]
-        if missing:
+        given: dict[str, Any] = {"generator": generator, "critic": critic, "objective": objective}
+        if missing := [name for name in meta["own_networks"] if given[name] is None]:
             raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
         recipe = recipe_of(meta)
         form = Form.from_dict(meta["data"])
@@ -50,16 +49,7 @@ def load(
             data, found = find(data, recipe)
             form.check(data)
             form = replace(form, source=found.source)
-        trainer = Trainer(
-            recipe,
-            form,
-            device=device,
-            seed=meta["seed"],
-            generator=generator,
-            critic=critic,
-            objective=objective,
-            threads=threads,
-        )
+        trainer = Trainer(recipe, form, device=device, seed=meta["seed"], threads=threads, **given)
         trainer.form, trainer.dataset = form, data
         _fill(trainer, values, meta)
     except (KeyError, TypeError, IndexError) as error:

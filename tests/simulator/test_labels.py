@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from test_conditional import TINY, trainer_of
-from test_train import arrays
+from labelled import TINY, trainer_of
+from tiny import arrays
 
 import fastgan as fg
 from fastgan.gan import OptimizerSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from test_train import arrays
+from tiny import arrays
 
 import fastgan as fg
 from fastgan import nn

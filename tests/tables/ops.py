@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from op_references import (
+
+from fastgan import ops
+from fastgan.gan.conditional import beside, columns
+from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.tape.engine import alias, cast
+from tables.op_references import (
     Values,
     bordered,
     entropy,
@@ -28,11 +33,6 @@ from op_references import (
     windows,
     windows_back,
 )
-
-from fastgan import ops
-from fastgan.gan.conditional import beside, columns
-from fastgan.nn.published import seo_sigmoid_layer
-from fastgan.tape.engine import alias, cast
 
 Shapes = tuple[tuple[int, ...], ...]
 
