@@ -12,7 +12,7 @@ from tables.runs import JOINS
 from tiny import arrays
 
 import fastgan as fg
-from fastgan import data, nn, ops
+from fastgan import data, ops
 from fastgan.cli.train import verdict
 from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
@@ -251,36 +251,6 @@ def test_both_tables_learn():
     after = arrays(trainer_of().fit(2))
     for name in ("generator.table.weight", "critic.table.weight"):
         assert (after[name] != before[name]).any(axis=1).all()
-
-
-class Convs:
-    """Networks of two layers for images; `build` as a recipe's networks have it."""
-
-    def build(self, i, o, *, seed, number=0, shape):
-        h, w, c = shape
-        if o == 1:
-            wide = Sequential(nn.Reshape(h, w, c), nn.Conv2d(c, 3, 2), LeakyReLU(0.2), nn.Flatten())
-            return Sequential(*(part for _, part in wide.parts()), Linear(3 * (h - 1) * (w - 1), 1))
-        assert h * w * c == o
-        up = nn.ConvTranspose2d(2, c, 2)
-        return Sequential(Linear(i, 2 * (h - 1) * (w - 1)), nn.Reshape(h - 1, w - 1, 2), up, nn.Flatten())
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-def test_convolutions_can_be_labelled(g, c):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, generator=Convs(), critic=Convs())
-    trainer = trainer_of(recipe, labelled(shape=(4, 3, 2)))
-    before = arrays(trainer)
-    after = arrays(trainer.fit(2))
-    assert all((after[name] != before[name]).any() for name in before if "weight" in name)
-    assert trainer.sample(7, label=1).shape == (7, 4, 3, 2)
-
-
-def test_points_can_be_labelled():
-    for g, c in JOINS:
-        recipe = TINY.replace(points=True, generator_labels=g, critic_labels=c)
-        trainer = trainer_of(recipe, points()).fit(2)
-        assert trainer.sample(7, label=1).shape == (7, 2)
 
 
 def test_samples_of_a_label():

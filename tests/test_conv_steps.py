@@ -38,7 +38,7 @@ def test_a_step_is_recorded_whole_and_replayed(name):
         trainer.step()
         with counting() as eager:
             trainer.step()
-        replay = Replay(trainer)
+        replay = Replay(trainer.work)
         replay.made = WARMUP
         with replay.session(), warnings.catch_warnings():
             warnings.simplefilter("error")

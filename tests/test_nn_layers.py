@@ -23,6 +23,8 @@ FUSED = [*WEIGHTED, *(row for row in EACH if row.kind in ("SpectralNorm", "Batch
 MODES = [(row, training) for row in ROWS for training in (True, False) if training or row.math.inference]
 # at ties nothing is smooth; and finite differences would move u and v, which the gradient takes for constants
 SMOOTH = [(row, on) for row, on in MODES if not row.ties and not (row.kind == "SpectralNorm" and on)]
+without_torch = pytest.mark.skip(reason="PyTorch is not installed: references are asked, twins are not")
+TWINS = [row for row in ROWS if row.math.twin] if torch else [pytest.param(None, marks=without_torch)]
 
 
 def tensors(arrays: list[Any]) -> list[Tensor]:
@@ -64,8 +66,7 @@ def test_gradients_are_finite_differences(row: Row, training: bool) -> None:
         check_gradient(call, arrays, order=order)
 
 
-@pytest.mark.skipif(torch is None, reason="PyTorch is not installed: references are asked, twins are not")
-@pytest.mark.parametrize("row", [row for row in ROWS if row.math.twin], ids=str)
+@pytest.mark.parametrize("row", TWINS, ids=str)
 def test_a_layer_is_pytorchs_to_second_derivatives(row: Row) -> None:
     call, arrays, _ = row.function()
     x, parameters, state = row.operands()

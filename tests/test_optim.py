@@ -138,8 +138,6 @@ def test_a_step_takes_gradients_as_tensors_too() -> None:
     assert point.x.data.tolist() == [-1, -2, -3]
     optimizer.step(grad(point.x.sum(), [point.x], out=optimizer.gradients))
     assert point.x.data.tolist() == [-2, -3, -4]
-    with pytest.raises(ShapeError, match="got 0 gradients, wanted 1"):
-        optimizer.step([])
 
 
 def test_constant_correction_ends_at_a_third_of_the_step() -> None:
@@ -266,38 +264,25 @@ def test_float64_parameters_stay_and_move_in_float64(rule: Any) -> None:
         assert array.ctypes.data % 128 == 0
 
 
-def without(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step()
-
-
-def to_nowhere(optimizer: Optimizer, x: Tensor) -> None:
-    grad(x.sum(), [x])
-    optimizer.step()
-
-
-def only_looked_at(optimizer: Optimizer, x: Tensor) -> None:
-    assert max(g.max() for g in optimizer.gradients) >= 0
-    optimizer.step()
-
-
-def of_another_dtype(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step([np.ones(3)])
-
-
-def of_one_too_many(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step([np.ones(3, np.float32)] * 2)
-
-
 def that_fails(optimizer: Optimizer, x: Tensor) -> None:
     with pytest.raises(UsageError, match="depend"):
         grad((Tensor(np.ones(3)) * 2).sum(), [x], out=optimizer.gradients)
     optimizer.step()
 
 
+WRONG: dict[str, Callable[[Optimizer, Tensor], Any]] = {
+    "without": lambda optimizer, x: optimizer.step(),
+    "to nowhere": lambda optimizer, x: grad(x.sum(), [x]) and optimizer.step(),
+    "only looked at": lambda optimizer, x: [g.max() for g in optimizer.gradients] and optimizer.step(),
+    "of another dtype": lambda optimizer, x: optimizer.step([np.ones(3)]),
+    "one too many": lambda optimizer, x: optimizer.step([np.ones(3, np.float32)] * 2),
+    "none": lambda optimizer, x: optimizer.step([]),
+    "that fail": that_fails,
+}
+
+
 @pytest.mark.parametrize("steps", [0, 1])
-@pytest.mark.parametrize(
-    "wrong", [without, to_nowhere, only_looked_at, of_another_dtype, of_one_too_many, that_fails]
-)
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_a_step_without_new_gradients_moves_nothing_and_says_so(wrong: Any, steps: int) -> None:
     point = Point(np.zeros(3))
     optimizer = SGD(point, lr=1.0, momentum=0.9)

@@ -19,7 +19,7 @@ def test_replays_of_a_labelled_step_are_steps(g, c, steps):
     recipe = RECIPE.replace(generator_labels=g, critic_labels=c, critic_steps=1, objective="least-squares")
     with standing_in():
         there = trainer_of(recipe, device="cuda")
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             for _ in range(steps):

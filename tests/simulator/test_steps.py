@@ -134,7 +134,7 @@ def test_a_captured_step_draws_anew_at_each_replay(recipe):
     """Two replays of one captured step are two steps: the device counts by itself."""
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             replay.advance(1)
@@ -155,7 +155,7 @@ def test_replays_around_warm_up_steps_are_the_array_codes():
     recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimizer=ADAM, **few, **small)
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             for _ in range(4):
