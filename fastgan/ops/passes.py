@@ -4,33 +4,26 @@ These are no ops: nothing here is recorded, and their derivatives are written ou
 together to the gradient of a whole network; the tape gives the same numbers (a test), with a node per op.
 
 Shapes: `n` batch, `i`/`o` features in/out. `z` is what a linear map gives, before its activation; `v` a gradient for
-z. Activations are named by `act`: "leaky" with a `slope` (0 is ReLU, 1 nothing at all), "tanh" or "sigmoid"; the
+z. Activations are named by `act`, a row of ACTIVATIONS; "leaky" has a `slope` (0 is ReLU, 1 nothing at all). The
 derivative of each is a function of its output, so z is never kept.
 """
 
 from fastgan.clock import Count
 from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
+from fastgan.kernels.formulas import ACTIVATIONS, GRADIENT, KINDS, SCORES, arrays
 
 
 def activated(z: Array, act: str, slope: float) -> Array:
     """The activation of z."""
-    xp = array_module(z)
-    if act == "tanh":
-        return xp.tanh(z)
-    if act == "sigmoid":
-        e = xp.exp(-xp.abs(z))
-        return xp.where(z >= 0, 1, e) / (1 + e)
-    return z if slope == 1 else xp.maximum(z, z * slope if slope else 0)
+    unchanged = (act, slope) == ("leaky", 1)
+    return z if unchanged else ACTIVATIONS[act].value(arrays(array_module(z)), z, slope)
 
 
 def masked(g: Array, y: Array, act: str, slope: float) -> Array:
     """g times the derivative of the activation whose output is y."""
-    if act == "tanh":
-        return g * (1 - y * y)
-    if act == "sigmoid":
-        return g * y * (1 - y)
-    return g if slope == 1 else array_module(g).where(y > 0, g, g * slope)
+    unchanged = (act, slope) == ("leaky", 1)
+    return g if unchanged else ACTIVATIONS[act].masked(arrays(array_module(g)), g, y, slope)
 
 
 @Fusable
@@ -95,7 +88,7 @@ def norm_forward(
     slope: float = 1.0,
     stats: Array | None = None,
 ) -> Array:
-    """Batch norm over rows, then an activation; (n, f), four of (f,) -> (n, f).
+    """Batch norm over all axes but the last, then an activation; (..., f), four of (f,) -> (..., f).
 
     In training the batch's own statistics are used and written to `stats` (2, f), as mean and 1 / sqrt(variance +
     eps); the running `mean` and `variance` move by `momentum` towards the batch's mean and towards `widening` times its
@@ -105,9 +98,10 @@ def norm_forward(
     if not training:
         scale = gamma / xp.sqrt(variance + eps)
         return activated(x * scale + (beta - mean * scale), act, slope)
-    centre = x.mean(axis=0)
+    axes = tuple(range(x.ndim - 1))
+    centre = x.mean(axis=axes)
     y = x - centre
-    spread = (y * y).mean(axis=0)
+    spread = (y * y).mean(axis=axes)
     inverse = 1 / xp.sqrt(spread + eps)
     if stats is not None:
         stats[0], stats[1] = centre, inverse
@@ -130,16 +124,17 @@ def norm_backward(
     act: str = "leaky",
     slope: float = 1.0,
 ) -> Array:
-    """Gradient of batch norm for its input x (n, f), times the derivative of the activation that made x.
+    """Gradient of batch norm for its input x (..., f), times the derivative of the activation that made x.
 
-    u (n, f) is the gradient for batch norm's output, before any activation after it; `stats` (2, f) as `norm_forward`
+    u (..., f) is the gradient for batch norm's output, before any activation after it; `stats` (2, f) as `norm_forward`
     left them. Writes the gradients of gamma and beta to `ggamma` and `gbeta`.
     """
     xp = array_module(x)
+    axes = tuple(range(x.ndim - 1))
     normal = (x - stats[0]) * stats[1]
-    xp.sum(u * normal, axis=0, out=ggamma)
-    xp.sum(u, axis=0, out=gbeta)
-    g = (u - (normal * ggamma + gbeta) / len(x)) * (gamma * stats[1])
+    xp.sum(u * normal, axis=axes, out=ggamma)
+    xp.sum(u, axis=axes, out=gbeta)
+    g = (u - (normal * ggamma + gbeta) / (x.size // x.shape[-1])) * (gamma * stats[1])
     return masked(g, x, act, slope)
 
 
@@ -170,18 +165,7 @@ def forward_norm(
     return h, norm_forward(h, gamma, beta, mean, variance, training=training, stats=stats, **settings)
 
 
-SCORE_LOSSES = (
-    "softplus(-s)",
-    "softplus(s)",
-    "-softplus(s)",
-    "(s - 1)^2 / 2",
-    "s^2 / 2",
-    "-s",
-    "s",
-    "max(0, 1 - s)",
-    "max(0, 1 + s)",
-    "gradient",  # no loss: d is 1 for each row, the seed of a gradient penalty
-)
+SCORE_LOSSES = KINDS
 
 
 @Fusable
@@ -190,45 +174,20 @@ def score_loss(
 ) -> tuple[Array, Array]:
     """Mean loss of each group of rows, summed, times `weight`, and its derivative for the scores; (n, 1) -> (), (n, 1).
 
-    `kinds` names each group's loss (one of SCORE_LOSSES), `counts` its rows; groups lie one after the other.
+    `kinds` names each group's loss (one of KINDS), `counts` its rows; groups lie one after the other.
     """
     xp = array_module(scores)
     loss, d, start = xp.zeros((), scores.dtype), xp.empty_like(scores), 0
     for kind, count in zip(kinds, counts, strict=True):
         part = slice(start, start + count)
-        if kind == "gradient":
+        if kind == GRADIENT:
             d[part] = 1
         else:
-            values, slopes = _score_terms(scores[part], kind)
-            loss += values.mean() * weight
-            d[part] = slopes * (weight / count)
+            m, s, row = arrays(xp), scores[part], SCORES[kind]
+            loss += row.formula(m, s).mean() * weight
+            d[part] = row.slope(m, s) * (weight / count)
         start += count
     return loss, d
-
-
-def _score_terms(s: Array, kind: str) -> tuple[Array, Array]:
-    """A loss and its derivative, score by score."""
-    xp = array_module(s)
-    if kind in ("softplus(-s)", "softplus(s)", "-softplus(s)"):
-        x = -s if kind == "softplus(-s)" else s
-        e = xp.exp(-xp.abs(x))
-        value, slope = xp.maximum(x, 0) + xp.log1p(e), xp.where(x >= 0, 1, e) / (1 + e)
-        return (
-            (value, slope)
-            if kind == "softplus(s)"
-            else (-value, -slope)
-            if kind[0] == "-"
-            else (value, -slope)
-        )
-    if kind == "(s - 1)^2 / 2":
-        return (s - 1) ** 2 * 0.5, s - 1
-    if kind == "s^2 / 2":
-        return s * s * 0.5, s
-    if kind in ("-s", "s"):
-        sign = -1 if kind == "-s" else 1
-        return s * sign, xp.full_like(s, sign)
-    sign = -1 if kind == "max(0, 1 - s)" else 1
-    return xp.maximum(1 + sign * s, 0), xp.where(1 + sign * s > 0, sign, 0).astype(s.dtype)
 
 
 @Fusable

@@ -1,41 +1,31 @@
 """What CUDA bodies are made of: activations and their derivatives, guarded loads, sums over threads.
 
 Shared by the products and the small kernels; an activation is a number in a kernel (`ACTS`), so that one machine code
-serves all three. The derivatives are functions of the activation's output.
+serves all of the table.
 """
-
-import math
 
 from numba import cuda, float32
 
-from fastgan.kernels import dense
-from fastgan.kernels.cuda.vector import inlined, ld4, st4
+from fastgan.kernels.cuda.vector import inlined, ld4, scalars, st4
+from fastgan.kernels.formulas import ACTIVATIONS, chosen
 
-ACTS = {"leaky": 0, "tanh": 1, "sigmoid": 2}
+ACTS = {name: number for number, name in enumerate(ACTIVATIONS)}
 THREADS = 256
 
-_leaky = inlined(dense.leaky)
+_value = chosen([inlined(row.value) for row in ACTIVATIONS.values()], inlined)
+_masked = chosen([inlined(row.masked) for row in ACTIVATIONS.values()], inlined)
 
 
 @inlined
 def activated(z, act, slope):
     """The activation of z."""
-    if act == 0:
-        return _leaky(z, slope)
-    if act == 1:
-        return math.tanh(z)
-    e = math.exp(-abs(z))  # never above 1, so nothing overflows
-    return (float32(1) if z >= float32(0) else e) / (float32(1) + e)
+    return _value(act, scalars, z, slope)
 
 
 @inlined
 def masked(g, y, act, slope):
     """g times the derivative of the activation whose output is y."""
-    if act == 0:
-        return g if y > float32(0) else g * slope
-    if act == 1:
-        return g * (float32(1) - y * y)
-    return g * y * (float32(1) - y)
+    return _masked(act, scalars, g, y, slope)
 
 
 @inlined

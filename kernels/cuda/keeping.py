@@ -9,21 +9,11 @@ import json
 import os
 import re
 import tempfile
-from functools import cache
-from pathlib import Path
 
 
 def digest(parts):
     """The name of what was made from `parts`, which are told apart by their repr."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-@cache
-def sources():
-    """All kernel sources: a body calls formulas of other files."""
-    root = Path(__file__).parents[1]
-    files = sorted([*root.glob("*.py"), *root.glob("cuda/*.py")])
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def identity(x):

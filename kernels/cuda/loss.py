@@ -10,16 +10,16 @@ import math
 
 from numba import cuda, float32
 
-from fastgan.kernels import loss as cpu
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
-from fastgan.kernels.cuda.vector import inlined
+from fastgan.kernels.cuda.vector import inlined, scalars
+from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, scores
 
 SCORES, ROWS = 256, 512  # threads of a block that takes scores, or rows
 MOST = 4096  # scores that one block takes
 ALONE = 1 << 17  # numbers that one block reads in the time of a second launch
 
-_score_term = inlined(cpu.score_term)
+_score = chosen(scores(scalars, inlined), inlined)  # which kind, then the score
 
 
 @inlined
@@ -39,7 +39,7 @@ def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     """A row's part of the loss, and the loss's derivative for its score."""
     kind = kind0 if row < end0 else kind1 if row < end1 else kind2
     share = share0 if row < end0 else share1 if row < end1 else share2
-    value, slope = _score_term(s, kind)
+    value, slope = _score(kind, s)
     return value * share, slope * share
 
 
@@ -152,11 +152,11 @@ KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 def _groups(n, kinds, counts, weight):
     """What a kernel is told of the groups: three kinds, where the first two end, what a row weighs in each; or None."""
     fits = 0 < n <= MOST and 0 < len(kinds) == len(counts) <= 3 and sum(counts) == n and min(counts) > 0
-    if not fits or any(kind not in cpu.KINDS for kind in kinds):
+    if not fits or any(kind not in KINDS for kind in kinds):
         return None
     spare = 3 - len(kinds)
-    codes = [cpu.KINDS.index(kind) for kind in kinds]
-    shares = [1.0 if kind == "gradient" else weight / c for kind, c in zip(kinds, counts, strict=True)]
+    codes = [KINDS.index(kind) for kind in kinds]
+    shares = [1.0 if kind == GRADIENT else weight / c for kind, c in zip(kinds, counts, strict=True)]
     ends = counts[0], sum(counts[:2])
     return *codes, *[0] * spare, *ends, *shares, *[0.0] * spare
 

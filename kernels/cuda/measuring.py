@@ -13,7 +13,8 @@ from importlib import import_module
 import numpy as np
 
 from fastgan.kernels import cache_folder
-from fastgan.kernels.cuda import blas, dense, keeping, norm, products
+from fastgan.kernels.compiling import sources
+from fastgan.kernels.cuda import blas, dense, norm, products
 
 LAUNCHES = 50  # of a candidate, in one graph
 REPEATS = 7
@@ -48,7 +49,7 @@ def load():
 def _path(cupy):
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
     name = re.sub(r"\W+", "-", properties["name"].decode())
-    return cache_folder() / "cuda" / f"table-{name}-{keeping.sources()[:16]}.json"
+    return cache_folder() / "cuda" / f"table-{name}-{sources('*.py', 'cuda/*.py')[:16]}.json"
 
 
 def _read(path):
