@@ -35,7 +35,6 @@ BOTH: tuple[Row, ...] = (
     (passes.norm_forward, "norm", "norm_forward"),
     (passes.norm_backward, "norm", "norm_backward"),
     (passes.score_loss, "loss", "score_loss"),
-    (passes.head_loss, "loss", "head_loss"),
     (passes.penalty, "loss", "penalty"),
     (random.fill_normal, "noise", "fill_normal"),
     (random.fill_uniform, "noise", "fill_uniform"),

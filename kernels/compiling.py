@@ -44,11 +44,14 @@ def compiled(loop):
         config.CACHE_DIR = before
 
 
+def made_of(loop, name, **functions):
+    """A loop compiled with functions of its own in the place of its module's."""
+    own = rebound(loop, **{key: inlined(function) for key, function in functions.items()})
+    own.__qualname__ = f"{loop.__qualname__}_{name}"  # the name of its file in the cache
+    return compiled(own)
+
+
 def for_each_activation(loop):
-    """A loop for each activation by name, compiled at its first call: `value` and `masked` in it are the row's."""
-    loops = {}
-    for name, row in formulas.ACTIVATIONS.items():
-        own = rebound(loop, value=inlined(row.value), masked=inlined(row.masked))
-        own.__qualname__ = f"{loop.__qualname__}_{name}"  # the name of its file in the cache
-        loops[name] = compiled(own)
-    return loops
+    """A loop for each activation, by name: `value` and `masked` in it are the row's."""
+    rows = formulas.ACTIVATIONS.items()
+    return {name: made_of(loop, name, value=row.value, masked=row.masked) for name, row in rows}

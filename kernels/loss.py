@@ -95,16 +95,6 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
     return np.array(loss, np.float32), d
 
 
-def head_loss(x, w, b, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.head_loss."""
-    if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
-        return NotImplemented
-    scores = np.matmul(x, w)
-    scores += b
-    result = score_loss(scores, kinds=kinds, counts=counts, weight=weight)
-    return result if result is NotImplemented else (result[0], scores, result[1])
-
-
 def penalty(g, q, *, weight):
     """See fastgan.ops.passes.penalty."""
     if g.ndim != 2 or g.shape != q.shape:

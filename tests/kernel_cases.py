@@ -35,6 +35,7 @@ ACTS: list[dict[str, Any]] = [
     {"slope": 0.2},
     {"act": "tanh", "slope": 0.2},  # which tanh has no use for
     {"act": "sigmoid"},
+    {"act": "arctan"},
 ]
 WRITTEN = ("gw", "gb", "ggamma", "gbeta", "stats")
 
@@ -93,11 +94,6 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
             for more in ({"stats": (2, o)}, {"training": False})
         ],
         passes.score_loss: [([3 * normal(n, 1)], g) for n in (1, 6, 129) for g in groups(n)],
-        passes.head_loss: [
-            ([normal(n, i), normal(i, 1), normal(1)], g)
-            for n, i in ((1, 3), (6, 33), (129, 256))
-            for g in groups(n)
-        ],
         passes.penalty: [
             ([normal(n, f), normal(n, f)], {"weight": 10.0}) for n, f in (*NORMS, (300, 784), (2, 8259))
         ],

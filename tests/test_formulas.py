@@ -77,9 +77,9 @@ places = {"gw": draw(i, o), "gb": draw(o)}
 check("dense", passes.backward, draw(n, o), draw(n, i), draw(i, o), **places, **soft)
 rows = [draw(i) for _ in range(3)]
 settings = {"eps": 1e-3, "momentum": 0.5, "stats": draw(2, i)}
-check("norm", passes.norm_forward, draw(n, i), *rows, draw(i) ** 2, **settings, **soft)
+check("norm", passes.norm_forward, draw(2, n, i), *rows, draw(i) ** 2, **settings, **soft)
 places = {"ggamma": draw(i), "gbeta": draw(i)}
-check("norm", passes.norm_backward, draw(n, i), draw(n, i), draw(i), draw(2, i) ** 2, **places, **soft)
+check("norm", passes.norm_backward, draw(2, n, i), draw(2, n, i), draw(i), draw(2, i) ** 2, **places, **soft)
 check("loss", passes.score_loss, draw(4, 1), kinds=("s^3", "gradient"), counts=(3, 1))
 if sys.argv[1].endswith("cuda."):
     rows = [draw(o) ** 2 for _ in range(5)]

@@ -52,7 +52,6 @@ def misfits() -> list[tuple[Fusable, Arrays, dict[str, Any]]]:
     for bad in ({"counts": (2, 3)}, {"counts": (5, -1)}, {"counts": (4, 0)}, {"kinds": ("s",)}):
         out.append((passes.score_loss, [zeros(4, 1)], losses | bad))
     out.append((passes.score_loss, [zeros(4, 1)], losses | {"kinds": ("s", "s^3")}))
-    out.append((passes.head_loss, [v, zeros(4, 1), zeros(1)], losses))
     out.append((passes.penalty, [v, zeros(4, 2)], {"weight": 1.0}))
     updates: list[tuple[Fusable, int, dict[str, Any]]] = [
         (optim.adam_update, 4, ADAM),

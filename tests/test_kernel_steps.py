@@ -119,16 +119,15 @@ def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: S
     assert ran >= CHAINS[name] | {
         passes.forward,
         passes.backward,
-        passes.head_loss,
         batches.assemble,
     }
     assert [f.plain.__name__ for f, n in spies.plain.items() if n] == []
 
 
 def test_all_kernels_are_run_by_some_step() -> None:
-    run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.head_loss}
-    # no recipe has the last three by themselves
-    others = {batches.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
+    run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.score_loss}
+    # no recipe has the last two by themselves
+    others = {batches.assemble, optim.sgd_update, ops.max_pool2d_pick.forward}
     assert {f for f, *_ in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
 
 

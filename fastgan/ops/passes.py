@@ -190,7 +190,6 @@ def score_loss(
     return loss, d
 
 
-@Fusable
 def head_loss(
     x: Array, w: Array, b: Array, *, kinds: tuple[str, ...], counts: tuple[int, ...], weight: float = 1.0
 ) -> tuple[Array, Array, Array]:

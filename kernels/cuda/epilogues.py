@@ -29,6 +29,28 @@ def masked(g, y, act, slope):
 
 
 @inlined
+def activated4(q, act, slope):
+    """The activations of four."""
+    return (
+        activated(q[0], act, slope),
+        activated(q[1], act, slope),
+        activated(q[2], act, slope),
+        activated(q[3], act, slope),
+    )
+
+
+@inlined
+def masked4(g, y, act, slope):
+    """`masked` for four."""
+    return (
+        masked(g[0], y[0], act, slope),
+        masked(g[1], y[1], act, slope),
+        masked(g[2], y[2], act, slope),
+        masked(g[3], y[3], act, slope),
+    )
+
+
+@inlined
 def zero4():
     """Four zeros."""
     return float32(0), float32(0), float32(0), float32(0)
@@ -38,6 +60,24 @@ def zero4():
 def scaled4(r, s, q):
     """r + s * q for a scalar s."""
     return r[0] + s * q[0], r[1] + s * q[1], r[2] + s * q[2], r[3] + s * q[3]
+
+
+@inlined
+def put4(pool, k, q):
+    """Four to the k-th place for four of a shared array."""
+    st4(pool, k, q[0], q[1], q[2], q[3])
+
+
+@inlined
+def plus4(p, q):
+    """p + q."""
+    return p[0] + q[0], p[1] + q[1], p[2] + q[2], p[3] + q[3]
+
+
+@inlined
+def times4(p, q):
+    """p * q, number by number."""
+    return p[0] * q[0], p[1] * q[1], p[2] * q[2], p[3] * q[3]
 
 
 @inlined

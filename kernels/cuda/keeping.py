@@ -1,7 +1,7 @@
 """Cubins kept on disk: a file's name says everything that went into it, so nothing that is found is out of date.
 
-A file is a line of JSON with the sha256 of what follows, then the cubin. A damaged file counts as none, and where
-nothing can be written nothing is kept.
+A file is a line of JSON with the sha256 of what follows, then the cubin, or a table of `measuring`. A damaged file
+counts as none, and where nothing can be written nothing is kept.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Losses on CUDA: a mean over scores with its derivative, the critic's last layer before it, the gradient penalty.
+"""Losses on CUDA: a mean over scores with its derivative, and the gradient penalty.
 
 A few thousand numbers, so one block mostly does everything: what costs is the launch. Sums go through shared memory in
 a fixed order.
@@ -12,6 +12,7 @@ from numba import cuda, float32
 
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
+from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.vector import inlined, scalars
 from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, scores
 
@@ -34,61 +35,19 @@ def _fold(pool, count):
         half >>= 1
 
 
-@inlined
-def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
-    """A row's part of the loss, and the loss's derivative for its score."""
-    kind = kind0 if row < end0 else kind1 if row < end1 else kind2
-    share = share0 if row < end0 else share1 if row < end1 else share2
-    value, slope = _score(kind, s)
-    return value * share, slope * share
-
-
 def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     """The losses of up to three groups of rows, and the derivative for each score."""
     pool = cuda.shared.array(SCORES, float32)
     total = float32(0)
     for row in range(cuda.threadIdx.x, n, SCORES):
-        value, slope = _term(s[row], row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
-        d[row] = slope
-        total += value
+        value, slope = _score(kind0 if row < end0 else kind1 if row < end1 else kind2, s[row])
+        share = share0 if row < end0 else share1 if row < end1 else share2
+        d[row] = slope * share
+        total += value * share
     pool[cuda.threadIdx.x] = total
     _fold(pool, SCORES)
     if cuda.threadIdx.x == 0:
         loss[0] = pool[0]
-
-
-def _head_loss(vector, threads=ROWS):
-    """scores = x @ w + b and their losses; 1 << shift threads share a row."""
-    load = LOADS[vector]
-
-    def head_loss(
-        x, w, b, loss, scores, d, n, i, shift, kind0, kind1, kind2, end0, end1, share0, share1, share2
-    ):
-        pool = cuda.shared.array(threads, float32)
-        t = cuda.threadIdx.x
-        lanes = 1 << shift
-        lane, total, first = t & (lanes - 1), float32(0), 0
-        while first < n:  # all threads alike
-            row, part = first + (t >> shift), float32(0)
-            column = 4 * lane
-            while column < i:
-                part = dot4(part, load(x, row, column, n, i), load(w, 0, column, 1, i))
-                column += 4 * lanes
-            pool[t] = part
-            _fold(pool, lanes)
-            if lane == 0 and row < n:
-                s = pool[t] + b[0]
-                value, slope = _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
-                scores[row], d[row] = s, slope
-                total += value
-            first += threads >> shift
-        pool[t] = total
-        _fold(pool, threads)
-        if t == 0:
-            loss[0] = pool[0]
-
-    kinds = (IN, IN, IN, OUT, OUT, OUT, *[INT] * 8, *[FLOAT] * 3)
-    return Kernel(head_loss, kinds, block=threads, name=named("head_loss", vector))
 
 
 def _penalty(vector, threads=ROWS):
@@ -130,23 +89,9 @@ def _penalty(vector, threads=ROWS):
     return Kernel(penalty, kinds, block=threads, name=named("penalty", vector))
 
 
-def add_up(totals, loss, n):
-    """The sum of all blocks' parts."""
-    pool = cuda.shared.array(SCORES, float32)
-    total = float32(0)
-    for k in range(cuda.threadIdx.x, n, SCORES):
-        total += totals[k]
-    pool[cuda.threadIdx.x] = total
-    _fold(pool, SCORES)
-    if cuda.threadIdx.x == 0:
-        loss[0] = pool[0]
-
-
 SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
-HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
 PENALTY = {vector: _penalty(vector) for vector in (True, False)}
-ADD_UP = Kernel(add_up, (IN, OUT, INT), block=SCORES)
-KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
+KERNELS = (SCORE_LOSS, *PENALTY.values())
 
 
 def _groups(n, kinds, counts, weight):
@@ -171,20 +116,6 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
     return loss, d
 
 
-def head_loss(x, w, b, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.head_loss; one launch where one block reads x in the time of a second."""
-    if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
-        return NotImplemented
-    n, i = x.shape
-    groups = _groups(n, kinds, counts, weight)
-    if groups is None or n * i > ALONE:
-        return NotImplemented
-    loss, scores, d = empty((), x), empty((n, 1), x), empty((n, 1), x)
-    shift = 5 if n <= 16 else 4 if n <= 32 else 3
-    HEAD_LOSS[vectors(x, w, sizes=(i,))](1, x, w, b, loss, scores, d, n, i, shift, *groups)
-    return loss, scores, d
-
-
 def penalty(g, q, *, weight):
     """See fastgan.ops.passes.penalty; two launches where one block would take longer than that."""
     if g.ndim != 2 or g.shape != q.shape or g.size >= 2**31:
@@ -196,5 +127,5 @@ def penalty(g, q, *, weight):
     totals = loss if alone else empty((grid,), g)
     kernel(grid, g, q, totals, n, f, shift, weight / n)
     if not alone:
-        ADD_UP(1, totals, loss, grid)
+        column_sums(totals.reshape(grid, 1), loss.reshape(1), most=1)
     return loss

@@ -27,9 +27,8 @@ def array_code_only():
 @pytest.fixture
 def few(monkeypatch):
     """Blocks of 64 threads, so that few rows are several turns of a block (and fewer threads are simulated)."""
-    for kernels, make in ((loss.HEAD_LOSS, loss._head_loss), (loss.PENALTY, loss._penalty)):
-        for vector in (True, False):
-            monkeypatch.setitem(kernels, vector, make(vector, 64))
+    for vector in (True, False):
+        monkeypatch.setitem(loss.PENALTY, vector, loss._penalty(vector, 64))
 
 
 def check(name, *arrays, **settings):
@@ -66,31 +65,6 @@ def test_large_scores_do_not_overflow(kind):
 def test_a_score_that_is_not_a_number_is_seen_in_the_loss(kind):
     total, _ = loss.score_loss(np.array([[np.nan], [0]], np.float32), kinds=(kind,), counts=(2,))
     assert np.isnan(total)
-
-
-@pytest.mark.parametrize("i", [1, 7, 36, 132])
-@pytest.mark.parametrize("n", [1, 17, 33])
-def test_head(n, i, few):
-    check("head_loss", draw(1, n, i), draw(2, i, 1), draw(3, 1), kinds=("softplus(s)",), counts=(n,))
-
-
-@pytest.mark.parametrize("i", [4, 7])
-def test_head_by_a_whole_block(i):
-    check("head_loss", draw(1, 65, i), draw(2, i, 1), draw(3, 1), kinds=("softplus(s)",), counts=(65,))
-
-
-@pytest.mark.parametrize(("kinds", "counts", "weight"), GROUPS)
-def test_head_of_groups(kinds, counts, weight, few):
-    n = sum(counts)
-    x, w, b = draw(1, n, 8), draw(2, 8, 1), draw(3, 1)
-    check("head_loss", x, w, b, kinds=kinds, counts=counts, weight=weight)
-
-
-def test_head_without_wide_accesses(few, launched):  # noqa: F811
-    settings = {"kinds": ("s",), "counts": (5,)}
-    check("head_loss", off_by_four(draw(1, 5, 8)), draw(2, 8, 1), draw(3, 1), **settings)
-    check("head_loss", draw(1, 5, 8), off_by_four(draw(2, 8, 1)), draw(3, 1), **settings)
-    assert {name for name, _ in launched} == {"head_loss_scalar"}
 
 
 def penalties(code, g, weight, dtype=np.float32):
@@ -152,9 +126,7 @@ def test_one_block_or_two_launches(few, launched, monkeypatch):  # noqa: F811
     for most in (40, 39):
         monkeypatch.setattr(loss, "ALONE", most)
         loss.penalty(g, g.copy(), weight=1.0)
-    assert [name for name, _ in launched] == ["penalty", "penalty", "add_up"]
-    head = {"kinds": ("s",), "counts": (5,)}
-    assert loss.head_loss(g, draw(2, 8, 1), draw(3, 1), **head) is NotImplemented
+    assert [name for name, _ in launched] == ["penalty", "penalty", "slice_sums_scalar"]
 
 
 def test_blocks_take_more_than_one_turn(few, monkeypatch):
@@ -184,10 +156,6 @@ def test_what_does_not_fit_is_left_to_array_code():
     assert declines(kinds=("s", "s"))
     assert declines(draw(1, 5))
     assert declines(many, counts=(4097,))
-    x, w, b = draw(1, 5, 3), draw(2, 3, 1), draw(3, 1)
-    one = {"kinds": ("s",), "counts": (5,)}
-    assert loss.head_loss(x, w[:2], b, **one) is NotImplemented
-    assert loss.head_loss(x, draw(2, 3, 2), draw(3, 2), **one) is NotImplemented
-    assert loss.head_loss(x, w, b, kinds=("s",), counts=(4,)) is NotImplemented
+    x = draw(1, 5, 3)
     assert loss.penalty(x, x[:2], weight=1.0) is NotImplemented
     assert loss.penalty(x[0], x[0], weight=1.0) is NotImplemented
