@@ -28,12 +28,6 @@ def _biased(y, b, slope):
 
 
 @for_each_activation
-def _activated(y, slope):
-    for k in range(y.size):
-        y[k] = value(scalars, y[k], slope)
-
-
-@for_each_activation
 def _masked(g, y, slope, out):
     for k in range(g.size):
         out[k] = masked(scalars, g[k], y[k], slope)
@@ -123,14 +117,6 @@ def finish(y, b, act, slope):
         FASTER[act](y)
     else:
         _biased[act](y, b, np.float32(slope))
-
-
-def activate(y, act, slope):
-    """An activation in place on a C-contiguous array."""
-    if act in FASTER:
-        FASTER[act](y)
-    elif (act, slope) != ("leaky", 1):
-        _activated[act](y.reshape(-1), np.float32(slope))
 
 
 def mask(u, a, act, slope):

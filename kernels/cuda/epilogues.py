@@ -31,23 +31,15 @@ def masked(g, y, act, slope):
 @inlined
 def activated4(q, act, slope):
     """The activations of four."""
-    return (
-        activated(q[0], act, slope),
-        activated(q[1], act, slope),
-        activated(q[2], act, slope),
-        activated(q[3], act, slope),
-    )
+    a, b = activated(q[0], act, slope), activated(q[1], act, slope)
+    return a, b, activated(q[2], act, slope), activated(q[3], act, slope)
 
 
 @inlined
 def masked4(g, y, act, slope):
     """`masked` for four."""
-    return (
-        masked(g[0], y[0], act, slope),
-        masked(g[1], y[1], act, slope),
-        masked(g[2], y[2], act, slope),
-        masked(g[3], y[3], act, slope),
-    )
+    a, b = masked(g[0], y[0], act, slope), masked(g[1], y[1], act, slope)
+    return a, b, masked(g[2], y[2], act, slope), masked(g[3], y[3], act, slope)
 
 
 @inlined

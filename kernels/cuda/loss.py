@@ -10,7 +10,7 @@ import math
 
 from numba import cuda, float32
 
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, named
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, fold, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
 from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.vector import inlined, scalars
@@ -23,18 +23,6 @@ ALONE = 1 << 17  # numbers that one block reads in the time of a second launch
 _score = chosen(scores(scalars, inlined), inlined)  # which kind, then the score
 
 
-@inlined
-def _fold(pool, count):
-    """Sum each run of `count` (a power of two) elements of a pool, one for each thread, to its first."""
-    cuda.syncthreads()
-    lane, half = cuda.threadIdx.x & (count - 1), count >> 1
-    while half > 0:
-        if lane < half:
-            pool[cuda.threadIdx.x] += pool[cuda.threadIdx.x + half]
-        cuda.syncthreads()
-        half >>= 1
-
-
 def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     """The losses of up to three groups of rows, and the derivative for each score."""
     pool = cuda.shared.array(SCORES, float32)
@@ -45,7 +33,7 @@ def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1,
         d[row] = slope * share
         total += value * share
     pool[cuda.threadIdx.x] = total
-    _fold(pool, SCORES)
+    fold(pool, SCORES, 1)
     if cuda.threadIdx.x == 0:
         loss[0] = pool[0]
 
@@ -67,9 +55,9 @@ def _penalty(vector, threads=ROWS):
                 four = load(g, row, column, n, f)
                 part = dot4(part, four, four)
                 column += 4 * lanes
-            pool[t] = part
-            _fold(pool, lanes)
-            norm = math.sqrt(pool[t - lane] + float32(1e-12))
+            pool[lane * rows + (t >> shift)] = part
+            fold(pool, threads, rows)
+            norm = math.sqrt(pool[t >> shift] + float32(1e-12))
             factor = (norm - one) / norm * (float32(2) * share)
             column = 4 * lane
             while column < f:
@@ -81,7 +69,7 @@ def _penalty(vector, threads=ROWS):
             cuda.syncthreads()  # the row's sum has been read
             first += cuda.gridDim.x * rows
         pool[t] = total
-        _fold(pool, threads)
+        fold(pool, threads, 1)
         if t == 0:
             totals[cuda.blockIdx.x] = pool[0]
 

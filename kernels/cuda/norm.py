@@ -233,11 +233,11 @@ def _rows(x, rows=(), pairs=(), like=(), act="leaky", slope=1.0):
     return x.reshape(x.size // f, f) if plain else None
 
 
-def _sliced(name, n, f, arrays, also):
+def _sliced(name, n, f, *arrays):
     """The first of two launches: two rows (2 * slices, f) for each slice of the rows, and how many rows one has."""
     layout = Layout.of(n, f)
     parts = empty((2 * layout.slices, f), arrays[0])
-    wide = vectors(*arrays, parts, *also, sizes=(f,))
+    wide = vectors(*arrays, parts, sizes=(f,))
     FAMILY[wide][name](layout.grid, *arrays, parts, n, f, *layout.sizes)
     return parts, layout.slices, layout.span
 
@@ -247,7 +247,7 @@ def _forward(x, gamma, beta, mean, variance, stats, y, source, act, slope, eps, 
     n, f = x.shape
     parts, slices, rows = None, 0, 0
     if source == OWN and n > FEW:
-        (parts, slices, rows), source = _sliced("slice_moments", n, f, (x,), ()), JOINED
+        (parts, slices, rows), source = _sliced("slice_moments", n, f, x), JOINED
     layout = Layout.of(n, f, most=1) if source == OWN or y is None else Layout.of(n, f)
     arrays = x, parts, gamma, beta, mean, variance, stats, y
     span = 0 if y is None else layout.span
@@ -261,7 +261,7 @@ def _backward(u, x, gamma, stats, ggamma, gbeta, out, act, slope):
     n, f = x.shape
     parts, slices, few = None, 0, n <= FEW
     if not few:
-        parts, slices, _ = _sliced("slice_products", n, f, (u, x, stats), ())
+        parts, slices, _ = _sliced("slice_products", n, f, u, x, stats)
     layout = Layout.of(n, f, most=1) if few or out is None else Layout.of(n, f)
     arrays = u, x, parts, gamma, stats, ggamma, gbeta, out
     span = 0 if out is None else layout.span
