@@ -65,7 +65,7 @@ PI_2 = (
 )  # and what float32 leaves of it
 
 
-def _composed(m: Any) -> list[Callable[..., Any]]:
+def composed(m: Any) -> list[Callable[..., Any]]:
     """What formulas use and NumPy lacks, made of what it has."""
 
     def softplus(x):
@@ -105,7 +105,7 @@ def scalars(inlined: Callable[..., Any]) -> ModuleType:
     m = ModuleType("scalars")
     vars(m).update(absolute=abs, arctan=math.atan, exp=math.exp, log1p=math.log1p, tanh=math.tanh)
     vars(m).update(maximum=inlined(_maximum), where=inlined(_where))
-    vars(m).update({function.__name__: inlined(function) for function in _composed(m)})
+    vars(m).update({function.__name__: inlined(function) for function in composed(m)})
     return m
 
 
@@ -115,7 +115,7 @@ def arrays(xp: Any) -> ModuleType:
     m = ModuleType("arrays")
     names = ("absolute", "arctan", "exp", "log1p", "maximum", "tanh", "where")
     vars(m).update({name: getattr(xp, name) for name in names})
-    vars(m).update({function.__name__: function for function in _composed(m)})
+    vars(m).update({function.__name__: function for function in composed(m)})
     return m
 
 

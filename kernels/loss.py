@@ -84,7 +84,7 @@ def _penalty(g, q, weight):
 
 
 def score_loss(scores, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.score_loss."""
+    """See fastgan.ops.loss.score_loss."""
     fits = scores.shape == (scores.size, 1) and len(kinds) == len(counts) and sum(counts) == scores.size
     codes = [NUMBERS.get(kind, -1) for kind in kinds]
     if not fits or min(counts) < 1 or -1 in codes:
@@ -95,8 +95,19 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
     return np.array(loss, np.float32), d
 
 
-def penalty(g, q, *, weight):
-    """See fastgan.ops.passes.penalty."""
-    if g.ndim != 2 or g.shape != q.shape:
+def head_loss(x, w, b, *, kinds, counts, weight=1.0):
+    """See fastgan.ops.loss.head_loss."""
+    if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
         return NotImplemented
-    return np.array(_penalty(g, q, np.float32(weight)), np.float32)
+    scores = np.matmul(x, w)
+    scores += b
+    result = score_loss(scores, kinds=kinds, counts=counts, weight=weight)
+    return result if result is NotImplemented else (result[0], scores, result[1])
+
+
+def penalty(g, q, loss, *, weight):
+    """See fastgan.ops.loss.penalty."""
+    if g.ndim != 2 or g.shape != q.shape or loss.shape != ():
+        return NotImplemented
+    p = np.float32(_penalty(g, q, np.float32(weight)))
+    return np.array([loss + p, p], np.float32)

@@ -170,7 +170,7 @@ def _statistics(x, eps, stats):
     return spread
 
 
-def _normalised(x, stats, gamma, beta, act="leaky", slope=1.0):
+def _normalised(x, stats, gamma, beta, act, slope):
     y = np.empty_like(x)
     rows, out = side_by_side(x, gamma.size), side_by_side(y, gamma.size)
     loop, slope = (_forward["leaky"], 1) if act in FASTER else (_forward[act], slope)
@@ -189,7 +189,7 @@ def _sums(u, x, stats, ggamma, gbeta):
     _gradients(parts, stats, ggamma, gbeta)
 
 
-def _through(u, x, gamma, stats, ggamma, gbeta, act="leaky", slope=1.0):
+def _through(u, x, gamma, stats, ggamma, gbeta, act, slope):
     """The gradients for gamma and beta, and that for x, times the derivative of the activation that made x."""
     _sums(u, x, stats, ggamma, gbeta)
     y, loop, slope = np.empty_like(x), _backward[act], np.float32(slope)
@@ -200,42 +200,9 @@ def _through(u, x, gamma, stats, ggamma, gbeta, act="leaky", slope=1.0):
 
 def _fits(x, stats, rows, like=()):
     """Whether x is (..., f), `like` as x, the rows (f,), and stats (2, f) or None."""
-    if x.ndim == 0 or any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
+    if any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
         return False
     return stats is None or is_place(stats, 2, x.shape[-1])
-
-
-def moments(x, *, eps):
-    """See fastgan.ops.norm.moments."""
-    if x.ndim == 0:
-        return NotImplemented
-    stats = np.empty((2, x.shape[-1]), np.float32)
-    _statistics(x, eps, stats)
-    return stats
-
-
-def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
-    """See fastgan.ops.norm.batch_norm."""
-    if not _fits(x, stats, (gamma, beta)):
-        return NotImplemented
-    return _normalised(x, moments(x, eps=eps) if stats is None else stats, gamma, beta)
-
-
-def batch_norm_grad(g, x, gamma, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_grad."""
-    if not _fits(x, stats, (gamma,), like=(g,)):
-        return NotImplemented
-    stats = moments(x, eps=eps) if stats is None else stats
-    return _through(g, x, gamma, stats, np.empty_like(gamma), np.empty_like(gamma))
-
-
-def batch_norm_gamma_grad(g, x, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_gamma_grad."""
-    if not _fits(x, stats, (), like=(g,)):
-        return NotImplemented
-    ggamma, gbeta = np.empty((2, x.shape[-1]), np.float32)
-    _sums(g, x, moments(x, eps=eps) if stats is None else stats, ggamma, gbeta)
-    return ggamma
 
 
 def norm_forward(
@@ -253,8 +220,8 @@ def norm_forward(
     slope=1.0,
     stats=None,
 ):
-    """See fastgan.ops.passes.norm_forward."""
-    if not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
+    """See fastgan.ops.norm.norm_forward."""
+    if x.ndim < 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
         return NotImplemented
     if stats is None or not training:
         stats = np.empty((2, x.shape[-1]), np.float32)
@@ -267,8 +234,8 @@ def norm_forward(
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
-    """See fastgan.ops.passes.norm_backward."""
-    fits = is_activation(act, slope) and _fits(x, stats, (gamma,), like=(u,))
+    """See fastgan.ops.norm.norm_backward."""
+    fits = x.ndim >= 2 and is_activation(act, slope) and _fits(x, stats, (gamma,), like=(u,))
     if not fits or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta)):
         return NotImplemented
     return _through(u, x, gamma, stats, ggamma, gbeta, act, slope)

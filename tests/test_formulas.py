@@ -52,7 +52,8 @@ KINDS = (*SCORES, GRADIENT)
 PROGRAM = """
 import importlib, sys
 import numpy as np
-from fastgan.ops import passes
+from fastgan import ops
+from fastgan.ops import dense, norm
 
 def draw(*shape):
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
@@ -60,9 +61,9 @@ def draw(*shape):
 def copied(x):
     return x.copy() if isinstance(x, np.ndarray) else x
 
-def check(module, fusable, *operands, **settings):
+def check(module, name, fusable, *operands, **settings):
     results = []
-    for code in (getattr(importlib.import_module(sys.argv[1] + module), fusable.plain.__name__), fusable.plain):
+    for code in (getattr(importlib.import_module(sys.argv[1] + module), name), fusable.plain):
         xs, given = [x.copy() for x in operands], {k: copied(x) for k, x in settings.items()}
         y = code(*xs, **given)
         assert y is not NotImplemented
@@ -72,20 +73,21 @@ def check(module, fusable, *operands, **settings):
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-6)
 
 soft, n, i, o = {"act": "softsign"}, 5, 6, 7
-check("dense", passes.forward, draw(n, i), draw(i, o), draw(o), **soft)
+check("dense", "forward", ops.linear.forward, draw(n, i), draw(i, o), draw(o), **soft)
 places = {"gw": draw(i, o), "gb": draw(o)}
-check("dense", passes.backward, draw(n, o), draw(n, i), draw(i, o), **places, **soft)
+check("dense", "backward", dense.linear_backward, draw(n, o), draw(n, i), draw(i, o), **places, **soft)
 rows = [draw(i) for _ in range(3)]
 settings = {"eps": 1e-3, "momentum": 0.5, "stats": draw(2, i)}
-check("norm", passes.norm_forward, draw(2, n, i), *rows, draw(i) ** 2, **settings, **soft)
+check("norm", "norm_forward", norm.norm_forward, draw(2, n, i), *rows, draw(i) ** 2, **settings, **soft)
 places = {"ggamma": draw(i), "gbeta": draw(i)}
-check("norm", passes.norm_backward, draw(2, n, i), draw(2, n, i), draw(i), draw(2, i) ** 2, **places, **soft)
-check("loss", passes.score_loss, draw(4, 1), kinds=("s^3", "gradient"), counts=(3, 1))
+operands = draw(2, n, i), draw(2, n, i), draw(i), draw(2, i) ** 2
+check("norm", "norm_backward", norm.norm_backward, *operands, **places, **soft)
+check("loss", "score_loss", ops.score_loss.forward, draw(4, 1), kinds=("s^3", "gradient"), counts=(3, 1))
 if sys.argv[1].endswith("cuda."):
     rows = [draw(o) ** 2 for _ in range(5)]
     settings = {"eps": 1e-3, "stats": draw(2, o)}
-    check("dense", passes.forward_norm, draw(n, i), draw(i, o), *rows, **settings, **soft)
-print(passes.forward(np.float32([[1]]), np.float32([[1]]), np.float32([0]), **soft).item())
+    check("dense", "forward_norm", norm.forward_norm, draw(n, i), draw(i, o), *rows, **settings, **soft)
+print(ops.linear.forward(np.float32([[1]]), np.float32([[1]]), np.float32([0]), **soft).item())
 """
 
 

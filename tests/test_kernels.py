@@ -14,9 +14,8 @@ from fastgan import fused, ops, optim
 from fastgan.device import module_of
 from fastgan.dispatch import Fusable, use_kernels
 from fastgan.gan import batches
-from fastgan.gan.objectives import FORMULAS
-from fastgan.kernels.formulas import SCORES
-from fastgan.ops import passes
+from fastgan.ops.loss import SCORE_LOSSES
+from fastgan.ops.norm import norm_forward
 from fastgan.tape import Tensor
 
 
@@ -96,11 +95,11 @@ def test_an_activation_or_a_loss_of_no_number_is_no_number(kernels: bool) -> Non
         for act, finite in (({"slope": 0.0}, [0, np.inf, 0]), ({"act": "sigmoid"}, [0, 1, 1 / (1 + np.e)])):
             gamma, beta, mean, variance = np.repeat(np.float32([[1], [0], [0], [1]]), 4, axis=1)
             operands = x, gamma, beta, mean, variance
-            y = passes.norm_forward(*operands, eps=0.0, training=False, **act)
+            y = norm_forward(*operands, eps=0.0, training=False, **act)
             assert np.isnan(y[0, 0])
             np.testing.assert_allclose(y[0, 1:], finite, rtol=1e-6)
-        for kind in passes.SCORE_LOSSES[:-1]:
-            loss, d = passes.score_loss(x[:, :1].copy(), kinds=(kind,), counts=(1,))
+        for kind in SCORE_LOSSES:
+            loss, d = ops.score_loss.forward(x[:, :1].copy(), kinds=(kind,), counts=(1,))
             assert np.isnan(loss)
             assert loss.shape == ()
             assert loss.dtype == d.dtype == np.float32
@@ -114,7 +113,3 @@ def test_an_update_moves_only_parameters_and_state(code: Fusable) -> None:
         implementation(*copies, **settings)
         assert np.array_equal(copies[1], operands[1])
         assert not any(np.array_equal(copies[i], operands[i]) for i in range(len(copies)) if i != 1)
-
-
-def test_losses_have_one_list() -> None:
-    assert set(FORMULAS) == set(SCORES)

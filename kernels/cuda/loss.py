@@ -12,7 +12,6 @@ from numba import cuda, float32
 
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, fold, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
-from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.vector import inlined, scalars
 from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, scores
 
@@ -23,26 +22,68 @@ ALONE = 1 << 17  # numbers that one block reads in the time of a second launch
 _score = chosen(scores(scalars, inlined), inlined)  # which kind, then the score
 
 
+@inlined
+def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
+    """A row's part of the loss, and the loss's derivative for its score."""
+    value, slope = _score(kind0 if row < end0 else kind1 if row < end1 else kind2, s)
+    share = share0 if row < end0 else share1 if row < end1 else share2
+    return value * share, slope * share
+
+
 def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     """The losses of up to three groups of rows, and the derivative for each score."""
     pool = cuda.shared.array(SCORES, float32)
     total = float32(0)
     for row in range(cuda.threadIdx.x, n, SCORES):
-        value, slope = _score(kind0 if row < end0 else kind1 if row < end1 else kind2, s[row])
-        share = share0 if row < end0 else share1 if row < end1 else share2
-        d[row] = slope * share
-        total += value * share
+        value, slope = _term(s[row], row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
+        d[row] = slope
+        total += value
     pool[cuda.threadIdx.x] = total
     fold(pool, SCORES, 1)
     if cuda.threadIdx.x == 0:
         loss[0] = pool[0]
 
 
+def _head_loss(vector, threads=ROWS):
+    """scores = x @ w + b and their losses; 1 << shift threads share a row."""
+    load = LOADS[vector]
+
+    def head_loss(
+        x, w, b, loss, scores, d, n, i, shift, kind0, kind1, kind2, end0, end1, share0, share1, share2
+    ):
+        pool = cuda.shared.array(threads, float32)
+        t = cuda.threadIdx.x
+        lanes, rows = 1 << shift, threads >> shift
+        lane, total, first = t & (lanes - 1), float32(0), 0
+        while first < n:  # all threads alike
+            row, part = first + (t >> shift), float32(0)
+            column = 4 * lane
+            while column < i:
+                part = dot4(part, load(x, row, column, n, i), load(w, 0, column, 1, i))
+                column += 4 * lanes
+            pool[lane * rows + (t >> shift)] = part
+            fold(pool, threads, rows)
+            if lane == 0 and row < n:
+                s = pool[t >> shift] + b[0]
+                value, slope = _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
+                scores[row], d[row] = s, slope
+                total += value
+            cuda.syncthreads()  # the row's sum has been read
+            first += rows
+        pool[t] = total
+        fold(pool, threads, 1)
+        if t == 0:
+            loss[0] = pool[0]
+
+    kinds = (IN, IN, IN, OUT, OUT, OUT, *[INT] * 8, *[FLOAT] * 3)
+    return Kernel(head_loss, kinds, block=threads, name=named("head_loss", vector))
+
+
 def _penalty(vector, threads=ROWS):
     """q, and the share of the penalty of this block's rows; 1 << shift threads share a row."""
     load, store = LOADS[vector], STORES[vector]
 
-    def penalty(g, q, totals, n, f, shift, share):
+    def penalty(g, q, loss, totals, n, f, shift, share):
         pool = cuda.shared.array(threads, float32)
         t = cuda.threadIdx.x
         lanes, rows, one = 1 << shift, threads >> shift, float32(1)
@@ -71,15 +112,32 @@ def _penalty(vector, threads=ROWS):
         pool[t] = total
         fold(pool, threads, 1)
         if t == 0:
-            totals[cuda.blockIdx.x] = pool[0]
+            if cuda.gridDim.x == 1:
+                totals[0], totals[1] = loss[0] + pool[0], pool[0]
+            else:
+                totals[cuda.blockIdx.x] = pool[0]
 
-    kinds = (IN, OUT, OUT, INT, INT, INT, FLOAT)
+    kinds = (IN, OUT, IN, OUT, INT, INT, INT, FLOAT)
     return Kernel(penalty, kinds, block=threads, name=named("penalty", vector))
+
+
+def add_up(totals, loss, both, n):
+    """The sum of all blocks' parts, and with the loss."""
+    pool = cuda.shared.array(SCORES, float32)
+    total = float32(0)
+    for k in range(cuda.threadIdx.x, n, SCORES):
+        total += totals[k]
+    pool[cuda.threadIdx.x] = total
+    fold(pool, SCORES, 1)
+    if cuda.threadIdx.x == 0:
+        both[0], both[1] = loss[0] + pool[0], pool[0]
 
 
 SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
 PENALTY = {vector: _penalty(vector) for vector in (True, False)}
-KERNELS = (SCORE_LOSS, *PENALTY.values())
+HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
+ADD_UP = Kernel(add_up, (IN, IN, OUT, INT), block=SCORES)
+KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 
 
 def _groups(n, kinds, counts, weight):
@@ -95,7 +153,7 @@ def _groups(n, kinds, counts, weight):
 
 
 def score_loss(scores, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.score_loss."""
+    """See fastgan.ops.loss.score_loss."""
     groups = _groups(scores.size, kinds, counts, weight)
     if groups is None or scores.shape != (scores.size, 1):
         return NotImplemented
@@ -104,16 +162,30 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
     return loss, d
 
 
-def penalty(g, q, *, weight):
-    """See fastgan.ops.passes.penalty; two launches where one block would take longer than that."""
-    if g.ndim != 2 or g.shape != q.shape or g.size >= 2**31:
+def head_loss(x, w, b, *, kinds, counts, weight=1.0):
+    """See fastgan.ops.loss.head_loss; one launch where one block reads x in the time of a second."""
+    if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
         return NotImplemented
-    (n, f), loss, kernel = g.shape, empty((), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
+    n, i = x.shape
+    groups = _groups(n, kinds, counts, weight)
+    if groups is None or n * i > ALONE:
+        return NotImplemented
+    loss, scores, d = empty((), x), empty((n, 1), x), empty((n, 1), x)
+    shift = 5 if n <= 16 else 4 if n <= 32 else 3
+    HEAD_LOSS[vectors(x, w, sizes=(i,))](1, x, w, b, loss, scores, d, n, i, shift, *groups)
+    return loss, scores, d
+
+
+def penalty(g, q, loss, *, weight):
+    """See fastgan.ops.loss.penalty; two launches where one block would take longer than that."""
+    if g.ndim != 2 or g.shape != q.shape or loss.shape != () or g.size >= 2**31:
+        return NotImplemented
+    (n, f), both, kernel = g.shape, empty((2,), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
     alone = g.size <= ALONE
     shift = 5 if alone else (kernel.block // 4).bit_length() - 1  # else four rows a block
-    grid = 1 if alone else min(blocks(n, 4), 65535)
-    totals = loss if alone else empty((grid,), g)
-    kernel(grid, g, q, totals, n, f, shift, weight / n)
+    grid = 1 if alone else min(max(2, blocks(n, 4)), 65535)
+    totals = both if alone else empty((grid,), g)
+    kernel(grid, g, q, loss, totals, n, f, shift, weight / n)
     if not alone:
-        column_sums(totals.reshape(grid, 1), loss.reshape(1), most=1)
-    return loss
+        ADD_UP(1, totals, loss, both, grid)
+    return both

@@ -30,9 +30,7 @@ from fastgan.kernels.cuda.sums import POOL, Layout, added_up, place
 from fastgan.kernels.cuda.vector import inlined, ld4
 
 FEW = 512  # rows that one block sums
-OWN, JOINED, GIVEN, RUNNING = range(
-    4
-)  # statistics: of the block's rows, of slices, in `stats`, in the running ones
+OWN, JOINED, RUNNING = range(3)  # whose statistics: the block's own, those of slices, the running ones
 
 _norm_scale = inlined(norm.norm_scale)
 
@@ -144,9 +142,7 @@ def _kernels(vector):
     ):  # fmt: skip
         pool = cuda.shared.array(POOL, float32)
         row, column = place(width)
-        if source == GIVEN:
-            centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
-        elif source == RUNNING:
+        if source == RUNNING:
             centre, inverse = load(mean, 0, column, 1, f), _inverses(load(variance, 0, column, 1, f), eps)
         else:
             if source == OWN:
@@ -158,13 +154,13 @@ def _kernels(vector):
             if row == 0 and cuda.blockIdx.y == 0:
                 store(stats, 0, column, 2, f, centre)
                 store(stats, 1, column, 2, f, inverse)
-                if momentum != float32(0):
+                if momentum != float32(0):  # else they may be `stats` themselves
                     wider = scaled4(zero4(), widening, spread)
                     store(mean, 0, column, 1, f, _toward(load(mean, 0, column, 1, f), centre, momentum))
                     store(
                         variance, 0, column, 1, f, _toward(load(variance, 0, column, 1, f), wider, momentum)
                     )
-        if row < depth and span > 0:
+        if row < depth:
             scale, offset = times4(inverse, load(gamma, 0, column, 1, f)), load(beta, 0, column, 1, f)
             first = cuda.blockIdx.y * span
             for k in range(first + row, min(n, first + span), depth):
@@ -195,7 +191,7 @@ def _kernels(vector):
         if row == 0 and cuda.blockIdx.y == 0:
             store(ggamma, 0, column, 1, f, both)
             store(gbeta, 0, column, 1, f, sums)
-        if row < depth and span > 0:
+        if row < depth:
             scale, share = times4(inverse, load(gamma, 0, column, 1, f)), float32(-1) / float32(n)
             first = cuda.blockIdx.y * span
             for k in range(first + row, min(n, first + span), depth):
@@ -242,33 +238,6 @@ def _sliced(name, n, f, *arrays):
     return parts, layout.slices, layout.span
 
 
-def _forward(x, gamma, beta, mean, variance, stats, y, source, act, slope, eps, momentum, widening):
-    """`norm_forward` of x (n, f); without y the statistics only."""
-    n, f = x.shape
-    parts, slices, rows = None, 0, 0
-    if source == OWN and n > FEW:
-        (parts, slices, rows), source = _sliced("slice_moments", n, f, x), JOINED
-    layout = Layout.of(n, f, most=1) if source == OWN or y is None else Layout.of(n, f)
-    arrays = x, parts, gamma, beta, mean, variance, stats, y
-    span = 0 if y is None else layout.span
-    settings = n, f, layout.width, layout.depth, span, slices, rows, source, ACTS[act]
-    kernel = FAMILY[vectors(*arrays, sizes=(f,))]["norm_forward"]
-    kernel(layout.grid, *arrays, *settings, slope, eps, momentum, widening)
-
-
-def _backward(u, x, gamma, stats, ggamma, gbeta, out, act, slope):
-    """`norm_backward` of u and x (n, f); without `out` the gradients of gamma and beta only."""
-    n, f = x.shape
-    parts, slices, few = None, 0, n <= FEW
-    if not few:
-        parts, slices, _ = _sliced("slice_products", n, f, u, x, stats)
-    layout = Layout.of(n, f, most=1) if few or out is None else Layout.of(n, f)
-    arrays = u, x, parts, gamma, stats, ggamma, gbeta, out
-    span = 0 if out is None else layout.span
-    settings = n, f, layout.width, layout.depth, span, slices, ACTS[act], slope
-    FAMILY[vectors(*arrays, sizes=(f,))]["norm_backward"](layout.grid, *arrays, *settings)
-
-
 def norm_forward(
     x,
     gamma,
@@ -284,65 +253,36 @@ def norm_forward(
     slope=1.0,
     stats=None,
 ):
-    """See fastgan.ops.passes.norm_forward."""
+    """See fastgan.ops.norm.norm_forward."""
     kept = [] if stats is None or not training else [stats]
-    rows = _rows(x, (gamma, beta, mean, variance), kept, act=act, slope=slope)
-    if rows is None:
+    x_rows = _rows(x, (gamma, beta, mean, variance), kept, act=act, slope=slope)
+    if x_rows is None:
         return NotImplemented
-    if training and stats is None:
-        stats = empty((2, len(gamma)), x)
-    y, source = empty(rows.shape, x), OWN if training else RUNNING
-    stats = stats if training else None
-    _forward(rows, gamma, beta, mean, variance, stats, y, source, act, slope, eps, momentum, widening)
-    return y.reshape(x.shape)
+    (n, f), y, parts, slices, rows = x_rows.shape, empty(x.shape, x), None, 0, 0
+    source = OWN if training else RUNNING
+    if training:
+        stats = empty((2, f), x) if stats is None else stats
+        if n > FEW:
+            (parts, slices, rows), source = _sliced("slice_moments", n, f, x_rows), JOINED
+    layout = Layout.of(n, f, most=1) if source == OWN else Layout.of(n, f)
+    arrays = x_rows, parts, gamma, beta, mean, variance, stats if training else None, y
+    settings = slices, rows, source, ACTS[act], slope, eps, momentum, widening
+    FAMILY[vectors(*arrays, sizes=(f,))]["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings)
+    return y
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
-    """See fastgan.ops.passes.norm_backward."""
+    """See fastgan.ops.norm.norm_backward."""
     rows = _rows(x, (gamma, ggamma, gbeta), (stats,), (u,), act, slope)
     if rows is None:
         return NotImplemented
-    out = empty(rows.shape, x)
-    _backward(u.reshape(rows.shape), rows, gamma, stats, ggamma, gbeta, out, act, slope)
-    return out.reshape(x.shape)
-
-
-def moments(x, *, eps):
-    """See fastgan.ops.norm.moments."""
-    rows = _rows(x)
-    if rows is None:
-        return NotImplemented
-    stats = empty((2, x.shape[-1]), x)
-    _forward(rows, None, None, None, None, stats, None, OWN, "leaky", 1.0, eps, 0.0, 1.0)
-    return stats
-
-
-def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
-    """See fastgan.ops.norm.batch_norm."""
-    rows = _rows(x, (gamma, beta), () if stats is None else (stats,))
-    if rows is None:
-        return NotImplemented
-    source, y = OWN if stats is None else GIVEN, empty(rows.shape, x)
-    stats = empty((2, len(gamma)), x) if stats is None else stats
-    _forward(rows, gamma, beta, None, None, stats, y, source, "leaky", 1.0, eps, 0.0, 1.0)
-    return y.reshape(x.shape)
-
-
-def batch_norm_grad(g, x, gamma, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_grad."""
-    stats = moments(x, eps=eps) if stats is None else stats
-    if stats is NotImplemented:
-        return NotImplemented
-    spare = empty((2, x.shape[-1]), x)
-    return norm_backward(g, x, gamma, stats, ggamma=spare[0], gbeta=spare[1])
-
-
-def batch_norm_gamma_grad(g, x, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_gamma_grad."""
-    rows = _rows(x, (), () if stats is None else (stats,), (g,))
-    if rows is None:
-        return NotImplemented
-    stats = moments(x, eps=eps) if stats is None else stats
-    both = empty((2, x.shape[-1]), x)
-    _backward(g.reshape(rows.shape), rows, None, stats, both[0], both[1], None, "leaky", 1.0)
-    return both[0]
+    (n, f), out, parts, slices = rows.shape, empty(x.shape, x), None, 0
+    if n > FEW:
+        parts, slices, _ = _sliced("slice_products", n, f, u, x, stats)
+    layout = Layout.of(n, f) if slices else Layout.of(n, f, most=1)
+    arrays = u, rows, parts, gamma, stats, ggamma, gbeta, out
+    settings = slices, ACTS[act], slope
+    FAMILY[vectors(*arrays, sizes=(f,))]["norm_backward"](
+        layout.grid, *arrays, n, f, *layout.sizes, *settings
+    )
+    return out

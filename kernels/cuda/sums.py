@@ -96,12 +96,12 @@ SLICE_SUMS = {vector: _slice_sums(vector) for vector in (True, False)}
 KERNELS = tuple(SLICE_SUMS.values())
 
 
-def column_sums(v, out, most=BLOCKS):
+def column_sums(v, out):
     """out (f,) = the sum of the rows of v (n, f), of fewer than 2**31 elements; returns `out`.
 
-    `most` bounds the slices. An `out` of f / r columns counts a row of v as r rows.
+    An `out` of f / r columns counts a row of v as r rows.
     """
-    layout = Layout.of(*v.shape, most=most)
+    layout = Layout.of(*v.shape)
     if layout.slices > 1 or out.size < v.shape[1]:
         v = _slices(v, empty((layout.slices, v.shape[1]), v), layout).reshape(-1, out.size)
         layout = Layout.of(*v.shape, most=1)

@@ -5,11 +5,12 @@ import pytest
 from simulator.sim_helpers import assert_as_good, draw, off_by_four, precise
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
+from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import loss
-from fastgan.ops import passes
+from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
 
-KINDS = passes.SCORE_LOSSES
+KINDS = SCORE_LOSSES
 GROUPS = [
     (("softplus(-s)", "softplus(s)"), (4, 3), 0.5),
     (("-s", "s", "gradient"), (3, 3, 5), 1.0),
@@ -27,13 +28,14 @@ def array_code_only():
 @pytest.fixture
 def few(monkeypatch):
     """Blocks of 64 threads, so that few rows are several turns of a block (and fewer threads are simulated)."""
-    for vector in (True, False):
-        monkeypatch.setitem(loss.PENALTY, vector, loss._penalty(vector, 64))
+    for kernels, make in ((loss.HEAD_LOSS, loss._head_loss), (loss.PENALTY, loss._penalty)):
+        for vector in (True, False):
+            monkeypatch.setitem(kernels, vector, make(vector, 64))
 
 
 def check(name, *arrays, **settings):
     """Everything that a kernel returns, against the pass of the same name."""
-    plain = getattr(passes, name).plain
+    plain = {"score_loss": ops.score_loss.forward, "head_loss": head_loss}[name].plain
     got = getattr(loss, name)(*arrays, **settings)
     trio = got, plain(*arrays, **settings), precise(plain, *arrays, **settings)
     for a, p, e in zip(*trio, strict=True):
@@ -56,7 +58,7 @@ def test_large_scores_do_not_overflow(kind):
     scores = np.array([[-300.0], [-90], [-1], [0], [1], [90], [300]], np.float32)
     settings = {"kinds": (kind,), "counts": (7,)}
     total, d = loss.score_loss(scores, **settings)
-    wanted, slopes = precise(passes.score_loss.plain, scores, **settings)
+    wanted, slopes = precise(ops.score_loss.forward.plain, scores, **settings)
     np.testing.assert_allclose(total, wanted, rtol=1e-6)
     np.testing.assert_allclose(d, slopes, rtol=1e-6, atol=1e-30)
 
@@ -65,6 +67,31 @@ def test_large_scores_do_not_overflow(kind):
 def test_a_score_that_is_not_a_number_is_seen_in_the_loss(kind):
     total, _ = loss.score_loss(np.array([[np.nan], [0]], np.float32), kinds=(kind,), counts=(2,))
     assert np.isnan(total)
+
+
+@pytest.mark.parametrize("i", [1, 7, 36, 132])
+@pytest.mark.parametrize("n", [1, 17, 33])
+def test_head(n, i, few):
+    check("head_loss", draw(1, n, i), draw(2, i, 1), draw(3, 1), kinds=("softplus(s)",), counts=(n,))
+
+
+@pytest.mark.parametrize("i", [4, 7])
+def test_head_by_a_whole_block(i):
+    check("head_loss", draw(1, 65, i), draw(2, i, 1), draw(3, 1), kinds=("softplus(s)",), counts=(65,))
+
+
+@pytest.mark.parametrize(("kinds", "counts", "weight"), GROUPS)
+def test_head_of_groups(kinds, counts, weight, few):
+    n = sum(counts)
+    x, w, b = draw(1, n, 8), draw(2, 8, 1), draw(3, 1)
+    check("head_loss", x, w, b, kinds=kinds, counts=counts, weight=weight)
+
+
+def test_head_without_wide_accesses(few, launched):  # noqa: F811
+    settings = {"kinds": ("s",), "counts": (5,)}
+    check("head_loss", off_by_four(draw(1, 5, 8)), draw(2, 8, 1), draw(3, 1), **settings)
+    check("head_loss", draw(1, 5, 8), off_by_four(draw(2, 8, 1)), draw(3, 1), **settings)
+    assert {name for name, _ in launched} == {"head_loss_scalar"}
 
 
 def penalties(code, g, weight, dtype=np.float32):
@@ -79,8 +106,8 @@ def check_penalty(*shape):
     g = draw(1, *shape)
     trio = (
         penalties(loss.penalty, g, 10.0),
-        penalties(passes.penalty.plain, g, 10.0),
-        penalties(passes.penalty.plain, g, 10.0, np.float64),
+        penalties(penalty.plain, g, 10.0),
+        penalties(penalty.plain, g, 10.0, np.float64),
     )
     for a, p, e in zip(*trio, strict=True):
         assert_as_good(a, p, e)
@@ -104,7 +131,7 @@ def test_penalty_of_zero_rows_is_finite(few):
     g = np.zeros((5, 6), np.float32)
     g[3] = draw(1, 6)
     total, q = penalties(loss.penalty, g, 1.0)
-    exact, slopes = penalties(passes.penalty.plain, g, 1.0, np.float64)
+    exact, slopes = penalties(penalty.plain, g, 1.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(q, slopes, rtol=1e-5)
     assert not q[:3].any()
@@ -115,7 +142,7 @@ def test_penalty_without_wide_accesses(off, few, launched):  # noqa: F811
     arrays = [draw(1, 3, 8), np.zeros((3, 8), np.float32)]
     arrays[off] = off_by_four(arrays[off])
     total = loss.penalty(*arrays, weight=2.0)
-    exact, slopes = penalties(passes.penalty.plain, arrays[0], 2.0, np.float64)
+    exact, slopes = penalties(penalty.plain, arrays[0], 2.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(arrays[1], slopes, rtol=1e-5)
     assert [name for name, _ in launched] == ["penalty_scalar"]
@@ -126,7 +153,9 @@ def test_one_block_or_two_launches(few, launched, monkeypatch):  # noqa: F811
     for most in (40, 39):
         monkeypatch.setattr(loss, "ALONE", most)
         loss.penalty(g, g.copy(), weight=1.0)
-    assert [name for name, _ in launched] == ["penalty", "penalty", "slice_sums_scalar"]
+    assert [name for name, _ in launched] == ["penalty", "penalty", "add_up"]
+    head = {"kinds": ("s",), "counts": (5,)}
+    assert loss.head_loss(g, draw(2, 8, 1), draw(3, 1), **head) is NotImplemented
 
 
 def test_blocks_take_more_than_one_turn(few, monkeypatch):
@@ -136,7 +165,7 @@ def test_blocks_take_more_than_one_turn(few, monkeypatch):
     g = draw(1, 13, 5)
     (total, q), (exact, slopes) = (
         penalties(loss.penalty, g, 2.0),
-        penalties(passes.penalty.plain, g, 2.0, np.float64),
+        penalties(penalty.plain, g, 2.0, np.float64),
     )
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(q, slopes, rtol=1e-5, atol=1e-7)
@@ -156,6 +185,10 @@ def test_what_does_not_fit_is_left_to_array_code():
     assert declines(kinds=("s", "s"))
     assert declines(draw(1, 5))
     assert declines(many, counts=(4097,))
-    x = draw(1, 5, 3)
+    x, w, b = draw(1, 5, 3), draw(2, 3, 1), draw(3, 1)
+    one = {"kinds": ("s",), "counts": (5,)}
+    assert loss.head_loss(x, w[:2], b, **one) is NotImplemented
+    assert loss.head_loss(x, draw(2, 3, 2), draw(3, 2), **one) is NotImplemented
+    assert loss.head_loss(x, w, b, kinds=("s",), counts=(4,)) is NotImplemented
     assert loss.penalty(x, x[:2], weight=1.0) is NotImplemented
     assert loss.penalty(x[0], x[0], weight=1.0) is NotImplemented
