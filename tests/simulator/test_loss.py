@@ -7,10 +7,11 @@ from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
 from fastgan import ops
 from fastgan.dispatch import use_kernels
+from fastgan.kernels import formulas
 from fastgan.kernels.cuda import loss
-from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
+from fastgan.ops.loss import head_loss, penalty
 
-KINDS = SCORE_LOSSES
+KINDS = formulas.KINDS
 GROUPS = [
     (("softplus(-s)", "softplus(s)"), (4, 3), 0.5),
     (("-s", "s", "gradient"), (3, 3, 5), 1.0),
