@@ -38,6 +38,7 @@ ACTS: list[dict[str, Any]] = [
     {"slope": 0.2},
     {"act": "tanh", "slope": 0.2},  # which tanh has no use for
     {"act": "sigmoid"},
+    {"act": "arctan"},
 ]
 WRITTEN = ("gw", "gb", "ggamma", "gbeta", "stats")
 

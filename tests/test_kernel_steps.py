@@ -220,6 +220,6 @@ def test_compiled_kernels_are_kept_in_the_users_cache() -> None:
     """Beside the sources they would outlive an uninstall, and hide a later editable install."""
     from fastgan.kernels import cache_folder, dense
 
-    folder = Path(dense._leaky_grad.stats.cache_path)
+    folder = Path(dense._column_sums.stats.cache_path)
     assert folder.is_relative_to(cache_folder())
     assert not folder.is_relative_to(Path(dense.__file__).parent)

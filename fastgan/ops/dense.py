@@ -12,6 +12,7 @@ from fastgan.errors import ShapeError
 from fastgan.ops.elementwise import (
     ACTIVATIONS,
     NOTHING,
+    TENSORS,
     activated,
     activation_grad,
     check_act,
@@ -109,7 +110,7 @@ def _(
     wanted: Any,
     into: Any,
 ) -> Any:
-    if wanted[1] and ACTIVATIONS[act].derivative:
+    if wanted[1] and act != "leaky":
         return NotImplemented
     return (
         masked_forth.forward(p, w, y, act=act, slope=slope) if wanted[0] else None,
@@ -170,10 +171,9 @@ def _(
 
 def _through_mask(upstream: Tensor, g: Tensor, y: Tensor, act: str, slope: float) -> Thunk:
     """The gradient for y of the sum of upstream * g * act'(y); None where the activation is piecewise linear."""
-    derivative = ACTIVATIONS[act].derivative
-    if derivative is None:
+    if act == "leaky":
         return None
-    return vjp_of(lambda y: g * derivative(y, slope))(upstream, g, y)[0]
+    return vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(upstream, g, y)[0]
 
 
 def linear_leaky_relu(x: Tensor, w: Tensor, b: Tensor, *, slope: float = 0.2) -> Tensor:

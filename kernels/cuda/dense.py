@@ -10,6 +10,7 @@ from fastgan.kernels.cuda import narrow, products, tall
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
 from fastgan.kernels.cuda.launching import blocks, empty, vectors
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
+from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 
 MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
@@ -193,8 +194,7 @@ def _backward(form, v, a, w, dx, gw, gb, rows, act, slope):
     elif name == "blas":
         if gw is not None:
             _blas(a, v, gw, ta=True)
-            kernel = narrow.COLUMN_SUMS[vectors(v, sizes=(o,))]
-            kernel(blocks(o, narrow.COLUMNS), v, gb, rows, o, moved=(4 * rows * o, 4 * o))
+            column_sums(v[:rows], gb)
         if dx is not None:
             _blas(v, w, dx, tb=True)
             if after == MASK:
