@@ -17,7 +17,7 @@ from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.recipe import KINDS, NOISE, SAMPLING
 from fastgan.nn import INITIALIZERS
 from fastgan.nn.mlp import ACTIVATIONS
-from fastgan.nn.text import NAMES
+from fastgan.nn.text import LAYERS
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 LEFT_OUT = (
@@ -69,7 +69,7 @@ HELP = {
     "sample_every": "steps between sample pictures",
     "checkpoint_every": "steps between checkpoints",
     "bias": "biases in layers that do not say themselves",
-    "layers": f"layers as text, separated by semicolons: {', '.join(NAMES)}",
+    "layers": f"layers as text, separated by semicolons: {', '.join(LAYERS)}",
     "hidden": "widths of the hidden layers",
     "activation": f"one for all hidden layers, or one each: {', '.join(ACTIVATIONS)}",
     "slope": "slope of leaky_relu below 0",

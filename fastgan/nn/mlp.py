@@ -47,7 +47,14 @@ class MLP:
     dropout: float = 0.0
 
     def build(
-        self, i: int, o: int, *, seed: int, number: int = 0, shape: tuple[int, ...] | None = None
+        self,
+        i: int,
+        o: int,
+        *,
+        seed: int,
+        number: int = 0,
+        shape: tuple[int, ...] | None = None,
+        name: str = "",
     ) -> Sequential:
         """The network for `i` features in and `o` out; `number` tells networks of one run apart.
 
