@@ -10,7 +10,6 @@ from time import thread_time
 import numpy as np
 
 from fastgan.gan import Recipe
-from fastgan.nn import MLP
 from fastgan.threads import blas_threads, cores
 
 # Milliseconds of a step: medians of benchmarks/results/epyc-2-cores.json, column cpu-kernels; the two for pictures, and
@@ -71,7 +70,8 @@ def seconds(recipe: Recipe, found: float) -> float | None:
     """
     if recipe.name not in STEPS:
         return None
-    shared = 1.0 if isinstance(recipe.critic, MLP) else cores() / CORES
+    convolves = any(line.startswith("conv") for line in recipe.critic.layers)
+    shared = cores() / CORES if convolves else 1.0
     return recipe.steps * STEPS[recipe.name] / 1e3 * SPEED / found / shared
 
 

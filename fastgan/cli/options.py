@@ -1,7 +1,7 @@
 """The options that choose a recipe's values, made from the Recipe itself: a new field is an option at once.
 
-`optimizer.beta1` is --optimizer-beta1; lists are given as 256,512. Each option's help ends with the value that the
-recipe has.
+`optimizer.beta1` is --optimizer-beta1; layers are given as "linear 256; relu". Each option's help ends with the value
+that the recipe has.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.recipe import KINDS, NOISE, SAMPLING
 from fastgan.nn import INITIALIZERS
-from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.nn.text import LAYERS
 
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
@@ -70,19 +69,11 @@ HELP = {
     "checkpoint_every": "steps between checkpoints",
     "bias": "biases in layers that do not say themselves",
     "layers": f"layers as text, separated by semicolons: {', '.join(LAYERS)}",
-    "hidden": "widths of the hidden layers",
-    "activation": f"one for all hidden layers, or one each: {', '.join(ACTIVATIONS)}",
-    "slope": "slope of leaky_relu below 0",
-    "output": "activation of the last layer",
     "init": f"first weights: {', '.join(INITIALIZERS)}",
     "init_scale": "factor on the first weights",
-    "batch_norm": "share by which running statistics move per batch; 0: no batch norm",
-    "norm_first": "batch norm before the activation",
-    "norm_eps": "batch norm's epsilon",
+    "batch_norm": "share by which running statistics move per batch",
+    "norm_eps": "epsilon of batch norm and the other norms",
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
-    "hidden_bias": "biases in hidden layers",
-    "pieces": "linear maps per maxout unit",
-    "dropout": "share of hidden values set to 0",
     "kind": "the update rule",
     "lr": "learning rate",
     "beta1": "Adam: share of the old mean that stays",
@@ -101,42 +92,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": SAMPLING,
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
-    "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
     "init": tuple(INITIALIZERS),
     "line": tuple(FORMATS),
     "kind": KINDS,
 }
-
-
-class Widths(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """256,512 as (256, 512)."""
-
-    name = "N,N"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """The widths; a usage error for anything but whole numbers of at least 1."""
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdecimal() and len(part) < 100 and int(part) > 0 for part in parts):
-            self.fail(f"got {value!r}, wanted widths such as 256 or 256,512", param, ctx)
-        return tuple(map(int, parts))
-
-
-class Names(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """One name, or one for each layer: relu,tanh."""
-
-    name = "NAME[,NAME]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | tuple[str, ...]:
-        """The name or names; a usage error for one that is unknown."""
-        names = tuple(part.strip() for part in str(value).split(","))
-        for name in names:
-            if name not in ACTIVATIONS:
-                self.fail(f"got {name!r}, wanted {', '.join(ACTIVATIONS)}", param, ctx)
-        return names[0] if len(names) == 1 else names
 
 
 class Layers(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
@@ -163,7 +122,7 @@ class RecipeOption(click.Option):
             [*([short] if short else []), flags, parameter(path)],
             type=None if annotation is bool else _type(path[-1], annotation),
             default=None,
-            metavar="NAME" if path[-1] in ("init", "output") else None,
+            metavar="NAME" if path[-1] == "init" else None,
             help=HELP[path[-1]],
         )
 
@@ -208,17 +167,12 @@ def recipe_options() -> list[click.Parameter]:
 
 def leaves(kind: type, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """(field names, type) of every value in a dataclass and the dataclasses inside, but those left out."""
-    seen = set()
     for field in fields(kind):
         if not prefix and field.name in LEFT_OUT:
             continue
-        inner = [x for x in (field.type, *get_args(field.type)) if isinstance(x, type) and is_dataclass(x)]
-        for part in inner:  # a network may be of one kind or another
-            for path, annotation in leaves(part, (*prefix, field.name)):
-                if path not in seen:
-                    seen.add(path)
-                    yield path, annotation
-        if not inner:
+        if isinstance(field.type, type) and is_dataclass(field.type):
+            yield from leaves(field.type, (*prefix, field.name))
+        else:
             yield (*prefix, field.name), field.type
 
 
@@ -241,10 +195,10 @@ def nested(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_at(recipe: Recipe, path: tuple[str, ...]) -> Any:
-    """The value that a recipe has at a path; None where its network has no such field."""
+    """The value that a recipe has at a path."""
     value: Any = recipe
     for name in path:
-        value = getattr(value, name, None)
+        value = getattr(value, name)
     return value
 
 
@@ -252,12 +206,10 @@ def _type(name: str, annotation: Any) -> Any:
     if name in CHOICES:
         return click.Choice(CHOICES[name])
     kinds = get_args(annotation) or (annotation,)
-    if annotation == tuple[int, ...]:
-        return Widths()
     if annotation == tuple[str, ...]:
         return Layers()
     if str in kinds:
-        return Names() if len(kinds) > 1 else click.STRING
+        return click.STRING
     return click.FLOAT if float in kinds else click.INT
 
 
@@ -267,5 +219,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return ("; " if any(" " in str(part) for part in value) else ",").join(map(str, value))
+        return "; ".join(value)
     return f"{value}"

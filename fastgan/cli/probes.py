@@ -154,10 +154,11 @@ def mnist() -> Found:
 def training() -> Found:
     """A few steps of a small run, and a checkpoint there and back, in a temporary folder."""
     import fastgan as fg
-    from fastgan.nn import MLP
+    from fastgan.nn import Net
 
-    small = MLP((16,), activation="relu", output="tanh")
-    recipe = fg.recipes["digits"].replace(generator=small, critic=MLP((16,)), steps=3)
+    generator = Net(("linear 16", "relu", "linear o", "tanh"))
+    critic = Net(("linear 16", "leaky_relu 0.2", "linear o"))
+    recipe = fg.recipes["digits"].replace(generator=generator, critic=critic, steps=3)
     trainer = fg.Trainer(recipe, device="cpu").fit()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"

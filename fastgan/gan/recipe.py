@@ -10,7 +10,7 @@ from fastgan.errors import UsageError
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
 from fastgan.gan.objectives import objective
-from fastgan.nn import MLP, Module, Net
+from fastgan.nn import Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
 from fastgan.ranges import check_ranges
 
@@ -78,8 +78,8 @@ class Recipe:
 
     name: str
     source: str
-    generator: MLP | Net
-    critic: MLP | Net
+    generator: Net
+    critic: Net
     data: str = "mnist"  # "": the user's own pictures
     split: str = "train"
     points: bool = False  # learns points in the plane, not images
@@ -190,8 +190,81 @@ def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
 
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values where `optimizer` may be spelt as it was until version 0.1, in files and in programs."""
-    return {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    """A recipe's values in today's words, where a file or a program may have those from before version 0.1.
+
+    `optimizer` was spelt otherwise, and dense networks were described by the widths of their layers.
+    """
+    out = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    for side in ("generator", "critic"):
+        if isinstance(out.get(side), Mapping) and "hidden" in out[side]:
+            out[side] = _Widths.read(out[side], side).layers()
+    return out
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """A dense network as config.toml and checkpoints described it before version 0.1."""
+
+    hidden: tuple[int, ...] = ()
+    activation: str | tuple[str, ...] = ""
+    slope: float = 0.0
+    output: str = ""
+    init: str = ""
+    init_scale: float = 0.0
+    batch_norm: float = 0.0
+    norm_first: bool = False
+    norm_eps: float = 0.0
+    norm_correction: float = 0.0
+    hidden_bias: bool = True
+    pieces: int = 0
+    dropout: float = 0.0
+
+    @staticmethod
+    def read(values: Mapping[str, Any], side: str) -> "_Widths":
+        """What a file holds; UsageError unless it is all there, as no recipe has the rest any more."""
+        missing = [f.name for f in fields(_Widths) if f.name not in values]
+        if missing:
+            raise UsageError(
+                f"got {side}.hidden without {', '.join(missing)}: write the network as lines, such as "
+                'layers = ["linear 256", "relu", "linear o"]'
+            )
+        return _merge(_Widths(), values, side)  # type: ignore[no-any-return]
+
+    def layers(self) -> dict[str, Any]:
+        """The same network as the values of a Net, as a file holds them."""
+        names = self.activation
+        if isinstance(names, str):
+            names = (names,) * len(self.hidden)
+        if len(names) != len(self.hidden):
+            raise UsageError(
+                f"got {len(names)} activations for {len(self.hidden)} hidden layers, wanted one each"
+            )
+        lines = [
+            line for width, name in zip(self.hidden, names, strict=True) for line in self._block(width, name)
+        ]
+        last = ["seo_sigmoid o"] if self.output == "seo_sigmoid" else ["linear o", *self._act(self.output)]
+        plain = Net(())
+        return {
+            "layers": [*lines, *last],
+            "init": self.init,
+            "init_scale": self.init_scale,
+            "batch_norm": self.batch_norm or plain.batch_norm,
+            "norm_eps": self.norm_eps,
+            "norm_correction": self.norm_correction,
+            "bias": plain.bias,
+        }
+
+    def _block(self, width: int, name: str) -> list[str]:
+        """The lines of a hidden layer."""
+        if name == "maxout":
+            return [f"maxout {width}" + f" pieces={self.pieces}" * (self.pieces != 5)]
+        norm, act = ["batch_norm"] * bool(self.batch_norm), self._act(name)
+        drop = [f"dropout {self.dropout}"] * bool(self.dropout)
+        linear = f"linear {width}" + " bias=no" * (not self.hidden_bias)
+        return [linear, *norm, *act, *drop] if self.norm_first else [linear, *act, *norm, *drop]
+
+    def _act(self, name: str) -> list[str]:
+        return {"linear": [], "leaky_relu": [f"leaky_relu {self.slope}"]}.get(name, [name])
 
 
 def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -207,7 +280,7 @@ def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
 def _fit(kind: Any, old: Any, value: Any, where: str) -> Any:
     """The value in the type of a field; `old` is what it replaces."""
     if is_dataclass(old) and isinstance(value, Mapping):
-        return _merge(_like(old, value), value, where)
+        return _merge(old, value, where)
     for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
         if one is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
@@ -218,15 +291,6 @@ def _fit(kind: Any, old: Any, value: Any, where: str) -> Any:
             return tuple(value)
     wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
     raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
-
-
-def _like(old: Any, value: Mapping[str, Any]) -> Any:
-    """What values are merged into: a network of their own kind, which one field tells."""
-    if isinstance(old, MLP) and "layers" in value:
-        return Net(("flatten",))
-    if isinstance(old, Net) and "hidden" in value:
-        return MLP((1,))
-    return old
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -27,6 +27,7 @@ from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
 from fastgan.gan import checkpoint, figures, files, judging, pictures
 from fastgan.gan.lock import Lock, claim
+from fastgan.gan.recipe import respelt
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
@@ -248,7 +249,7 @@ def edited(path: Path, trainer: Trainer) -> str:
     if not path.is_file():  # a pipe would block
         return "it is no file" if path.exists() else ""
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = respelt(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
     now = _plain(config(trainer))
