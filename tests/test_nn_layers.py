@@ -9,10 +9,25 @@ from numpy.typing import NDArray
 
 from fastgan import nn, ops
 from fastgan.clock import Count
+from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn import BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, Net, ReLU, Sequential
+from fastgan.nn import (
+    BatchNorm,
+    Chain,
+    Dropout,
+    Embedding,
+    LeakyReLU,
+    Linear,
+    Maxout,
+    Module,
+    Net,
+    ReLU,
+    Sequential,
+    flatten,
+)
 from fastgan.optim import Adam
+from fastgan.standin import counting, standing_in
 from fastgan.tape import Op, Tensor, grad, tensor
 
 
@@ -198,3 +213,22 @@ def test_parts_of_an_optimized_network_get_no_optimizer_of_their_own() -> None:
     Adam(Sequential(other, Linear(3, 1)))
     with pytest.raises(UsageError, match="shares parts"):
         Adam(other)
+
+
+def test_labels_on_a_gpu_are_not_waited_for_and_a_wrong_one_is_not_a_number() -> None:
+    with standing_in():
+        import cupy
+
+        layer = Embedding(3, 4, seed=0)
+        flatten(layer, "cuda")
+        for given in (np.array([2, 0, 3, -1]), np.array([2, 0, 255, 3], np.uint8)):
+            labels = cupy.asarray(given)
+            with counting() as launches:
+                rows = layer(labels)
+            assert launches.transfers == []
+            table, found = to_host(layer.weight.data), to_host(rows.data)
+            assert np.array_equal(found[:2], table[[2, 0]])
+            assert np.isnan(found[2:]).all()
+            right = layer(labels[:2])
+            (g,) = grad(right.sum(), [layer.weight])
+            assert to_host(g.data).tolist() == [[1] * 4, [0] * 4, [1] * 4]
