@@ -122,7 +122,7 @@ def _inside(
 
 
 def _whole(module: Module) -> tuple[dict[Module, str], dict[Tensor, str]]:
-    """A Module and all inside it, outer ones first, each with what its names begin with; parameters with their names."""
+    """A Module and all inside it, outer ones first, each with what its names begin with; parameters and their names."""
     modules: dict[Module, str] = {}
     parameters: dict[Tensor, str] = {}
 
