@@ -11,8 +11,9 @@ from fastgan.cli.train import DEVICES
 from fastgan.errors import FastganError, UsageError
 from fastgan.gan import Trainer, load, pictures
 from fastgan.gan.interpolation import images_between
-from fastgan.gan.judging import critic_of
-from fastgan.gan.run import POINTS, picture
+from fastgan.gan.pictures import picture
+from fastgan.gan.quality import critic_of
+from fastgan.gan.run import POINTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
