@@ -15,7 +15,7 @@ import numpy as np
 from fastgan.cli.options import RecipeCommand, recipe_options
 from fastgan.cli.output import say, watched
 from fastgan.cli.progress import kernels_compiled, number, shown
-from fastgan.cli.settings import PACED, Settings, absolute, choose
+from fastgan.cli.settings import PACED, Settings, choose
 from fastgan.cli.signals import stopping
 from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
@@ -23,7 +23,7 @@ from fastgan.gan import Trainer, files, load
 from fastgan.gan.lock import claim
 from fastgan.gan.quality import classes_kept, mode_scores, tally, vote
 from fastgan.gan.run import POINTS, SAVE_EVERY, RunDirectory
-from fastgan.gan.source import Source
+from fastgan.gan.source import Source, absolute
 from fastgan.optim import schedule
 from fastgan.ranges import MOST
 
