@@ -24,7 +24,7 @@ def settings(name=None, toml=None, run=(), **flags):
     if toml is not None:
         file = Path("some.toml")
         file.write_text(toml)
-    return choose(name, file, dict(run), flags)
+    return choose(name, file, {**dict(run), **flags})
 
 
 def test_options_come_before_the_file_and_that_before_the_recipe():

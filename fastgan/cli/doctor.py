@@ -10,24 +10,23 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from getpass import getuser
 from importlib import import_module
 from pathlib import Path
+from platform import node
 from threading import Timer
-from typing import IO
+from time import perf_counter
 
 import click
 
 import fastgan
-from fastgan.cli.probes import PROBES
+from fastgan.cli.probes import ALL, ON_A_GPU, PROBES
 
 LIMIT = 20.0  # seconds of a probe
-SLOW = dict.fromkeys(
-    ("kernels", "training", "cuda compiler", "gpu kernels"), 120.0
-)  # these may have to compile
+SLOW = dict.fromkeys(("kernels", "training", "gpu libraries", "gpu"), 120.0)  # these may have to compile
 MARKS = {"ok": "ok", "info": "-", "warning": "!", "error": "X"}
 BROKEN = 2
 
@@ -50,11 +49,11 @@ def doctor(as_json: bool, measure: bool) -> int:
     if measure:
         return _measure()
     findings = []
-    for finding in examine():
+    for finding in findings_here():
         findings.append(finding)
         if not as_json:
-            _show(finding)
-    usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
+            print(f"{MARKS[finding.status]:3}{finding.name:15}{' '.join(finding.detail.split())}", flush=True)
+    usable = all(finding.status != "error" or not ALL[finding.name].needed for finding in findings)
     if as_json:
         rows = [{key: anonymous(text) for key, text in asdict(finding).items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
@@ -81,8 +80,18 @@ def _measure() -> int:
     return 0
 
 
-def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
-    """What the probes find, as it comes; never raises."""
+def findings_here() -> Iterator[Finding]:
+    """What all probes find, as it comes; those for a GPU are tried only where there is a driver."""
+    driver = False
+    for finding in examine([*PROBES]):
+        driver = driver or (finding.name, finding.status) == ("driver", "ok")
+        yield finding
+    if driver:
+        yield from examine([*ON_A_GPU])
+
+
+def examine(names: Sequence[str]) -> Iterator[Finding]:
+    """What the probes of these names find, as it comes; never raises."""
     done = 0
     while done < len(names):
         for finding in _visit(names[done:]):
@@ -93,106 +102,63 @@ def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
 def _visit(names: Sequence[str]) -> Iterator[Finding]:
     """What one process finds, up to the first probe that ends it."""
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    command = [
-        sys.executable,
-        "-P",
-        "-c",
-        "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])",
-        *names,
-    ]
+    code = "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])"
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    with tempfile.TemporaryFile() as said:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code, *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=env,
+    ) as process:
         try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True, env=env
-            )
-        except OSError as error:
-            yield Finding(names[0], "error", f"cannot start Python: {error}", PROBES[names[0]].fix)
-            return
-        with process:
-            try:
-                for name in names:
-                    before = os.fstat(said.fileno()).st_size
-                    answer = _answer(process, SLOW.get(name, LIMIT))
-                    if isinstance(answer, str):
-                        reason = answer or _last_words(process, said, before)
-                        yield Finding(name, "error", reason, PROBES[name].fix)
-                        return
-                    yield Finding(name, **answer)
-            finally:
-                process.kill()
+            for name in names:
+                yield _answer(process, name, SLOW.get(name, LIMIT))
+                if process.poll() is not None:
+                    return
+        finally:
+            process.kill()
 
 
-def _answer(process: "subprocess.Popen[str]", limit: float) -> dict[str, str] | str:
-    """The next finding that a process writes, while libraries may print as well; or why none came, if that is known."""
+def _answer(process: "subprocess.Popen[str]", name: str, limit: float) -> Finding:
+    """What a process says of one probe, while libraries may print as well; an error where it ends or hangs instead."""
     assert process.stdout
-    late = Timer(limit, process.kill)
+    late, start = Timer(limit, process.kill), perf_counter()
     late.start()
     try:
         for line in process.stdout:
-            try:
+            with suppress(ValueError):
                 answer = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(answer, dict) and answer.keys() == {"status", "detail", "fix"}:
-                return answer
+                if isinstance(answer, list) and answer[:1] == [name]:
+                    return Finding(*answer)
+        code = process.wait()
     finally:
-        in_time = late.is_alive()
         late.cancel()
-    return "" if in_time else f"no answer within {limit:.0f} s"
-
-
-def _last_words(process: "subprocess.Popen[str]", said: IO[bytes], before: int) -> str:
-    """The last line behind a place that a process that ended wrote to stderr, as Python ends with the exception."""
-    code = process.wait()
-    said.seek(before)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with code {code}"
-
-
-def _show(finding: Finding) -> None:
-    from rich.table import Table
-
-    from fastgan.cli.show import show
-
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, min_width=max(map(len, PROBES)))
-    table.add_row(MARKS[finding.status], finding.name, finding.detail)
-    show(table)
+    in_time = perf_counter() - start < limit
+    reason = f"ended with code {code}" if in_time else f"no answer within {limit:.0f} s"
+    return Finding(name, "error", reason, ALL[name].fix)
 
 
 def to_do(findings: list[Finding]) -> list[str]:
-    """A line for each thing to mend, the worst first; for a GPU only where there is one, and then each once."""
-    has_gpu = any(finding.name == "driver" and finding.status != "info" for finding in findings)
-    lines = []
+    """A line for each thing to mend, the worst first, and each once."""
+    first: dict[str, Finding] = {}  # by what is to be done
     for status in ("error", "warning", "info"):
-        for finding in (x for x in findings if x.fix and x.status == status):
-            if status == "error" or not PROBES[finding.name].gpu:
-                optional = " (optional)" if status == "info" else ""
-                lines.append(f"{finding.name}{optional}: {finding.fix}")
-            elif has_gpu:
-                lines.append(f"for an NVIDIA GPU: {finding.fix}")
-    return list(dict.fromkeys(lines))
+        for finding in findings:
+            if finding.fix and finding.status == status:
+                first.setdefault(finding.fix, finding)
+    return [f"{x.name}{' (optional)' if x.status == 'info' else ''}: {x.fix}" for x in first.values()]
 
 
 def anonymous(text: str) -> str:
     """The text without home folders, the user's and the machine's name."""
-    home = str(Path.home())
+    home, words = str(Path.home()), [node()]
+    with suppress(OSError, KeyError, ImportError):  # a user without a name, as containers have
+        words.append(getuser())
     text = text.replace(home, "~") if len(home) > 1 else text
     text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text)
-    for word in (
-        _user(),
-        os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
-    ):
+    for word in words:
         if len(word) > 1:
             text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
     return text
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as containers have
-        return ""

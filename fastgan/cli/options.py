@@ -5,7 +5,7 @@ recipe has.
 """
 
 from dataclasses import Field
-from types import UnionType
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -19,6 +19,7 @@ from fastgan.nn import INITIALIZERS
 from fastgan.nn.mlp import ACTIVATIONS
 from fastgan.nn.text import NAMES
 
+PATH = click.Path(path_type=Path)
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 GROUPS = {"generator": "Generator", "critic": "Critic", "optimizer": "Optimizer (of both networks)"}
 NETWORK = {  # help; that of the other values stands beside them in gan/recipe.py
@@ -53,13 +54,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 def widths(text: str) -> tuple[int, ...]:
     """256,512 as (256, 512)."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 100 for part in parts):
-        raise click.BadParameter(f"got {text!r}, wanted widths such as 256 or 256,512")
-    return tuple(map(int, parts))
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError as error:
+        raise click.BadParameter(f"got {text!r}, wanted widths such as 256 or 256,512") from error
 
 
-def names(text: str) -> str | tuple[str, ...]:
+def activations(text: str) -> str | tuple[str, ...]:
     """One name, or one for each layer: relu,tanh."""
     found = tuple(part.strip() for part in text.split(","))
     return found[0] if len(found) == 1 else found
@@ -70,15 +71,14 @@ def layers(text: str) -> tuple[str, ...]:
     return tuple(" ".join(line.split()) for line in text.split(";") if line.strip())
 
 
-# metavar and click's type, by a field's type; what the values say is checked when the recipe is made
-TYPES: dict[Any, tuple[str | None, Any]] = {
+TYPES: dict[Any, tuple[Any, str | None]] = {  # click's type and a metavar; the recipe checks what values say
     bool: (None, None),
-    int: (None, click.INT),
-    float: (None, click.FLOAT),
-    str: (None, click.STRING),
-    tuple[int, ...]: ("N,N", widths),
-    tuple[str, ...]: ("LAYER;LAYER", layers),
-    str | tuple[str, ...]: ("NAME[,NAME]", names),
+    int: (click.INT, None),
+    float: (click.FLOAT, None),
+    str: (click.STRING, None),
+    tuple[int, ...]: (widths, "N,N"),
+    tuple[str, ...]: (layers, "LAYER;LAYER"),
+    str | tuple[str, ...]: (activations, "NAME[,NAME]"),
 }
 
 
@@ -87,24 +87,15 @@ class RecipeOption(click.Option):
 
     def __init__(self, path: tuple[str, ...], field: "Field[Any]") -> None:
         self.path, self.group = path, GROUPS.get(path[0], "Training")
-        flag, kind = "--" + "-".join(path).replace("_", "-"), field.type
-        if isinstance(kind, UnionType) and type(None) in get_args(kind):
-            kind = get_args(kind)[0]
-        metavar, convert = TYPES[kind]
+        kind = field.type if field.type in TYPES else get_args(field.type)[0]  # float | None
+        convert, metavar = TYPES[kind]
         if path[-1] in CHOICES:
-            convert = click.Choice(CHOICES[path[-1]])
-            metavar = "NAME" if path[0] in ("generator", "critic") else None  # the help names them
-        super().__init__(
-            [
-                *(["--lr"] if flag == "--optimizer-lr" else []),
-                f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-                "__".join(path),
-            ],
-            type=convert,
-            default=None,
-            metavar=metavar,
-            help=field.metadata.get("help") or NETWORK[path[-1]],
-        )
+            convert, metavar = click.Choice(CHOICES[path[-1]]), "NAME" if path[-1] in NETWORK else None
+        flag = "--" + "-".join(path).replace("_", "-")
+        flags = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, "__".join(path)]
+        short = ["--lr"] if flag == "--optimizer-lr" else []
+        help_ = field.metadata.get("help") or NETWORK[path[-1]]
+        super().__init__([*short, *flags], type=convert, default=None, metavar=metavar, help=help_)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The help, and the recipe's value."""
@@ -144,12 +135,8 @@ def nested(flags: dict[str, Any]) -> dict[str, Any]:
     """Options as click hands them over, such as optimizer__lr, as the nested dict that from_dict takes."""
     out: dict[str, Any] = {}
     for name, value in flags.items():
-        if value is not None:
-            *outer, last = name.split("__")
-            place = out
-            for part in outer:
-                place = place.setdefault(part, {})
-            place[last] = value
+        outer, _, last = name.rpartition("__")
+        (out.setdefault(outer, {}) if outer else out)[last] = value
     return out
 
 

@@ -24,31 +24,13 @@ from fastgan.gan.source import Source, absolute, own_data
 from fastgan.random import key_of
 from fastgan.version import __version__
 
-RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
-    "recipe": str,
-    "seed": int,
-    "device": str,
-    "as_published": bool,
-    "threads": int,
-    "data": str,
-    "data_dir": str,
-    "split": str,
-    "image_size": int,
-    "skip_bad": bool,
+RUN = {  # what a file may hold beside the recipe's values
+    **dict.fromkeys(("recipe", "device", "data", "data_dir", "split"), str),
+    **dict.fromkeys(("seed", "threads", "image_size"), int),
+    **dict.fromkeys(("as_published", "skip_bad"), bool),
 }
-WRITTEN: dict[str, type] = {
-    "fastgan": str,
-    "source": str,
-    "own_networks": bool,
-}  # in a config.toml, for its reader
-COMMAND = (
-    "out",
-    "config",
-    "capture",
-    "no_capture",
-    "quiet",
-    "debug",
-)  # options that no file can stand in for
+WRITTEN = {"fastgan": str, "source": str, "own_networks": bool}  # in a config.toml, for its reader
+COMMAND = ("out", "config", "no_capture", "quiet", "debug")  # options that no file can stand in for
 PACED = ("log_every", "sample_every")
 FRAMES = 10  # pictures that a short run has at least
 
@@ -61,45 +43,39 @@ class Settings:
     source: Source
     seed: int
     device: str
+    threads: int | None
     as_published: bool
-    threads: int | None = None
-    paced: tuple[str, ...] = ()
+    paced: tuple[str, ...]
 
 
-def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """The settings for a recipe's name, a TOML file, and the options of run and recipe that were given.
+def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Settings:
+    """The settings for a recipe's name, a TOML file, and the options; None is one that was not given.
 
     UsageError for whatever does not fit together.
     """
     held = read(file) if file else {}
-    given = {key: value for key, value in run.items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None}
+    flags = nested({key: given.pop(key) for key in given.keys() - RUN})
     chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
     complete = "fastgan" in held
     recipe = _base(name, file, chosen, complete=complete)
-    published_by_flag = bool(given.get("as_published"))
-    if chosen.get("as_published") and not published_by_flag:
-        recipe = recipe.as_published()
     values = {key: value for key, value in held.items() if key not in WRITTEN}
-    recipe = from_dict(values, recipe, where=str(file))
-    if published_by_flag:
+    published, by_flag = bool(chosen.get("as_published")), bool(given.get("as_published"))
+    if published and not by_flag:
         recipe = recipe.as_published()
-    options = nested(flags)
-    recipe, paced = _pace(from_dict(options, recipe), values.keys() | options.keys())
+    recipe = from_dict(values, recipe, where=str(file))
+    if by_flag:
+        recipe = recipe.as_published()
+    recipe, paced = _pace(from_dict(flags, recipe), values.keys() | flags.keys())
     source = _source(chosen, recipe)
-    if (options | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
+    if (flags | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
         raise UsageError(
             f"picture_size (--picture-size) is for folders of pictures, and {source.spec} is none"
         )
-    key_of(chosen.get("seed", 0))  # says so if the seed is out of range
-    return Settings(
-        replace(recipe, data=source.spec, split=source.split),
-        source,
-        seed=chosen.get("seed", 0),
-        device=chosen.get("device", "auto"),
-        as_published=bool(chosen.get("as_published")),
-        threads=chosen.get("threads"),
-        paced=paced,
-    )
+    seed, device, threads = chosen.get("seed", 0), chosen.get("device", "auto"), chosen.get("threads")
+    key_of(seed)  # says so if the seed is out of range
+    recipe = replace(recipe, data=source.spec, split=source.split)
+    return Settings(recipe, source, seed, device, threads, published, paced)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -114,22 +90,21 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
     except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
-    of_recipe, kinds = {names[0] for names, _ in leaves()}, RUN | WRITTEN
+    known = {names[0] for names, _ in leaves()}
     for name, value in held.items():
-        if name in kinds:
-            fitting(kinds[name], value, f"{path}: {name}")
-        elif (option := name.replace("-", "_")) in COMMAND:
-            raise UsageError(
-                f"{path}: got {name!r}; that is for the command line: --{option.replace('_', '-')}"
-            )
-        elif name not in of_recipe:
-            raise UsageError(f"{path}: got {name!r}; {suggestion(name, kinds)}")
+        if kind := (RUN | WRITTEN).get(name):
+            fitting(kind, value, f"{path}: {name}")
+        elif name.replace("-", "_") in COMMAND:
+            option = name.replace("_", "-")
+            raise UsageError(f"{path}: got {name!r}; that is for the command line: --{option}")
+        elif name not in known:
+            raise UsageError(f"{path}: got {name!r}; {suggestion(name, RUN)}")
     if held.get("own_networks"):
         raise UsageError(
             f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
         )
-    if (made_by := held.get("fastgan", __version__)) != __version__:
-        text = f"{path} was made by fastgan {made_by}, and this is {__version__}: a value may mean something else"
+    if (by := held.get("fastgan", __version__)) != __version__:
+        text = f"{path} was made by fastgan {by}, and this is {__version__}: a value may mean something else"
         warnings.warn(text, stacklevel=2)
     return held
 
