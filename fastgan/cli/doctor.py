@@ -8,22 +8,21 @@ Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where 
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from getpass import getuser
 from importlib import import_module
 from pathlib import Path
 from platform import node
+from subprocess import DEVNULL, PIPE, Popen
 from threading import Timer
 from time import perf_counter
+from typing import Any, NamedTuple
 
 import click
 
 import fastgan
-from fastgan.cli.probes import ALL, ON_A_GPU, PROBES
+from fastgan.cli.probes import PROBES
 
 LIMIT = 20.0  # seconds of a probe
 SLOW = dict.fromkeys(("kernels", "training", "gpu libraries", "gpu"), 120.0)  # these may have to compile
@@ -31,8 +30,7 @@ MARKS = {"ok": "ok", "info": "-", "warning": "!", "error": "X"}
 BROKEN = 2
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What a probe says: `status` is ok, info, warning or error; `fix` is what to type or change, if anything."""
 
     name: str
@@ -49,18 +47,18 @@ def doctor(as_json: bool, measure: bool) -> int:
     if measure:
         return _measure()
     findings = []
-    for finding in findings_here():
+    for finding in examine():
         findings.append(finding)
         if not as_json:
             print(f"{MARKS[finding.status]:3}{finding.name:15}{' '.join(finding.detail.split())}", flush=True)
-    usable = all(finding.status != "error" or not ALL[finding.name].needed for finding in findings)
+    usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
     if as_json:
-        rows = [{key: anonymous(text) for key, text in asdict(finding).items()} for finding in findings]
+        rows = [{key: anonymous(text) for key, text in finding._asdict().items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
-    else:
-        if fixes := to_do(findings):
-            print("\nto do:", *fixes, sep="\n  ")
-        print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
+        return 0 if usable else BROKEN
+    if fixes := to_do(findings):
+        print("\nto do:", *fixes, sep="\n  ")
+    print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
 
 
@@ -80,23 +78,16 @@ def _measure() -> int:
     return 0
 
 
-def findings_here() -> Iterator[Finding]:
-    """What all probes find, as it comes; those for a GPU are tried only where there is a driver."""
-    driver = False
-    for finding in examine([*PROBES]):
-        driver = driver or (finding.name, finding.status) == ("driver", "ok")
-        yield finding
-    if driver:
-        yield from examine([*ON_A_GPU])
-
-
-def examine(names: Sequence[str]) -> Iterator[Finding]:
-    """What the probes of these names find, as it comes; never raises."""
-    done = 0
-    while done < len(names):
-        for finding in _visit(names[done:]):
-            done += 1
+def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
+    """What the probes of these names find, as it comes, those for a GPU only behind a driver; never raises."""
+    left = list(names)
+    while left:
+        for finding in _visit(left):
             yield finding
+            left.remove(finding.name)
+            if (finding.name, finding.status) == ("driver", "info"):  # there is none
+                left = [name for name in left if not PROBES[name].gpu]
+                break
 
 
 def _visit(names: Sequence[str]) -> Iterator[Finding]:
@@ -105,16 +96,10 @@ def _visit(names: Sequence[str]) -> Iterator[Finding]:
     code = "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])"
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    with subprocess.Popen(
-        [sys.executable, "-P", "-c", code, *names],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        env=env,
-    ) as process:
+    pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": DEVNULL}
+    with Popen([sys.executable, "-P", "-c", code, *names], **pipes, text=True, env=env) as process:
         try:
-            for name in names:
+            for name in [*names]:
                 yield _answer(process, name, SLOW.get(name, LIMIT))
                 if process.poll() is not None:
                     return
@@ -122,9 +107,9 @@ def _visit(names: Sequence[str]) -> Iterator[Finding]:
             process.kill()
 
 
-def _answer(process: "subprocess.Popen[str]", name: str, limit: float) -> Finding:
+def _answer(process: "Popen[str]", name: str, limit: float) -> Finding:
     """What a process says of one probe, while libraries may print as well; an error where it ends or hangs instead."""
-    assert process.stdout
+    assert process.stdout is not None
     late, start = Timer(limit, process.kill), perf_counter()
     late.start()
     try:
@@ -138,7 +123,7 @@ def _answer(process: "subprocess.Popen[str]", name: str, limit: float) -> Findin
         late.cancel()
     in_time = perf_counter() - start < limit
     reason = f"ended with code {code}" if in_time else f"no answer within {limit:.0f} s"
-    return Finding(name, "error", reason, ALL[name].fix)
+    return Finding(name, "error", reason, PROBES[name].fix)
 
 
 def to_do(findings: list[Finding]) -> list[str]:
@@ -153,12 +138,7 @@ def to_do(findings: list[Finding]) -> list[str]:
 
 def anonymous(text: str) -> str:
     """The text without home folders, the user's and the machine's name."""
-    home, words = str(Path.home()), [node()]
-    with suppress(OSError, KeyError, ImportError):  # a user without a name, as containers have
-        words.append(getuser())
-    text = text.replace(home, "~") if len(home) > 1 else text
-    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text)
-    for word in words:
-        if len(word) > 1:
-            text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
+    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text.replace(str(Path.home()), "~"))
+    for word in (os.environ.get("USER") or os.environ.get("USERNAME"), node()):
+        text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text) if word else text
     return text

@@ -37,11 +37,15 @@ REPORT = "report it, with --json's output"
 
 
 class Probe(NamedTuple):
-    """A check; `fix` is for where it fails without a word. Without one that is `needed` no training on the CPU."""
+    """A check; `fix` is for where it fails without a word.
+
+    Without one that is `needed` there is no training on the CPU; one for a `gpu` is tried only where a driver is.
+    """
 
     run: Callable[[], Found]
     fix: str
     needed: bool = False
+    gpu: bool = False
 
 
 def system() -> Found:
@@ -130,18 +134,6 @@ def training() -> Found:
     return "ok", "3 steps with the bundled digits, and a checkpoint there and back", ""
 
 
-def mnist() -> Found:
-    """Whether MNIST lies where fastgan looks for it; nothing is downloaded."""
-    from fastgan.data.mnist import ENVIRONMENT, cache_folder
-
-    places = [Path(place) for place in (os.environ.get(ENVIRONMENT), cache_folder()) if place]
-    for folder in (folder for place in places for folder in (place / "mnist", place)):
-        if any(folder.glob("train-images*idx3-ubyte*")):
-            return "ok", f"found in {folder}", ""
-    fix = f"downloaded at the first use (12 MB); or set {ENVIRONMENT} to a folder with it"
-    return "info", "not here yet", fix
-
-
 def environment() -> Found:
     """Variables that change what the libraries do."""
     found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(READ)]
@@ -175,46 +167,40 @@ def gpu() -> Found:
     return status, f"{name}, {free:,.1f} of {total:,.1f} GiB free, kernels: {detail}", fix
 
 
-_building, _cublas = "fastgan.kernels.cuda.building", "fastgan.kernels.cuda.blas"
-_packages = {
-    "safetensors.numpy": "safetensors",
-    "PIL.Image": "pillow",
-    "matplotlib.figure": "matplotlib",
-    "tomli_w": "tomli-w",
-}
+def _library(module: str, name: str, *, needed: bool = False) -> Probe:
+    return Probe(partial(library, module, name), f"{AGAIN} {name}", needed)
+
+
+_kernels = f"{AGAIN} numba llvmlite"
+_building = partial(
+    says_why, "fastgan.kernels.cuda.building", "problem", "kernels can be compiled and loaded"
+)
+_cublas = partial(says_why, "fastgan.kernels.cuda.blas", "available", "can be called")
 PROBES = {
     "system": Probe(system, ""),
     "numpy": Probe(blas, f"{AGAIN} numpy", needed=True),
-    "numba": Probe(partial(library, "numba", "numba"), f"{AGAIN} numba"),
-    **{
-        name: Probe(partial(library, module, name), f"{AGAIN} {name}", True)
-        for module, name in _packages.items()
-    },
-    "pooch": Probe(partial(library, "pooch", "pooch"), f"{AGAIN} pooch"),
-    "kernels": Probe(
-        partial(kernels, "cpu", f"{AGAIN} numba llvmlite"), f"{AGAIN} numba llvmlite", needed=True
-    ),
+    "numba": _library("numba", "numba"),
+    "safetensors": _library("safetensors.numpy", "safetensors", needed=True),
+    "pillow": _library("PIL.Image", "pillow", needed=True),
+    "matplotlib": _library("matplotlib.figure", "matplotlib", needed=True),
+    "tomli-w": _library("tomli_w", "tomli-w", needed=True),
+    "pooch": _library("pooch", "pooch"),
+    "kernels": Probe(partial(kernels, "cpu", _kernels), _kernels, needed=True),
     "kernel cache": Probe(cache, CACHE),
     "training": Probe(training, REPORT, needed=True),
-    "mnist": Probe(mnist, ""),
     "environment": Probe(environment, ""),
     "driver": Probe(driver, GPU),
+    "gpu libraries": Probe(_building, GPU, gpu=True),
+    "gpu": Probe(gpu, GPU, gpu=True),
+    "cublas": Probe(_cublas, GPU, gpu=True),
 }
-ON_A_GPU = {  # tried only where there is a driver
-    "gpu libraries": Probe(
-        partial(says_why, _building, "problem", "kernels can be compiled and loaded"), GPU
-    ),
-    "gpu": Probe(gpu, GPU),
-    "cublas": Probe(partial(says_why, _cublas, "available", "can be called"), GPU),
-}
-ALL = PROBES | ON_A_GPU
 
 
 def main(names: list[str]) -> None:
     """Print what the probes of these names find, each as soon as it does."""
     for name in names:
         try:
-            found = ALL[name].run()
+            found = PROBES[name].run()
         except Exception as error:
-            found = "error", f"{type(error).__name__}: {error}", ALL[name].fix
+            found = "error", f"{type(error).__name__}: {error}", PROBES[name].fix
         print(json.dumps([name, *found]), flush=True)

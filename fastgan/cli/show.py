@@ -4,8 +4,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from shutil import get_terminal_size
+from typing import Any
 
 import click
 import numpy as np
@@ -20,14 +20,8 @@ from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
-
-COLUMNS = ("recipe", "data", "objective", "steps", "on this CPU", "source")
-LEAST = 24  # columns that a source needs
 OWN = "your own"
-PIPE_WIDTH = 180  # columns of a table that nobody reads on a terminal
+PIPE_WIDTH = 180  # columns where nobody reads on a terminal
 SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
 STATE = {"sgd": 1, "rmsprop": 1}  # numbers that an optimizer keeps per weight, where they are not Adam's 2
 
@@ -50,30 +44,21 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print(json.dumps([*map(_facts, chosen, times)], indent=1))
         return
-    rows = [*map(_row, chosen, times)]
-    *widths, _ = (max(map(len, column)) + 2 for column in zip(COLUMNS, *rows, strict=True))
-    # a table only where all but the source, which may have several lines, can be shown whole
-    fits = sum(widths) + LEAST <= console().width
-    show(*([table(COLUMNS, rows, right=["steps"], fold="source")] if fits else map(_paragraph, rows)))
-    if notes := [f"* {recipe.name}: {recipe.published_note}" for recipe in chosen if recipe.published]:
-        show("\nas the source has it, mistakes included, with --as-published:", *notes)
+    width = get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    out = click.HelpFormatter(width=width)
+    out.write_dl([*map(_row, chosen, times)])
+    if notes := [(recipe.name, recipe.published_note) for recipe in chosen if recipe.published]:
+        out.write("\n* as the source has it, mistakes included, with --as-published:\n")
+        out.write_dl(notes)
+    print(out.getvalue(), end="")
 
 
-def _row(recipe: Recipe, time: float | None) -> list[str]:
-    """What the columns of COLUMNS say."""
-    name = recipe.name + (" *" if recipe.published else "") + (" (default)" if recipe.name == DEFAULT else "")
-    words = "" if time is None else estimate.in_words(time)
-    return [name, recipe.data or OWN, recipe.objective, f"{recipe.steps:,}", words, recipe.source]
-
-
-def _paragraph(row: list[str]) -> "RenderableType":
-    """A row where columns do not fit: the name, and below it the rest as text."""
-    from rich.console import Group
-    from rich.padding import Padding
-
-    name, data, objective, steps, time, source = row
-    text = ", ".join(filter(None, (data, objective, f"{steps} steps", time)))
-    return Group(name, Padding(f"{text}\n{source}", (0, 0, 0, 2)))
+def _row(recipe: Recipe, time: float | None) -> tuple[str, str]:
+    name = recipe.name + (" (default)" if recipe.name == DEFAULT else " *" if recipe.published else "")
+    parts = [recipe.data or OWN, recipe.objective, f"{recipe.steps:,} steps"]
+    return name, ", ".join(
+        [*parts, *([] if time is None else [estimate.in_words(time)])]
+    ) + f"; {recipe.source}"
 
 
 def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
@@ -93,9 +78,7 @@ def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")
 @click.argument("recipe", required=False, default=DEFAULT)
 @click.option("--data", type=click.Choice([*names]), help="Size the networks for this data.  [the recipe's]")
-@click.option(
-    "--size", metavar="HxWxC", help="... or for samples of this size: 28x28, 32x32x3, or 2 for points."
-)
+@click.option("--size", metavar="HxWxC", help="... or for samples of this size: 28x28, 32x32x3, or 2.")
 @click.option("--launches", is_flag=True, help="Also count what a training step asks of a GPU; needs none.")
 @click.option("--no-kernels", is_flag=True, help="... where array code runs instead of kernels.")
 def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_kernels: bool) -> None:
@@ -135,9 +118,10 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
 
 def show_launches(rows: list[Row], least: int) -> None:
     """Print what a step launches, by name, and on the last line all of it beside the fewest bytes there are."""
-    headings = ("one step on a GPU", "launches", "MB read", "MB written")
-    lines = [(x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in rows]
-    show(table(headings, lines, right=headings[1:]))
+    print_columns(
+        ("one step on a GPU", "launches", "MB read", "MB written"),
+        *((x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in rows),
+    )
     launches, moved = sum(row.launches for row in rows), sum(row.read + row.written for row in rows)
     print(f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB")
 
@@ -157,7 +141,8 @@ def describe(title: str, network: Module, features: int) -> int:
             for part in [part for _, part in layer.parts()] if isinstance(layer, Sequential) else [layer]:
                 x = part(x)
                 rows.append((type(part).__name__, _batch_of(x), f"{part.count():,}"))
-    show(title, table(("layer", "output", "parameters"), rows, right=["parameters"]))
+    print(title)
+    print_columns(("layer", "output", "parameters"), *rows)
     trained = network.count(trained_only=True)
     kept = network.count() - trained
     print(f"{network.count():,} parameters: {trained:,} trained, {kept:,} running statistics")
@@ -168,35 +153,12 @@ def _batch_of(x: Tensor) -> str:
     return f"({', '.join(map(str, ('n', *x.shape[1:])))})"
 
 
-def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), fold: str = ""
-) -> "Table":
-    """Text in columns; those named `right` hold numbers, the one named `fold` may have several lines a row."""
-    from rich.table import Table
-
-    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        out.add_column(heading, no_wrap=heading != fold, justify="right" if heading in right else "left")
+def print_columns(*rows: tuple[str, ...]) -> None:
+    """Print rows of text in columns; a column whose last cell is a number stands to the right."""
+    columns = [(max(map(len, column)), column[-1][:1].isdigit()) for column in zip(*rows, strict=True)]
     for row in rows:
-        out.add_row(*row)
-    return out
-
-
-def show(*parts: "RenderableType") -> None:
-    """Print text and tables as wide as the terminal, or in a file wide enough for whole lines."""
-    screen = console()
-    with screen.capture() as captured:
-        for part in parts:
-            screen.print(part)
-    for line in captured.get().splitlines():
-        print(line.rstrip(), flush=True)  # tables fill their lines with spaces
-
-
-def console() -> "Console":
-    """Where text is laid out before it is printed."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        cells = zip(row, columns, strict=True)
+        print("   ".join(cell.rjust(n) if right else cell.ljust(n) for cell, (n, right) in cells).rstrip())
 
 
 def _shape(size: str) -> tuple[int, ...]:

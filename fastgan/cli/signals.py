@@ -71,22 +71,19 @@ class Output:
 
     def write(self, text: str) -> int:
         """As of any text stream."""
-        self._try(self.stream.write, text)
+        self.flush(lambda: self.stream.write(text))
         return len(text)
 
-    def flush(self) -> None:
+    def flush(self, call: Callable[[], object] | None = None) -> None:
         """As of any text stream."""
-        self._try(self.stream.flush)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def _try(self, call: Callable[..., Any], *operands: Any) -> None:
         try:
-            call(*operands)
+            (call or self.stream.flush)()
         except OSError as error:
             _silence(self.stream)
             self.failed(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 @contextmanager

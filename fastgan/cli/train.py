@@ -28,21 +28,15 @@ from fastgan.optim import schedule
 from fastgan.ranges import MOST
 
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
+STEPS = click.IntRange(1, MOST)
 VOTERS = 1000  # samples of which the classes are counted
 
-DATA = (
-    f"{', '.join(names)}; or a folder of pictures, .npy, .npz, IDX.  Where all pictures lie in two or more subfolders, "
-    "these are their classes (--classes)."
-)
+DATA = f"{', '.join(names)}; or a folder of pictures (subfolders: --classes), .npy, .npz, IDX."
 DATA_DIR = click.option(
     "--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first."
 )
-THREADS = click.option(
-    "--threads",
-    type=int,
-    metavar="N",
-    help="Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]",
-)
+KEEP = "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
+THREADS = click.option("--threads", type=int, metavar="N", help=KEEP)
 CAPTURE = click.option("--no-capture", is_flag=True, help="On a GPU, launch every step anew, without graphs.")
 QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 
@@ -58,31 +52,22 @@ QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")
 @click.option("--out", type=PATH, help="A new run directory.  [runs/RECIPE]")
 @click.option("--config", type=PATH, help="A TOML file, such as a run's config.toml.")
-@click.option(
-    "--as-published", is_flag=True, default=None, help="With the known mistakes of the recipe's source."
-)
+@click.option("--as-published", is_flag=True, default=None, help="With the known mistakes of the source.")
 @THREADS
 @CAPTURE
 @QUIET
-def train(
-    recipe: str | None, out: Path | None, config: Path | None, no_capture: bool, quiet: bool, **given: Any
-) -> int:
+def train(recipe: str | None, out: Path | None, config: Path | None, *, quiet: bool, **given: Any) -> int:
     """Train RECIPE (default: digits); `fastgan recipes` lists them.
 
     Writes samples, a GIF, losses and checkpoints to a new run directory. What is given here comes before what
     --config has, and that before the recipe's own values.
     """
+    capture = not given.pop("no_capture")
     chosen = choose(recipe, config, given)
     if out and os.path.exists(out):  # say so before the data are looked for
         claim(out).release()
-    trainer = Trainer(
-        chosen.recipe,
-        chosen.source,
-        device=chosen.device,
-        seed=chosen.seed,
-        capture=not no_capture,
-        threads=chosen.threads,
-    )
+    form: dict[str, Any] = {"device": chosen.device, "seed": chosen.seed, "threads": chosen.threads}
+    trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **form)
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
     with RunDirectory(place, as_published=chosen.as_published) as directory:
         if not quiet:
@@ -95,40 +80,29 @@ train.params.extend(recipe_options())
 
 @click.command(short_help="Go on with a run, to the same bits as without a stop.")
 @click.argument("run", type=PATH)
-@click.option(
-    "--steps", type=click.IntRange(1, MOST), metavar="TOTAL", help="Go on to this step.  [the run's own]"
-)
+@click.option("--steps", type=STEPS, metavar="TOTAL", help="Go on to this step.  [the run's own]")
 @click.option("--device", type=DEVICES, help="Where to train.  [where the run was]")
 @click.option("--data", metavar="DATA", help="Where the run's data are now, if they were moved.")
 @DATA_DIR
 @THREADS
 @CAPTURE
 @QUIET
-def resume(
-    run: Path,
-    steps: int | None,
-    device: str | None,
-    data: str | None,
-    data_dir: str | None,
-    threads: int | None,
-    no_capture: bool,
-    quiet: bool,
-) -> int:
+def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **given: Any) -> int:
     """Go on with RUN, a run directory, from its newest sound checkpoint, to the same bits as without a stop."""
     if not os.path.isdir(run):  # Path.is_dir raises for a name that is too long
         problem = f"{run} is no folder" if os.path.exists(run) else f"no checkpoint at {str(run)!r}"
         raise CheckpointError(f"{problem}: wanted a run directory such as runs/digits")
     with RunDirectory(run, go_on=True) as directory:
-        begun = _config(run)
-        threads = begun.get("threads") if threads is None else threads
-        trainer = load(run, device=device or str(begun.get("device", "auto")), threads=threads)
+        given = {key: value for key, value in given.items() if value is not None}
+        on = {"device": "auto"} | _config(run) | given
+        trainer = load(run, device=str(on["device"]), threads=on.get("threads"))
         trainer.capture = not no_capture
         goal = steps or trainer.horizon
-        places = {"spec": data, "data_dir": data_dir}
-        moved: dict[str, Any] = {key: absolute(place) for key, place in places.items() if place is not None}
-        if moved:  # compared with what the run began with, when the data are first needed
+        if "data" in given or "data_dir" in given:  # compared with what the run began with, when first needed
             old = trainer.form.source or Source(trainer.recipe.data)
-            trainer.form = replace(trainer.form, source=replace(old, **moved))
+            spec, folder = (absolute(given[key]) if key in given else None for key in ("data", "data_dir"))
+            moved = replace(old, spec=old.spec if spec is None else spec, data_dir=folder or old.data_dir)
+            trainer.form = replace(trainer.form, source=moved)
         if goal <= trainer.steps_done:
             return _complete(trainer, directory, goal)
         if not quiet:
