@@ -8,17 +8,18 @@ from test_train import arrays
 from tiny import samples, tiny
 
 import fastgan as fg
+from fastgan.benchmarks.training import is_dense
 from fastgan.dispatch import use_kernels
 from fastgan.gan.objectives import OBJECTIVES, gradient_penalty
 from fastgan.gan.updates import ChainUpdates, TapeUpdates
 from fastgan.nn import (
-    MLP,
     Arctan,
     BatchNorm,
     Chain,
     Dropout,
     LeakyReLU,
     Linear,
+    Net,
     ReLU,
     Sequential,
     Sigmoid,
@@ -28,7 +29,7 @@ from fastgan.nn import (
 from fastgan.tape import Tensor, grad
 
 N, F, Z = 7, 6, 5
-DENSE = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, MLP)]
+DENSE = [name for name, recipe in fg.recipes.items() if is_dense(recipe.generator)]
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
 
@@ -195,7 +196,7 @@ def test_a_run_by_chains_is_the_run_by_the_tape(name):
         Sequential(ReLU(), Linear(4, 1)),
         Sequential(),
         Linear(3, 1),
-        MLP((4,), activation="maxout").build(3, 1, seed=0),
+        Net(("maxout 4", "linear o")).build(3, 1, seed=0),
     ],
 )
 def test_other_networks_have_no_chain(network):

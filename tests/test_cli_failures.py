@@ -98,7 +98,7 @@ def test_unexpected_errors_are_one_line_too(capsys, monkeypatch):
 
 
 def test_no_memory_is_one_line(capsys):
-    assert main(["train", "--generator-hidden", "1000000000,1000000000"]) == 1
+    assert main(["train", "--generator-layers", "linear 999999999; linear 999999999; linear o"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("fastgan: error: out of memory (Unable to allocate")
     assert err.count("\n") == 1

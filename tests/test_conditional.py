@@ -24,7 +24,7 @@ from fastgan.gan.objectives import gradient_penalty
 from fastgan.gan.quality import nearest
 from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.replay import WARMUP
-from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
+from fastgan.nn import LeakyReLU, Linear, Net, Sequential, SpectralNorm
 from fastgan.standin import standing_in
 from fastgan.tape import Tensor, grad
 
@@ -38,8 +38,8 @@ TINY = fg.recipes["digits"].replace(
     latent=4,
     label_features=3,
     log_every=4,
-    generator=MLP((8,)),
-    critic=MLP((9, 7)),
+    generator=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    critic=Net(("linear 9", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o")),
     optimizer=OptimizerSettings(beta1=0.5),
 )
 
@@ -177,7 +177,7 @@ def test_gradients_of_both_joins(kind, order):
 @pytest.mark.parametrize("join", CRITIC_JOINS)
 def test_scores_are_those_of_the_papers(join):
     """Written out once more, with the table's rows taken by number."""
-    recipe = TINY.replace(critic_labels=join, critic=MLP((9,)))
+    recipe = TINY.replace(critic_labels=join, critic=Net(("linear 9", "leaky_relu 0.2", "linear o")))
     _, critic = build(recipe, (3, 2, 1), 0)
     rng, labels = np.random.default_rng(0), np.arange(6) % K
     pixels = rng.normal(size=(6, 6)).astype(np.float32)
@@ -256,7 +256,12 @@ def test_networks_are_built_from_the_recipe(g, c):
 
 
 def test_no_two_arrays_begin_with_the_same_numbers():
-    normal = {"generator": MLP((8,), init="normal"), "critic": MLP((9, 7), init="normal")}
+    normal = {
+        "generator": Net(("linear 8", "leaky_relu 0.2", "linear o"), init="normal"),
+        "critic": Net(
+            ("linear 9", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o"), init="normal"
+        ),
+    }
     networks = build(TINY.replace(critic_labels="concat", **normal), (3, 2, 1), 0)
     weights = [p.data.ravel() for network in networks for p in network.parameters() if p.ndim == 2]
     values = np.concatenate(weights)
@@ -278,7 +283,7 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
     def spectral(*args, **settings):
         return Sequential(Linear(6, 7), LeakyReLU(0.2), SpectralNorm(Linear(7, 1)))
 
-    monkeypatch.setattr(MLP, "build", spectral)
+    monkeypatch.setattr(Net, "build", spectral)
     _, critic = build(replace(TINY), (3, 2, 1), 0)
     labels = Tensor(one_hot(np.arange(K)))
     for _ in range(30):
@@ -287,7 +292,7 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
 
 
 def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
-    monkeypatch.setattr(MLP, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
+    monkeypatch.setattr(Net, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
     with pytest.raises(
         UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use --critic-labels concat"
     ):

@@ -9,10 +9,25 @@ from numpy.typing import NDArray
 
 from fastgan import nn, ops
 from fastgan.clock import Count
+from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn import MLP, BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
+from fastgan.nn import (
+    BatchNorm,
+    Chain,
+    Dropout,
+    Embedding,
+    LeakyReLU,
+    Linear,
+    Maxout,
+    Module,
+    Net,
+    ReLU,
+    Sequential,
+    flatten,
+)
 from fastgan.optim import Adam
+from fastgan.standin import counting, standing_in
 from fastgan.tape import Op, Tensor, grad, tensor
 
 
@@ -67,7 +82,7 @@ def test_moments_are_mean_and_inverse_deviation() -> None:
 def test_batch_norm_refuses_a_batch_of_one(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1,.* more than 1"):
         BatchNorm(3, correction=0)(Tensor(np.ones(shape, np.float32)))
-    generator = MLP((3,), batch_norm=0.1).build(2, 3, seed=0)
+    generator = Net(("linear 3", "leaky_relu 0.2", "batch_norm", "linear o")).build(2, 3, seed=0)
     chain = Chain.of(generator)
     assert chain
     with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1, 3\)"):
@@ -187,23 +202,6 @@ def test_activations_are_their_functions() -> None:
         np.testing.assert_allclose(layer(x).data, wanted, rtol=1e-6)
 
 
-def test_batch_norm_stands_where_the_recipe_says() -> None:
-    after = MLP((3,), batch_norm=0.1).build(2, 1, seed=0)
-    before = MLP((3,), batch_norm=0.1, norm_first=True, hidden_bias=False).build(2, 1, seed=0)
-    kinds = [[type(m).__name__ for m in net.modules()][1:] for net in (after, before)]
-    assert kinds == [
-        ["Linear", "LeakyReLU", "BatchNorm", "Linear"],
-        ["Linear", "BatchNorm", "LeakyReLU", "Linear"],
-    ]
-    assert [name for name, _ in before.named_parameters()] == [
-        "0.weight",
-        "1.gamma",
-        "1.beta",
-        "3.weight",
-        "3.bias",
-    ]
-
-
 def test_parts_of_an_optimized_network_get_no_optimizer_of_their_own() -> None:
     """Their parameters would move to another buffer, and one of the two optimizers would train nothing."""
     inner = Linear(2, 3)
@@ -215,3 +213,22 @@ def test_parts_of_an_optimized_network_get_no_optimizer_of_their_own() -> None:
     Adam(Sequential(other, Linear(3, 1)))
     with pytest.raises(UsageError, match="shares parts"):
         Adam(other)
+
+
+def test_labels_on_a_gpu_are_not_waited_for_and_a_wrong_one_is_not_a_number() -> None:
+    with standing_in():
+        import cupy
+
+        layer = Embedding(3, 4, seed=0)
+        flatten(layer, "cuda")
+        for given in (np.array([2, 0, 3, -1]), np.array([2, 0, 255, 3], np.uint8)):
+            labels = cupy.asarray(given)
+            with counting() as launches:
+                rows = layer(labels)
+            assert launches.transfers == []
+            table, found = to_host(layer.weight.data), to_host(rows.data)
+            assert np.array_equal(found[:2], table[[2, 0]])
+            assert np.isnan(found[2:]).all()
+            right = layer(labels[:2])
+            (g,) = grad(right.sum(), [layer.weight])
+            assert to_host(g.data).tolist() == [[1] * 4, [0] * 4, [1] * 4]

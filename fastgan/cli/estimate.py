@@ -43,7 +43,7 @@ def seconds(recipe: Recipe, found: float) -> float | None:
     """
     if recipe.name not in STEPS:
         return None
-    convolves = any(layer.startswith("conv") for layer in getattr(recipe.critic, "layers", ()))
+    convolves = any(layer.startswith("conv") for layer in recipe.critic.layers)
     shared = cores() / CORES if convolves else 1.0
     return recipe.steps * STEPS[recipe.name] / 1e3 * SPEED / found / shared
 

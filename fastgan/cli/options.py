@@ -1,7 +1,7 @@
 """The options that choose a recipe's values, made from the Recipe itself: a new field is an option at once.
 
-`optimizer.beta1` is --optimizer-beta1; lists are given as 256,512. Each option's help ends with the value that the
-recipe has.
+`optimizer.beta1` is --optimizer-beta1; layers are given as "linear 256; relu". Each option's help ends with the value
+that the recipe has.
 """
 
 from dataclasses import Field
@@ -16,28 +16,19 @@ from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.recipe import KINDS, NOISE, SAMPLING, leaves
 from fastgan.nn import INITIALIZERS
-from fastgan.nn.mlp import ACTIVATIONS
-from fastgan.nn.text import NAMES
+from fastgan.nn.text import LAYERS
 
 PATH = click.Path(path_type=Path)
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
 GROUPS = {"generator": "Generator", "critic": "Critic", "optimizer": "Optimizer (of both networks)"}
 NETWORK = {  # help; that of the other values stands beside them in gan/recipe.py
-    "bias": "biases in layers that do not say themselves",
-    "layers": f"layers as text, separated by semicolons: {', '.join(NAMES)}",
-    "hidden": "widths of the hidden layers",
-    "activation": f"one for all hidden layers, or one each: {', '.join(ACTIVATIONS)}",
-    "slope": "slope of leaky_relu below 0",
-    "output": "activation of the last layer",
+    "layers": f"layers as text, separated by semicolons: {', '.join(LAYERS)}",
     "init": f"first weights: {', '.join(INITIALIZERS)}",
     "init_scale": "factor on the first weights",
-    "batch_norm": "share by which running statistics move per batch; 0: no batch norm",
-    "norm_first": "batch norm before the activation",
-    "norm_eps": "batch norm's epsilon",
+    "batch_norm": "share by which running statistics move per batch",
+    "norm_eps": "epsilon of batch norm and the other norms",
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
-    "hidden_bias": "biases in hidden layers",
-    "pieces": "linear maps per maxout unit",
-    "dropout": "share of hidden values set to 0",
+    "bias": "biases in layers that do not say themselves",
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "objective": tuple(OBJECTIVES),
@@ -45,25 +36,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": SAMPLING,
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
-    "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
     "init": tuple(INITIALIZERS),
     "line": tuple(FORMATS),
     "kind": KINDS,
 }
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """256,512 as (256, 512)."""
-    try:
-        return tuple(map(int, text.split(",")))
-    except ValueError as error:
-        raise click.BadParameter(f"got {text!r}, wanted widths such as 256 or 256,512") from error
-
-
-def activations(text: str) -> str | tuple[str, ...]:
-    """One name, or one for each layer: relu,tanh."""
-    found = tuple(part.strip() for part in text.split(","))
-    return found[0] if len(found) == 1 else found
 
 
 def layers(text: str) -> tuple[str, ...]:
@@ -76,9 +52,7 @@ TYPES: dict[Any, tuple[Any, str | None]] = {  # click's type and a metavar; the 
     int: (click.INT, None),
     float: (click.FLOAT, None),
     str: (click.STRING, None),
-    tuple[int, ...]: (widths, "N,N"),
     tuple[str, ...]: (layers, "LAYER;LAYER"),
-    str | tuple[str, ...]: (activations, "NAME[,NAME]"),
 }
 
 
@@ -141,10 +115,10 @@ def nested(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_at(recipe: Recipe, path: tuple[str, ...]) -> Any:
-    """The value that a recipe has at a path; None where its network has no such field."""
+    """The value that a recipe has at a path."""
     value: Any = recipe
     for name in path:
-        value = getattr(value, name, None)
+        value = getattr(value, name)
     return value
 
 
@@ -152,5 +126,5 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none of its own", True: "on", False: "off"}[value]
     if isinstance(value, tuple):
-        return ("; " if any(" " in str(part) for part in value) else ",").join(map(str, value))
+        return "; ".join(value)
     return f"{value}"

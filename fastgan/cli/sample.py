@@ -16,8 +16,9 @@ from fastgan.errors import FastganError, UsageError
 from fastgan.gan import Trainer, load, pictures
 from fastgan.gan.export import export as write
 from fastgan.gan.interpolation import images_between
-from fastgan.gan.judging import critic_of
-from fastgan.gan.run import POINTS, picture
+from fastgan.gan.pictures import picture
+from fastgan.gan.quality import critic_of
+from fastgan.gan.run import POINTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -130,7 +131,7 @@ def _sampled(trainer: Trainer, wanted: Wanted) -> tuple["Image", str]:
     return picture(samples, critic=critic, real=data.samples[:POINTS], modes=data.modes), what
 
 
-def _between(trainer: Trainer, wanted: Wanted, steps: int) -> pictures.Array:
+def _between(trainer: Trainer, wanted: Wanted, steps: int) -> Any:
     """Images along ways between latents, (rows, steps, h, w, c)."""
     return images_between(trainer, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
 

@@ -83,14 +83,14 @@ def read(path: Path) -> dict[str, Any]:
     if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
         raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
-        held = respelt(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # with Notepad's mark or without
+        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
     except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
-    known = {names[0] for names, _ in leaves()}
+    held, known = respelt(held), {names[0] for names, _ in leaves()}
     for name, value in held.items():
         if kind := (RUN | WRITTEN).get(name):
             fitting(kind, value, f"{path}: {name}")

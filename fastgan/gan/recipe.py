@@ -10,7 +10,7 @@ from fastgan.errors import UsageError
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
 from fastgan.gan.objectives import objective
-from fastgan.nn import MLP, Module, Net
+from fastgan.nn import Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
 from fastgan.ranges import check_ranges
 
@@ -82,8 +82,8 @@ class Recipe:
 
     name: str
     source: str
-    generator: MLP | Net
-    critic: MLP | Net
+    generator: Net
+    critic: Net
     data: str = "mnist"  # "": the user's own pictures
     split: str = "train"
     points: bool = says(False, "learn points (n, d) rather than images")
@@ -208,21 +208,23 @@ def from_dict(values: Mapping[str, Any], base: Recipe, where: str = "") -> Recip
 
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values where `optimizer` may be spelt as it was until version 0.1, in files and in programs."""
-    return {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    """A recipe's values in today's words, where a file or a program may have those from before version 0.1.
+
+    `optimizer` was spelt otherwise, and dense networks were described by the widths of their layers.
+    """
+    out = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    for side in ("generator", "critic"):
+        if isinstance(out.get(side), Mapping) and "hidden" in out[side]:
+            out[side] = _Widths.read(out[side], side).layers()
+    return out
 
 
 def leaves(kind: type = Recipe, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field[Any]]]:
     """Every value that can be chosen, by its path of field names: all but the data and what a recipe says of itself."""
-    seen = set()
     for one in fields(kind):
-        inner = [x for x in (one.type, *get_args(one.type)) if isinstance(x, type) and is_dataclass(x)]
-        for part in inner:  # a network may be of one kind or another
-            for path, leaf in leaves(part, (*prefix, one.name)):
-                if path not in seen:
-                    seen.add(path)
-                    yield path, leaf
-        if not inner and (prefix or "help" in one.metadata):
+        if isinstance(one.type, type) and is_dataclass(one.type):
+            yield from leaves(one.type, (*prefix, one.name))
+        elif prefix or "help" in one.metadata:
             yield (*prefix, one.name), one
 
 
@@ -246,7 +248,7 @@ WORDS = {
     float: "a number",
     str: "text",
     tuple[int, ...]: "a list of whole numbers such as [256, 512]",
-    tuple[str, ...]: 'a list such as ["linear 256", "relu"]',
+    tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
 }
 
 
@@ -261,7 +263,7 @@ def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") ->
         if not is_dataclass(old):
             changes[name] = fitting(known[name], value, f"{where}: {here}")
         elif isinstance(value, Mapping):
-            changes[name] = _merge(_like(old, value), value, where, f"{here}.")
+            changes[name] = _merge(old, value, where, f"{here}.")
         else:
             raise UsageError(
                 f"{where}: {here} is {value!r}, wanted a table: [{here}], and its values below it"
@@ -269,13 +271,70 @@ def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") ->
     return replace(base, **changes)
 
 
-def _like(old: Any, value: Mapping[str, Any]) -> Any:
-    """What values are merged into: a network of their own kind, which one field tells."""
-    if isinstance(old, MLP) and "layers" in value:
-        return Net(("flatten",))
-    if isinstance(old, Net) and "hidden" in value:
-        return MLP((1,))
-    return old
+@dataclass(frozen=True)
+class _Widths:
+    """A dense network as config.toml and checkpoints described it before version 0.1."""
+
+    hidden: tuple[int, ...] = ()
+    activation: str | tuple[str, ...] = ""
+    slope: float = 0.0
+    output: str = ""
+    init: str = ""
+    init_scale: float = 0.0
+    batch_norm: float = 0.0
+    norm_first: bool = False
+    norm_eps: float = 0.0
+    norm_correction: float = 0.0
+    hidden_bias: bool = True
+    pieces: int = 0
+    dropout: float = 0.0
+
+    @staticmethod
+    def read(values: Mapping[str, Any], side: str) -> "_Widths":
+        """What a file holds; UsageError unless it is all there, as no recipe has the rest any more."""
+        missing = [f.name for f in fields(_Widths) if f.name not in values]
+        if missing:
+            raise UsageError(
+                f"got {side}.hidden without {', '.join(missing)}: write the network as lines, such as "
+                'layers = ["linear 256", "relu", "linear o"]'
+            )
+        return _merge(_Widths(), values, side)  # type: ignore[no-any-return]
+
+    def layers(self) -> dict[str, Any]:
+        """The same network as the values of a Net, as a file holds them."""
+        names = self.activation
+        if isinstance(names, str):
+            names = (names,) * len(self.hidden)
+        if len(names) != len(self.hidden):
+            raise UsageError(
+                f"got {len(names)} activations for {len(self.hidden)} hidden layers, wanted one each"
+            )
+        lines = [
+            line for width, name in zip(self.hidden, names, strict=True) for line in self._block(width, name)
+        ]
+        last = ["seo_sigmoid o"] if self.output == "seo_sigmoid" else ["linear o", *self._act(self.output)]
+        plain = Net(())
+        return {
+            "layers": [*lines, *last],
+            "init": self.init,
+            "init_scale": self.init_scale,
+            "batch_norm": self.batch_norm or plain.batch_norm,
+            "norm_eps": self.norm_eps,
+            "norm_correction": self.norm_correction,
+            "bias": plain.bias,
+        }
+
+    def _block(self, width: int, name: str) -> list[str]:
+        """The lines of a hidden layer."""
+        if name == "maxout":
+            return [f"maxout {width}" + f" pieces={self.pieces}" * (self.pieces != 5)]
+        norm, act = ["batch_norm"] * bool(self.batch_norm), self._act(name)
+        drop = [f"dropout {self.dropout}"] * bool(self.dropout)
+        linear = f"linear {width}" + " bias=no" * (not self.hidden_bias)
+        return [linear, *norm, *act, *drop] if self.norm_first else [linear, *act, *norm, *drop]
+
+    def _act(self, name: str) -> list[str]:
+        return {"linear": [], "leaky_relu": [f"leaky_relu {self.slope}"]}.get(name, [name])
 
 
 def suggestion(name: str, more: Iterable[str] = ()) -> str:

@@ -18,9 +18,9 @@ from fastgan.device import Array, array_module, resolve_device, to_device, to_ho
 from fastgan.errors import DivergedError, UsageError
 from fastgan.gan import state
 from fastgan.gan.batches import Batches
-from fastgan.gan.judging import held_out_loss
 from fastgan.gan.networks import build
 from fastgan.gan.objectives import Objective
+from fastgan.gan.quality import held_out_loss
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.recipes import RECIPES
 from fastgan.gan.replay import Replay, due

@@ -6,7 +6,6 @@ Shapes: `n` batch, `f` features or channels, always the last axis; `...` the axe
 import numpy as np
 
 from fastgan import ops
-from fastgan.clock import refuse_while_capturing
 from fastgan.device import Array, array_module, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.init import initialize
@@ -164,7 +163,10 @@ class Embedding(Module):
         self.weight.data[...] = to_device(values, device_of(self.weight.data))
 
     def __call__(self, labels: Tensor | Array) -> Tensor:
-        """The labels' rows, of an array or a Tensor; UsageError for a label that has none."""
+        """The labels' rows, of an array or a Tensor; UsageError for a label that has none.
+
+        Of labels on a GPU, which would have to wait for the answer, such a one gives a row of NaN instead.
+        """
         given = labels.data if isinstance(labels, Tensor) else labels
         given = given if hasattr(given, "dtype") else np.asarray(given)
         count = self.weight.shape[0]
@@ -172,12 +174,15 @@ class Embedding(Module):
             raise ShapeError(
                 f"Embedding: got labels {given.shape} of {given.dtype}, wanted whole numbers (n,)"
             )
-        if device_of(given) == "cuda":
-            refuse_while_capturing("the range of labels")
-        for worst in (int(given.min()), int(given.max())) if given.size else ():
-            if not 0 <= worst < count:
-                raise UsageError(f"Embedding: got label {worst}, wanted 0 to {count - 1}")
-        return ops.index(self.weight, key=given)
+        if device_of(given) == "cpu":
+            for worst in (int(given.min()), int(given.max())) if given.size else ():
+                if not 0 <= worst < count:
+                    raise UsageError(f"Embedding: got label {worst}, wanted 0 to {count - 1}")
+            return ops.index(self.weight, key=given)
+        xp, given = array_module(given), given.astype(np.int64)
+        there = xp.clip(given, 0, count - 1)
+        known = xp.where(there == given, 1, np.nan).astype(self.weight.dtype)  # (n,)
+        return ops.index(self.weight, key=there) * Tensor(known[:, None])
 
 
 def _unit(x: Array) -> Array:
