@@ -8,9 +8,10 @@ import tomli_w
 from cli_helpers import TINY, ok, same
 
 from fastgan.cli import cli
-from fastgan.cli.options import HELP, leaves, value_at
+from fastgan.cli.options import NETWORK, value_at
 from fastgan.cli.settings import choose
 from fastgan.gan import RECIPES, Recipe, Trainer, load
+from fastgan.gan.recipe import leaves
 from fastgan.gan.run import config
 from fastgan.gan.state import arrays
 from fastgan.nn import Net
@@ -24,7 +25,7 @@ def settings(name=None, toml=None, run=(), **flags):
     if toml is not None:
         file = Path("some.toml")
         file.write_text(toml)
-    return choose(name, file, dict(run), flags)
+    return choose(name, file, {**dict(run), **flags})
 
 
 def test_options_come_before_the_file_and_that_before_the_recipe():
@@ -81,27 +82,26 @@ def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
 
 def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
     out = ok(capsys, "train", "seo-numpy", "--help")
-    for path, _ in leaves(Recipe):
+    for path, _ in leaves():
         assert "--" + "-".join(path).replace("_", "-") in out
-        assert path[-1] in HELP
     flat = " ".join(out.split())
     assert "[seo-numpy: 32]" in flat  # batch, of this recipe
     assert "[seo-numpy: linear 128; relu; linear o]" in flat
     assert "--lr, --optimizer-lr" in flat
-    assert not set(HELP) - {path[-1] for path, _ in leaves(Recipe)}
+    assert {path[-1] for path, field in leaves() if not field.metadata} == set(NETWORK)
 
 
 def test_every_option_reaches_its_value():
     """Each option, given another value than the recipe's, changes exactly that value."""
-    from fastgan.cli.options import CHOICES, nested, parameter
+    from fastgan.cli.options import CHOICES, nested
     from fastgan.gan.recipe import from_dict
 
     command = cli.commands["train"]
     recipe = RECIPES["digits"].replace(first=200)
-    for path, annotation in leaves(Recipe):
+    for path, field in leaves():
         old = value_at(recipe, path)
         flag = "--" + "-".join(path).replace("_", "-")
-        if annotation is bool:
+        if field.type is bool:
             words = [f"--no-{flag[2:]}" if old else flag]
         elif path[-1] in CHOICES:
             words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
@@ -116,8 +116,8 @@ def test_every_option_reaches_its_value():
                 k: v for k, v in ctx.params.items() if "__" in k or k in {f.name for f in fields(Recipe)}
             }
             given = {k: v for k, v in flags.items() if v is not None}
-            assert list(given) == [parameter(path)]
+            assert list(given) == ["__".join(path)]
             changed = from_dict(nested(given), recipe)
         assert value_at(changed, path) != old
-        others = [p for p, _ in leaves(Recipe) if p != path]
+        others = [p for p, _ in leaves() if p != path]
         assert all(value_at(changed, p) == value_at(recipe, p) for p in others)

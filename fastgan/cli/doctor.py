@@ -8,16 +8,16 @@ Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where 
 import json
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from getpass import getuser
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from platform import node
+from subprocess import DEVNULL, PIPE, Popen
 from threading import Timer
-from typing import IO
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,15 +25,12 @@ import fastgan
 from fastgan.cli.probes import PROBES
 
 LIMIT = 20.0  # seconds of a probe
-SLOW = dict.fromkeys(
-    ("kernels", "training", "cuda compiler", "gpu kernels"), 120.0
-)  # these may have to compile
+SLOW = dict.fromkeys(("kernels", "training", "gpu libraries", "gpu"), 120.0)  # these may have to compile
 MARKS = {"ok": "ok", "info": "-", "warning": "!", "error": "X"}
 BROKEN = 2
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What a probe says: `status` is ok, info, warning or error; `fix` is what to type or change, if anything."""
 
     name: str
@@ -53,15 +50,15 @@ def doctor(as_json: bool, measure: bool) -> int:
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            _show(finding)
+            print(f"{MARKS[finding.status]:3}{finding.name:15}{' '.join(finding.detail.split())}", flush=True)
     usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
     if as_json:
-        rows = [{key: anonymous(text) for key, text in asdict(finding).items()} for finding in findings]
+        rows = [{key: anonymous(text) for key, text in finding._asdict().items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
-    else:
-        if fixes := to_do(findings):
-            print("\nto do:", *fixes, sep="\n  ")
-        print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
+        return 0 if usable else BROKEN
+    if fixes := to_do(findings):
+        print("\nto do:", *fixes, sep="\n  ")
+    print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
 
 
@@ -82,117 +79,66 @@ def _measure() -> int:
 
 
 def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
-    """What the probes find, as it comes; never raises."""
-    done = 0
-    while done < len(names):
-        for finding in _visit(names[done:]):
-            done += 1
+    """What the probes of these names find, as it comes, those for a GPU only behind a driver; never raises."""
+    left = list(names)
+    while left:
+        for finding in _visit(left):
             yield finding
+            left.remove(finding.name)
+            if (finding.name, finding.status) == ("driver", "info"):  # there is none
+                left = [name for name in left if not PROBES[name].gpu]
+                break
 
 
 def _visit(names: Sequence[str]) -> Iterator[Finding]:
     """What one process finds, up to the first probe that ends it."""
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    command = [
-        sys.executable,
-        "-P",
-        "-c",
-        "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])",
-        *names,
-    ]
+    code = "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])"
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    with tempfile.TemporaryFile() as said:
+    pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": DEVNULL}
+    with Popen([sys.executable, "-P", "-c", code, *names], **pipes, text=True, env=env) as process:
         try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True, env=env
-            )
-        except OSError as error:
-            yield Finding(names[0], "error", f"cannot start Python: {error}", PROBES[names[0]].fix)
-            return
-        with process:
-            try:
-                for name in names:
-                    before = os.fstat(said.fileno()).st_size
-                    answer = _answer(process, SLOW.get(name, LIMIT))
-                    if isinstance(answer, str):
-                        reason = answer or _last_words(process, said, before)
-                        yield Finding(name, "error", reason, PROBES[name].fix)
-                        return
-                    yield Finding(name, **answer)
-            finally:
-                process.kill()
+            for name in [*names]:
+                yield _answer(process, name, SLOW.get(name, LIMIT))
+                if process.poll() is not None:
+                    return
+        finally:
+            process.kill()
 
 
-def _answer(process: "subprocess.Popen[str]", limit: float) -> dict[str, str] | str:
-    """The next finding that a process writes, while libraries may print as well; or why none came, if that is known."""
-    assert process.stdout
-    late = Timer(limit, process.kill)
+def _answer(process: "Popen[str]", name: str, limit: float) -> Finding:
+    """What a process says of one probe, while libraries may print as well; an error where it ends or hangs instead."""
+    assert process.stdout is not None
+    late, start = Timer(limit, process.kill), perf_counter()
     late.start()
     try:
         for line in process.stdout:
-            try:
+            with suppress(ValueError):
                 answer = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(answer, dict) and answer.keys() == {"status", "detail", "fix"}:
-                return answer
+                if isinstance(answer, list) and answer[:1] == [name]:
+                    return Finding(*answer)
+        code = process.wait()
     finally:
-        in_time = late.is_alive()
         late.cancel()
-    return "" if in_time else f"no answer within {limit:.0f} s"
-
-
-def _last_words(process: "subprocess.Popen[str]", said: IO[bytes], before: int) -> str:
-    """The last line behind a place that a process that ended wrote to stderr, as Python ends with the exception."""
-    code = process.wait()
-    said.seek(before)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with code {code}"
-
-
-def _show(finding: Finding) -> None:
-    from rich.table import Table
-
-    from fastgan.cli.show import show
-
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, min_width=max(map(len, PROBES)))
-    table.add_row(MARKS[finding.status], finding.name, finding.detail)
-    show(table)
+    in_time = perf_counter() - start < limit
+    reason = f"ended with code {code}" if in_time else f"no answer within {limit:.0f} s"
+    return Finding(name, "error", reason, PROBES[name].fix)
 
 
 def to_do(findings: list[Finding]) -> list[str]:
-    """A line for each thing to mend, the worst first; for a GPU only where there is one, and then each once."""
-    has_gpu = any(finding.name == "driver" and finding.status != "info" for finding in findings)
-    lines = []
+    """A line for each thing to mend, the worst first, and each once."""
+    first: dict[str, Finding] = {}  # by what is to be done
     for status in ("error", "warning", "info"):
-        for finding in (x for x in findings if x.fix and x.status == status):
-            if status == "error" or not PROBES[finding.name].gpu:
-                optional = " (optional)" if status == "info" else ""
-                lines.append(f"{finding.name}{optional}: {finding.fix}")
-            elif has_gpu:
-                lines.append(f"for an NVIDIA GPU: {finding.fix}")
-    return list(dict.fromkeys(lines))
+        for finding in findings:
+            if finding.fix and finding.status == status:
+                first.setdefault(finding.fix, finding)
+    return [f"{x.name}{' (optional)' if x.status == 'info' else ''}: {x.fix}" for x in first.values()]
 
 
 def anonymous(text: str) -> str:
     """The text without home folders, the user's and the machine's name."""
-    home = str(Path.home())
-    text = text.replace(home, "~") if len(home) > 1 else text
-    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text)
-    for word in (
-        _user(),
-        os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
-    ):
-        if len(word) > 1:
-            text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
+    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text.replace(str(Path.home()), "~"))
+    for word in (os.environ.get("USER") or os.environ.get("USERNAME"), node()):
+        text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text) if word else text
     return text
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as containers have
-        return ""

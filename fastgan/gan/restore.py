@@ -11,7 +11,7 @@ from fastgan.gan import checkpoint
 from fastgan.gan.objectives import Objective
 from fastgan.gan.recipe import Recipe, from_dict
 from fastgan.gan.recipes import RECIPES
-from fastgan.gan.source import Form, find
+from fastgan.gan.source import Form, absolute, find
 from fastgan.gan.state import NETWORKS, STATE
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module
@@ -45,7 +45,7 @@ def load(
         recipe = recipe_of(meta)
         form = Form.from_dict(meta["data"]).with_image_size(recipe.border)
         if isinstance(data, str | Path) and form.source:
-            data = replace(form.source, spec=str(Path(data).absolute()) if Path(data).exists() else str(data))
+            data = replace(form.source, spec=absolute(data))
         if data is not None:
             data, found = find(data, recipe)
             form.check(data)

@@ -91,8 +91,7 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
     source = None
     if data is None or isinstance(data, str | Path):
         spec = own_data(recipe) if data is None else str(data)
-        own = spec not in names and os.path.exists(spec)
-        source = Source(str(Path(spec).absolute()) if own else spec, split=recipe.split)
+        source = Source(spec if spec in names else absolute(spec), split=recipe.split)
     elif isinstance(data, Source):
         source = data
     if source and source.image_size is None and source.spec not in names and os.path.isdir(source.spec):
@@ -125,6 +124,12 @@ def _misfit(dataset: Dataset) -> str:
         else ""
     )
     return f"got rows of {d} numbers from {dataset.name}, wanted images (try --data digits){'; ' * bool(side)}{remedy}"
+
+
+def absolute(path: str | Path) -> str:
+    """The absolute path of what exists, so that a run can go on from another folder; anything else as it was typed."""
+    there = os.path.expanduser(path)
+    return str(Path(there).absolute()) if os.path.exists(there) else str(path)
 
 
 def own_data(recipe: Recipe) -> str:

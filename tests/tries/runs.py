@@ -185,9 +185,9 @@ PLACES = [
 ]
 
 WORDS = [
-    Try("trian", word="did you mean train?"),
-    Try("xyz", word="wanted train, resume, sample"),
-    Try("''", word="got command ''"),
+    Try("trian", word="'train'"),
+    Try("xyz", word="fastgan --help"),
+    Try("''", word="''"),
     Try("--nope", word="--nope"),
     Try("TRAIN", word="TRAIN"),
     Try("--version", WORKS),
