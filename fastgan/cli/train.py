@@ -46,7 +46,12 @@ QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--data", metavar="DATA", help=DATA)
 @DATA_DIR
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
-@click.option("--image-size", type=int, metavar="PIXELS", help="Cut a folder's pictures square, and resize.")
+@click.option(
+    "--image-size",
+    type=int,
+    metavar="PIXELS",
+    help="Cut a folder's pictures square, and resize; or what a file's rows are.",
+)
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out pictures that cannot be read.")
 @click.option("--seed", type=int, help="Same seed, same run.  [0]")
 @click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")

@@ -22,6 +22,8 @@ class LayerNorm(Module):
     PyTorch's GroupNorm with one group, for (n, f) what PyTorch's LayerNorm has.
     """
 
+    over = slice(1, None)  # the axes that statistics are taken over
+
     def __init__(self, f: int, *, eps: float = 1e-5) -> None:
         self.eps = eps
         self.gamma = Tensor(np.ones(f, np.float32), requires_grad=True)
@@ -31,15 +33,11 @@ class LayerNorm(Module):
         """Gamma 1, beta 0."""
         self.gamma.data[...], self.beta.data[...] = 1, 0
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: all but the first."""
-        return tuple(range(1, ndim))
-
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, ..., f) -> the same."""
         if x.ndim < 2 or x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"{type(self).__name__}: got x {x.shape}, wanted (n, ..., {self.gamma.size})")
-        axes = self.axes(x.ndim)
+        axes = tuple(range(x.ndim))[self.over]
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = (centred * centred).mean(axis=axes, keepdims=True)
         return centred * (variance + self.eps) ** -0.5 * self.gamma + self.beta
@@ -51,9 +49,7 @@ class InstanceNorm(LayerNorm):
     The same in training and inference.
     """
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: an image's height and width."""
-        return tuple(range(1, ndim - 1))
+    over = slice(1, -1)  # an image's height and width
 
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, h, w, f) -> the same."""
