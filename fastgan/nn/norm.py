@@ -26,6 +26,8 @@ class LayerNorm(Module):
     over = slice(1, None)  # the axes that statistics are taken over
 
     def __init__(self, f: int, *, eps: float = 1e-5) -> None:
+        if not eps >= 0:
+            raise UsageError(f"{type(self).__name__}: got eps {eps}, wanted 0 or more")
         self.eps = eps
         self.gamma = Tensor(np.ones(f, np.float32), requires_grad=True)
         self.beta = Tensor(np.zeros(f, np.float32), requires_grad=True)

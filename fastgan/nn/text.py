@@ -10,10 +10,12 @@ the channels of the data, `o` for the numbers wanted out; "image" gives a flat s
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from inspect import Parameter, signature
+from math import isfinite
 from typing import Any, get_args
 
 import numpy as np
@@ -193,10 +195,10 @@ def _value(text: str, parameter: Parameter, sizes: dict[str, int], shown: str) -
     if int in kinds and text.isdecimal() and len(text) <= 9:
         return int(text)
     if float in kinds:
-        try:
-            return float(text)
-        except ValueError as error:
-            raise UsageError(f"got {shown}, wanted a number") from error
+        with suppress(ValueError):
+            if isfinite(number := float(text)):
+                return number
+        raise UsageError(f"got {shown}, wanted a finite number")
     if int in kinds and str not in kinds:
         raise UsageError(f"got {shown}, wanted a whole number of at most 9 digits")
     return text  # a name, which the layer knows
