@@ -100,8 +100,9 @@ def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **giv
         goal = steps or trainer.horizon
         if "data" in given or "data_dir" in given:  # compared with what the run began with, when first needed
             old = trainer.form.source or Source(trainer.recipe.data)
-            spec, folder = (absolute(given[key]) if key in given else None for key in ("data", "data_dir"))
-            moved = replace(old, spec=old.spec if spec is None else spec, data_dir=folder or old.data_dir)
+            spec = absolute(given["data"]) if "data" in given else old.spec
+            folder = absolute(given["data_dir"]) if "data_dir" in given else old.data_dir
+            moved = replace(old, spec=spec, data_dir=folder)
             trainer.form = replace(trainer.form, source=moved)
         if goal <= trainer.steps_done:
             return _complete(trainer, directory, goal)
