@@ -128,24 +128,12 @@ def test_interrupted_and_resumed_is_the_same_run(capsys, number, code):
     """A real process, really interrupted; then on to 10 steps later, and compared with a run without a break."""
     words = [
         "train",
-        "--steps",
-        "500000",
-        "--log-every",
-        "5",
-        "--sample-every",
-        "500000",
+        *["--steps", "500000", "--log-every", "5", "--sample-every", "500000", "--out", "run"],
         *TINY,
-        "--out",
-        "run",
     ]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", COMMAND, *words]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
         while len(read_metrics(Path("run/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
