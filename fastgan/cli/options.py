@@ -11,10 +11,9 @@ from typing import Any, get_args
 import click
 
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
-from fastgan.gan.recipe import KINDS, NOISE, SAMPLING, leaves
+from fastgan.gan.recipe import KINDS, NAMED, leaves
 from fastgan.nn import INITIALIZERS
 from fastgan.nn.text import LAYERS
 
@@ -30,16 +29,7 @@ NETWORK = {  # help; that of the other values stands beside them in gan/recipe.p
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "bias": "biases in layers that do not say themselves",
 }
-CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": tuple(OBJECTIVES),
-    "noise": NOISE,
-    "sampling": SAMPLING,
-    "generator_labels": GENERATOR_JOINS,
-    "critic_labels": CRITIC_JOINS,
-    "init": tuple(INITIALIZERS),
-    "line": tuple(FORMATS),
-    "kind": KINDS,
-}
+CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "line": (*FORMATS,), "kind": KINDS}
 
 
 def layers(text: str) -> tuple[str, ...]:

@@ -64,11 +64,6 @@ class Bar(Lines):
         super().__init__(goal)
         self.live = live
 
-    def on_start(self, trainer: Trainer) -> None:
-        """Start the clock."""
-        super().on_start(trainer)
-        self.on_end(trainer)
-
     def on_step(self, trainer: Trainer) -> None:
         """Move the bar, a few times a second."""
         if perf_counter() - self.shown_at >= REFRESH:
