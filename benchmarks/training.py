@@ -70,8 +70,8 @@ def is_dense(network: Net) -> bool:
 
 def hidden(network: Net) -> tuple[int, ...]:
     """The widths of a dense network's hidden layers."""
-    words = (line.split() for line in network.layers)
-    return tuple(int(size) for name, size, *_ in words if name in ("linear", "maxout") and size != "o")
+    words = [line.split() for line in network.layers if line.startswith(("linear", "maxout"))]
+    return tuple(int(size) for _, size, *_ in words if size != "o")
 
 
 def narrow(network: Net) -> Net:

@@ -15,11 +15,11 @@ from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import ops
+from fastgan.benchmarks.training import is_dense
 from fastgan.cli import doctor
 from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
-from fastgan.nn import Net
 from fastgan.ops import passes
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 gpu = pytest.mark.gpu
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
 NAMES = [entry[3] for entry in ON_GPU]
-CONV = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, Net)]
+CONV = [name for name, recipe in fg.recipes.items() if not is_dense(recipe.generator)]
 
 
 @pytest.fixture

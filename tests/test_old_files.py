@@ -1,15 +1,17 @@
 """What was written before version 0.1 is still read: `old_run` is a run of `digits` with an MLP for each network."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli_helpers import ok
 
-from fastgan.gan import RECIPES, checkpoint, load
+from fastgan.gan import RECIPES, Trainer, checkpoint, load
 from fastgan.gan.recipe import from_dict
 from fastgan.gan.run import edited
+from fastgan.gan.source import Source
 from fastgan.gan.state import arrays
 from fastgan.nn import Net
 
@@ -46,6 +48,18 @@ def test_its_commands_go_on_too(old, capsys):
     assert_the_end(load(old, device="cpu"))
     ok(capsys, "train", "--config", old / "config.toml", "--quiet", "--out", "again")
     assert_the_end(load("again", device="cpu"))
+
+
+def test_flat_images_of_a_file_are_still_images(tmp_path):
+    """Until version 0.1 rows of a square number of columns were images without --image-size."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (40, 64), dtype=np.uint8))
+    new = Trainer(RECIPES["digits"].replace(batch=8, border=1), Source(str(path), image_size=8), device="cpu")
+    new.form = replace(new.form, source=Source(str(path)))
+    new.save(tmp_path / "old.safetensors")
+    old = load(tmp_path / "old.safetensors", device="cpu")
+    assert old.form.shape == (10, 10, 1)
+    assert np.array_equal(old.fit(2).sample(3), new.fit(2).sample(3))
 
 
 MLP = {

@@ -43,7 +43,7 @@ def load(
         if missing:
             raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
         recipe = recipe_of(meta)
-        form = Form.from_dict(meta["data"])
+        form = Form.from_dict(meta["data"]).with_image_size(recipe.border)
         if isinstance(data, str | Path) and form.source:
             data = replace(form.source, spec=absolute(data))
         if data is not None:

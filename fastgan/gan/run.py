@@ -142,7 +142,7 @@ class RunDirectory(Callback):
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
-        samples = trainer.sample(POINTS if trainer.recipe.points else pictures.IMAGES)
+        samples = trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS)
         shown: dict[str, Any] = {"columns": pictures.COLUMNS, "real": real, "modes": modes}
         critic = quality.critic_of(trainer) if quality.has_contours(trainer) else None
         image = pictures.picture(samples, critic=critic, title=f"step {step:,}", **shown)

@@ -1,4 +1,4 @@
-"""Layers that normalise, what a critic sees of its batch, and embeddings. BatchNorm is with the dense layers.
+"""Layers that normalise, how much a batch varies, and embeddings. BatchNorm is with the dense layers.
 
 Shapes: `n` batch, `f` features or channels, always the last axis; `...` the axes between (an image's h and w).
 """
@@ -18,8 +18,8 @@ from fastgan.tape import Tensor
 class LayerNorm(Module):
     """Normalise each sample by the mean and variance of all its numbers (Ba et al. 2016), then scale and shift.
 
-    gamma and beta are one number per feature of the last axis: for an image one per channel, as conv critics have it
-    (igul222's code, PyTorch's GroupNorm with one group), for (n, f) what PyTorch's LayerNorm has.
+    gamma and beta are one number per feature of the last axis: for an image one per channel, as in igul222's code and
+    PyTorch's GroupNorm with one group, for (n, f) what PyTorch's LayerNorm has.
     """
 
     def __init__(self, f: int, *, eps: float = 1e-5) -> None:

@@ -19,32 +19,10 @@ import numpy as np
 
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn.conv import (
-    AvgPool2d,
-    Conv2d,
-    ConvTranspose2d,
-    Crop2d,
-    Flatten,
-    MaxPool2d,
-    Mean,
-    Pad2d,
-    Reshape,
-    Upsample2d,
-)
-from fastgan.nn.layers import (
-    Arctan,
-    BatchNorm,
-    Dropout,
-    LeakyReLU,
-    Linear,
-    Maxout,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Tanh,
-)
+from fastgan.nn import conv, norm
+from fastgan.nn import layers as dense
+from fastgan.nn.layers import Sequential
 from fastgan.nn.module import Module
-from fastgan.nn.norm import InstanceNorm, LayerNorm, MinibatchStdDev, SpectralNorm
 from fastgan.random import Draws, Stream
 from fastgan.tape import Tensor, no_grad
 
@@ -53,52 +31,52 @@ SIZE = re.compile(r"[\dc]+(x[\dc]+)+")
 SPELT = {"scale": "init_scale"}  # settings that lines have another word for
 
 
-def _image(data: Shape) -> Reshape:
+def _image(data: Shape) -> conv.Reshape:
     """A flat sample as an image."""
     if len(data) != 3:
         raise UsageError(f"got data of {_text(data)}, wanted images")
-    return Reshape(*data)
+    return conv.Reshape(*data)
 
 
-def _pad(*sides: int) -> Pad2d:
+def _pad(*sides: int) -> conv.Pad2d:
     """One number for all sides, or one for each."""
     if len(sides) not in (1, 4):
         raise UsageError(f"got {len(sides)} values, wanted 1, or 4: top, bottom, left, right")
-    return Pad2d(sides if len(sides) == 4 else sides[0])
+    return conv.Pad2d(sides if len(sides) == 4 else sides[0])
 
 
 ACTIVATIONS: dict[str, Callable[..., Module]] = {
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "tanh": Tanh,
-    "sigmoid": Sigmoid,
-    "arctan": Arctan,
+    "relu": dense.ReLU,
+    "leaky_relu": dense.LeakyReLU,
+    "tanh": dense.Tanh,
+    "sigmoid": dense.Sigmoid,
+    "arctan": dense.Arctan,
 }
 # What makes a layer; one more of yours is one more row. Of a signature's names, `i` and `f` are a sample's last axis,
 # `data` is the form of the data, and the settings of a Net hold for those in Net.settings.
 LAYERS: dict[str, Callable[..., Module]] = {
-    "linear": Linear,
-    "conv": Conv2d,
-    "conv_transpose": ConvTranspose2d,
-    "maxout": Maxout,
-    "max_pool": MaxPool2d,
-    "avg_pool": AvgPool2d,
-    "upsample": Upsample2d,
+    "linear": dense.Linear,
+    "conv": conv.Conv2d,
+    "conv_transpose": conv.ConvTranspose2d,
+    "maxout": dense.Maxout,
+    "max_pool": conv.MaxPool2d,
+    "avg_pool": conv.AvgPool2d,
+    "upsample": conv.Upsample2d,
     "pad": _pad,
-    "crop": Crop2d,
+    "crop": conv.Crop2d,
     "image": _image,
-    "reshape": Reshape,
-    "flatten": Flatten,
-    "mean": Mean,
+    "reshape": conv.Reshape,
+    "flatten": conv.Flatten,
+    "mean": conv.Mean,
     **ACTIVATIONS,
-    "dropout": Dropout,
-    "batch_norm": BatchNorm,
-    "layer_norm": LayerNorm,
-    "instance_norm": InstanceNorm,
-    "minibatch_stddev": MinibatchStdDev,
+    "dropout": dense.Dropout,
+    "batch_norm": dense.BatchNorm,
+    "layer_norm": norm.LayerNorm,
+    "instance_norm": norm.InstanceNorm,
+    "minibatch_stddev": norm.MinibatchStdDev,
 }
-OF_ROWS = (Linear, Maxout)
-OF_IMAGES = (Conv2d, ConvTranspose2d, MaxPool2d, Upsample2d, Pad2d, Crop2d)
+OF_ROWS = (dense.Linear, dense.Maxout)
+OF_IMAGES = (conv.Conv2d, conv.ConvTranspose2d, conv.MaxPool2d, conv.Upsample2d, conv.Pad2d, conv.Crop2d)
 
 
 @dataclass(frozen=True)
@@ -154,7 +132,7 @@ class Net:
         plain = [word for word in words if word != "spectral"]
         layer = _call(LAYERS[name], plain, known, {"o": o, "c": data[-1]})
         _check(layer, given)
-        return layer if plain == words else SpectralNorm(layer)
+        return layer if plain == words else norm.SpectralNorm(layer)
 
 
 def _call(
@@ -239,9 +217,9 @@ def _check(layer: Module, given: Shape) -> None:
             f"got samples of {_text(given)}, wanted images (h, w, c): put image or reshape before it"
         )
     window: Shape
-    if isinstance(layer, MaxPool2d):
+    if isinstance(layer, conv.MaxPool2d):
         window, around = layer.size, (0, 0)
-    elif isinstance(layer, Conv2d) and not isinstance(layer.padding, str):
+    elif isinstance(layer, conv.Conv2d) and not isinstance(layer.padding, str):
         top, bottom, left, right = layer.padding
         window, around = layer.weight.shape[:2], (top + bottom, left + right)
     else:

@@ -81,8 +81,8 @@ TRIES = [
     toml("[generator]\nlayers = [1]", "wanted a list of layers"),
     toml("[generator]\ninit_scale = nan", "generator.init_scale nan"),
     toml("[generator]\nhidden = [4]", "without activation, slope"),
-    toml(f"[generator]\nhidden = 'abc'\n{WIDTHS}", "hidden is 'abc'"),
-    toml(f"[generator]\nhidden = [1.5]\n{WIDTHS}", "hidden is [1.5]"),
+    toml(f"[generator]\nhidden = 'abc'\n{WIDTHS}", "generator: hidden is 'abc'"),
+    toml(f"[generator]\nhidden = [1.5]\n{WIDTHS}", "generator: hidden is [1.5]"),
     toml(f"[generator]\nhidden = [3, 4]\n{WIDTHS}", "got 1 activations for 2 hidden layers"),
     Try(
         "train --config some.toml",
