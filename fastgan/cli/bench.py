@@ -17,7 +17,7 @@ from fastgan.cli.options import PATH
 @click.option("--tiny", is_flag=True, hidden=True)
 @click.option("--suite", type=click.Choice([*SUITES]), multiple=True, help="Only this suite.  [all]")
 @click.option(
-    "--column", type=click.Choice([*COLUMNS]), multiple=True, help="Only this engine.  [all that can run]"
+    "--column", type=click.Choice([*COLUMNS]), multiple=True, help="Only this engine.  [all that run]"
 )
 @click.option("--only", multiple=True, metavar="TEXT", help="Only cases with this in their name.")
 @click.option("--out", type=PATH, help="A folder for the results.  [bench/DATE-TIME]")
@@ -51,9 +51,7 @@ def bench(
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
 @click.option("--across-machines", is_flag=True, help="Compare files of different machines all the same.")
-@click.option(
-    "--fail-above", metavar="PERCENT", help="Exit code 1 where a case got slower by more, such as 10%."
-)
+@click.option("--fail-above", metavar="PERCENT", help="Exit code 1 where a case got slower by so much: 10%.")
 @click.pass_context
 def compare(ctx: click.Context, old: Path, new: Path, across_machines: bool, fail_above: str | None) -> None:
     """Say what became faster or slower from OLD to NEW, two files of `fastgan bench`."""

@@ -64,7 +64,9 @@ class RecipeOption(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The help, and the recipe's value."""
         record, recipe = super().get_help_record(ctx), ctx.meta.get(SHOWN, RECIPES[DEFAULT])
-        return record and (record[0], f"{record[1]}  [{recipe.name}: {_shown(value_at(recipe, self.path))}]")
+        value = value_at(recipe, self.path)
+        text = "; ".join(value) if isinstance(value, tuple) else "none" if value is None else value
+        return record and (record[0], f"{record[1]}  [{recipe.name}: {text}]")
 
 
 class RecipeCommand(click.Command):
@@ -78,10 +80,7 @@ class RecipeCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options under their headings."""
-        groups: dict[str, list[tuple[str, str]]] = {
-            "Run": [],
-            "Training": [],
-        }  # first, the others as they come
+        groups: dict[str, list[tuple[str, str]]] = {"Run": [], "Training": []}  # the others as they come
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
                 groups.setdefault(getattr(param, "group", "Run"), []).append(record)
@@ -110,11 +109,3 @@ def value_at(recipe: Recipe, path: tuple[str, ...]) -> Any:
     for name in path:
         value = getattr(value, name)
     return value
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none of its own", True: "on", False: "off"}[value]
-    if isinstance(value, tuple):
-        return "; ".join(value)
-    return f"{value}"

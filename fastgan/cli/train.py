@@ -32,9 +32,7 @@ STEPS = click.IntRange(1, MOST)
 VOTERS = 1000  # samples of which the classes are counted
 
 DATA = f"{', '.join(names)}; or a folder of pictures (subfolders: --classes), .npy, .npz, IDX."
-DATA_DIR = click.option(
-    "--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first."
-)
+DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for.")
 KEEP = "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
 THREADS = click.option("--threads", type=int, metavar="N", help=KEEP)
 CAPTURE = click.option("--no-capture", is_flag=True, help="On a GPU, launch every step anew, without graphs.")
