@@ -155,6 +155,12 @@ def test_a_layer_of_your_own_is_one_more_row(monkeypatch):
     assert build("mine 3 eps=1")[0].given == (64, 3, 1, False, 1)
 
 
+def test_a_row_of_activations_is_a_line():
+    for name in ops.ACTIVATIONS:
+        if name != "leaky":
+            assert build(name)[0].act == name
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_grey_and_colour_need_no_other_text(channels):
     shape = (8, 8, channels)

@@ -44,7 +44,12 @@ QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--data", metavar="DATA", help=DATA)
 @DATA_DIR
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
-@click.option("--image-size", type=int, metavar="PIXELS", help="Cut a folder's pictures square, and resize.")
+@click.option(
+    "--image-size",
+    type=int,
+    metavar="PIXELS",
+    help="Cut a folder's pictures square, and resize; or what a file's rows are.",
+)
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out pictures that cannot be read.")
 @click.option("--seed", type=int, help="Same seed, same run.  [0]")
 @click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")
@@ -95,7 +100,7 @@ def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **giv
         on = {"device": "auto"} | _config(run) | given
         trainer = load(run, device=str(on["device"]), threads=on.get("threads"))
         trainer.capture = not no_capture
-        goal = steps or trainer.horizon
+        goal = steps or trainer.work.horizon
         if "data" in given or "data_dir" in given:  # compared with what the run began with, when first needed
             old = trainer.form.source or Source(trainer.recipe.data)
             spec = absolute(given["data"]) if "data" in given else old.spec
@@ -107,7 +112,7 @@ def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **giv
         if not quiet:
             _introduce(trainer, run)
             text, step = trainer.recipe.optimizer.schedule, trainer.steps_done
-            if text != "constant" and goal > trainer.horizon:
+            if text != "constant" and goal > trainer.work.horizon:
                 first, last = (number(schedule(text, at, goal)) for at in (step, goal))
                 ends = f"schedule {text}, which ends at step {goal:,} now"
                 print(f"rates   {ends}: times {first} at step {step:,}, {last} there")
@@ -130,7 +135,7 @@ def _complete(trainer: Trainer, directory: RunDirectory, goal: int) -> int:
     if directory.complete(step):
         raise UsageError(f"{path} is at step {step} of {goal}; {more}")
     if not directory.picture_of(step).exists():
-        trainer.prepare_data(step, step)  # a scatter shows them
+        trainer.batches.prepare(step, step)  # a scatter shows them
     directory.fit(trainer, 0)
     print(f"{path} is complete, with the pictures of its end that were missing; {more}")
     return 0
@@ -160,7 +165,7 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
 
 def _fit(trainer: Trainer, directory: RunDirectory, goal: int, *, quiet: bool) -> int:
     """Train up to step `goal` and say what came of it; the exit code."""
-    steps = None if goal == trainer.horizon else goal - trainer.steps_done
+    steps = None if goal == trainer.work.horizon else goal - trainer.steps_done
     with stopping(trainer) as stop, watched(stop.output_failed), shown(goal, quiet=quiet) as callbacks:
         directory.fit(trainer, steps, callbacks)
     finished = trainer.steps_done >= goal
@@ -187,7 +192,7 @@ def _conclude(trainer: Trainer, directory: RunDirectory, again: str) -> None:
     print(f"          {path / 'training.gif'}  how they came to be")
     print(f"          {path / 'losses.png'}")
     if again:
-        more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.horizon else ""
+        more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.work.horizon else ""
         print(f"next      fastgan sample {shlex.quote(str(path))} --seed 42")
         print(f"          {again}{more}")
 

@@ -203,7 +203,7 @@ def _batch_norm(script: Script, name: str, layer: nn.BatchNorm, before: Shape, a
 
 
 def _norm_of_sample(script: Script, name: str, layer: nn.LayerNorm, before: Shape, after: Shape) -> None:
-    axes = layer.axes(1 + len(before))
+    axes = tuple(range(1 + len(before)))[layer.over]
     script.add(f"x - x.mean(axis={axes}, keepdims=True)")
     deviation = f"np.sqrt(x.var(axis={axes}, keepdims=True) + {float(layer.eps)})"
     script.add(f"x / {deviation}{_affine(script, name, layer)}")

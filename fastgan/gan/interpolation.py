@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastgan.device import Array, to_host
-from fastgan.random import Stream
 
 if TYPE_CHECKING:
     from fastgan.gan.trainer import Trainer
@@ -41,7 +40,7 @@ def images_between(
 
     A way keeps its class, where the run has classes: `label`, or each in turn. UsageError for a wrong label.
     """
-    z = to_host(trainer.noise(2 * n, 0, stream=Stream.SAMPLE, seed=seed))
+    z = to_host(trainer.sampler().noise(2 * n, seed))
     ways = between(z[:n], z[n:], steps, spherical=trainer.recipe.noise == "normal")
     labels: Any = label
     if label is None and trainer.recipe.classes:

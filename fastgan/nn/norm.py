@@ -13,6 +13,7 @@ from fastgan.nn.layers import Fused, Weighted, first_draws, fuses
 from fastgan.nn.module import Module
 from fastgan.random import Draws
 from fastgan.tape import Tensor
+from fastgan.tape.engine import Act
 
 
 class LayerNorm(Module):
@@ -21,6 +22,8 @@ class LayerNorm(Module):
     gamma and beta are one number per feature of the last axis: for an image one per channel, as in igul222's code and
     PyTorch's GroupNorm with one group, for (n, f) what PyTorch's LayerNorm has.
     """
+
+    over = slice(1, None)  # the axes that statistics are taken over
 
     def __init__(self, f: int, *, eps: float = 1e-5) -> None:
         self.eps = eps
@@ -31,15 +34,11 @@ class LayerNorm(Module):
         """Gamma 1, beta 0."""
         self.gamma.data[...], self.beta.data[...] = 1, 0
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: all but the first."""
-        return tuple(range(1, ndim))
-
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, ..., f) -> the same."""
         if x.ndim < 2 or x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"{type(self).__name__}: got x {x.shape}, wanted (n, ..., {self.gamma.size})")
-        axes = self.axes(x.ndim)
+        axes = tuple(range(x.ndim))[self.over]
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = (centred * centred).mean(axis=axes, keepdims=True)
         return centred * (variance + self.eps) ** -0.5 * self.gamma + self.beta
@@ -51,9 +50,7 @@ class InstanceNorm(LayerNorm):
     The same in training and inference.
     """
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: an image's height and width."""
-        return tuple(range(1, ndim - 1))
+    over = slice(1, -1)  # an image's height and width
 
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, h, w, f) -> the same."""
@@ -86,15 +83,20 @@ class SpectralNorm(Fused):
         self.layer.initialize(draws)
         self._start(draws)
 
-    def leaky(self, x: Tensor, slope: float) -> Tensor:
-        """The layer with its weight over sigma, and the LeakyReLU after it."""
+    @property
+    def acts(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """What the layer takes in."""
+        return self.layer.acts
+
+    def fused(self, x: Tensor, act: Act) -> Tensor:
+        """The layer with its weight over sigma, and the activation after it."""
         w, axis = self.layer.weight, self.layer.out_axis
         if self.training:
             self._iterate()
         xp = array_module(w.data)
         places = xp.moveaxis(w.data, axis, -1).shape
         slope_of_sigma = xp.moveaxis((self.v[:, None] * self.u).reshape(places), -1, axis)
-        return self.layer.apply(x, w / (w * Tensor(slope_of_sigma)).sum(), slope)
+        return self.layer.apply(x, w / (w * Tensor(slope_of_sigma)).sum(), act)
 
     def _start(self, draws: Draws) -> None:
         matrix = self._matrix()

@@ -12,11 +12,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any, get_args
 
 import numpy as np
 
+from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import conv, norm
@@ -46,6 +48,7 @@ def _pad(*sides: int) -> conv.Pad2d:
 
 
 ACTIVATIONS: dict[str, Callable[..., Module]] = {
+    **{name: partial(dense.Activation, name) for name in ops.ACTIVATIONS if name != "leaky"},
     "relu": dense.ReLU,
     "leaky_relu": dense.LeakyReLU,
     "tanh": dense.Tanh,
