@@ -21,7 +21,7 @@ def play(monkeypatch):
 
     def run(display, *steps, seconds, begin=0, line=""):
         trainer = SimpleNamespace(steps_done=begin, recipe=RECIPES["keras-mlp"].replace(line=line))
-        trainer.form, trainer.horizon = SimpleNamespace(count=60_000), 1000
+        trainer.form, trainer.work = SimpleNamespace(count=60_000), SimpleNamespace(horizon=1000)
         display.on_start(trainer)
         for trainer.steps_done in steps:
             clock.now += seconds

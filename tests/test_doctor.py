@@ -38,8 +38,8 @@ def test_it_works_here(capsys):
 
 WRONG = """
 import fastgan.kernels.dense as dense
-right = dense.linear_leaky_relu
-dense.linear_leaky_relu = lambda x, w, b, *, slope=0.2: right(x, w, b, slope=slope) + 1
+right = dense.forward
+dense.forward = lambda x, w, b, **settings: right(x, w, b, **settings) + 1
 """
 NO_CACHE = """
 import numba
@@ -133,18 +133,18 @@ def test_the_exit_code_and_what_is_to_do(monkeypatch, capsys):
 
 
 def test_kernels_on_a_gpu_are_compared(monkeypatch):
-    right = ops.linear_leaky_relu.forward.plain
+    right = ops.linear.forward.plain
 
-    def missing(*operands, slope):
+    def missing(*operands, **settings):
         raise building.CannotBuild("libnvvm is not found")
 
     for kernel, status in (
         (right, "ok"),
-        (lambda *operands, slope: right(*operands, slope=slope) + 1, "error"),
-        (lambda *operands, slope: right(*operands, slope=slope) * float("nan"), "error"),
+        (lambda *operands, **settings: right(*operands, **settings) + 1, "error"),
+        (lambda *operands, **settings: right(*operands, **settings) * float("nan"), "error"),
         (missing, "warning"),
     ):
-        monkeypatch.setitem(ops.linear_leaky_relu.forward.kernels, ndarray, kernel)
+        monkeypatch.setitem(ops.linear.forward.kernels, ndarray, kernel)
         monkeypatch.setattr("fastgan.dispatch._told", set())
         with standing_in():
             assert module.kernels("cuda", "pip install it")[0] == status
