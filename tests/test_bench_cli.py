@@ -73,22 +73,6 @@ def test_results_are_never_written_over(run, capsys):
     assert (folder / "result.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--suite", "speed"], "'speed' is not one of"),
-        (["--column", "abacus"], "'abacus' is not one of"),
-        (["abacus"], "'abacus'"),
-        (["compare", "a.json"], "Missing argument 'NEW'"),
-        (["compare", "a.json", "b.json"], "a.json"),
-        (["report", "a.json"], "no file 'a.json'"),
-    ],
-)
-def test_what_makes_no_sense_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert message in refused(capsys, 2, "bench", *arguments)
-
-
 def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch, capsys):
     def refuse(self):
         raise PermissionError(13, "Permission denied", str(self))

@@ -20,17 +20,17 @@ pytestmark = pytest.mark.usefixtures("here")
 SMALL = Net(("linear 4", "leaky_relu 0.2", "linear o"))
 
 
-def settings(name=None, toml=None, run=(), **flags):
+def settings(name=None, toml=None, **options):
     file = None
     if toml is not None:
         file = Path("some.toml")
         file.write_text(toml)
-    return choose(name, file, {**dict(run), **flags})
+    return choose(name, file, options)
 
 
 def test_options_come_before_the_file_and_that_before_the_recipe():
     toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 9\n[optimizer]\nlr = 1\nbeta1 = 0.25\n[critic]\nlayers = ["tanh"]\n'
-    chosen = settings(None, toml, {"seed": 8}, optimizer__lr=0.75, generator__init_scale=2.0)
+    chosen = settings(None, toml, seed=8, optimizer__lr=0.75, generator__init_scale=2.0)
     recipe = chosen.recipe
     assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 8, 9)
     assert (recipe.optimizer.lr, recipe.optimizer.beta1, recipe.optimizer.eps) == (0.75, 0.25, 1e-7)

@@ -16,7 +16,7 @@ from tiny import samples, tiny
 import fastgan as fg
 from fastgan import ops
 from fastgan.benchmarks.training import is_dense
-from fastgan.cli import probes
+from fastgan.cli import doctor
 from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
@@ -100,7 +100,7 @@ def test_a_kernel_gives_the_same_bits_again(entry, cupy):
 
 @gpu
 def test_the_doctor_finds_kernels_right(cupy):
-    assert probes.gpu()[0] == "ok"
+    assert doctor.gpu()[0] == "ok"
 
 
 @gpu

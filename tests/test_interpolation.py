@@ -233,26 +233,6 @@ def test_a_class(capsys):
     assert "wanted 0 to 9" in refused(capsys, 2, "sample", "run", "--label", -1, "--interpolate", 3)
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["--interpolate", 1], "--interpolate"),
-        (["--interpolate", 0], "--interpolate"),
-        (["--interpolate", "two"], "--interpolate"),
-        (["--interpolate", 3, "--grid", "2x2"], "--grid or --interpolate, not both"),
-        (["--grid", "2x2", "--count", 3], "--grid or --count, not both"),
-        (["--gif"], "give --interpolate"),
-        (["--contour"], "this run learned images of 8x8x1"),
-        (["--interpolate", 3, "--contour"], "for points in the plane"),
-        (["--label", 3], "without classes"),
-        (["--label", 3, "--interpolate", 3, "--gif"], "without classes"),
-        (["--interpolate", 3, "--out", "a.gif"], "ends in .png"),
-    ],
-)
-def test_refusals_of_images(capsys, run, words, text):
-    assert text in refused(capsys, 2, "sample", "run", *words)
-
-
 def test_refusals_of_points(capsys):
     ok(capsys, "train", "ring-wgan-gp", "--steps", 1, *TINY, "--out", "run")
     assert "learned points of 2 numbers" in refused(capsys, 2, "sample", "run", "--interpolate", 8)

@@ -25,6 +25,8 @@ from fastgan.cli.train import resume, train
 from fastgan.errors import FastganError, OutputError
 
 INTERRUPTED = 130
+DEBUG = "Show the traceback of an error."
+SILENT = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # for programmers
 EXAMPLES = """\b
 fastgan train                                     bundled digits: pictures, losses and a GIF in a minute
 fastgan train keras-mlp --data mnist --seed 7     a published recipe
@@ -62,9 +64,7 @@ def cli(ctx: click.Context) -> None:
 
 for command in (train, resume, sample, export, recipes, summary, doctor, bench):
     cli.add_command(command)
-    command.params.append(
-        click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
-    )
+    command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help=DEBUG))
 
 
 @cli.command("help", short_help="Show what a command does.")
@@ -143,7 +143,7 @@ def _warnings_in_a_line() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        for kind in SILENT:
             warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield

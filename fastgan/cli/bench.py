@@ -12,36 +12,24 @@ from fastgan.benchmarks.suites import SUITES
 from fastgan.cli.options import PATH
 
 
-@click.group(invoke_without_command=True, short_help="Time everything, against array code and peers.")
+@click.group(invoke_without_command=True, short_help="Time everything, beside peers.")
 @click.option("--quick", is_flag=True, help="Less of everything, in under two minutes on two cores.")
 @click.option("--tiny", is_flag=True, hidden=True)
+@click.option("--suite", type=click.Choice([*SUITES]), multiple=True, help="Only this suite.  [all]")
 @click.option(
-    "--suite", type=click.Choice([*SUITES]), multiple=True, help="Only this; may be repeated.  [all]"
+    "--column", type=click.Choice([*COLUMNS]), multiple=True, help="Only this engine.  [all that run]"
 )
-@click.option(
-    "--column",
-    type=click.Choice([*COLUMNS]),
-    multiple=True,
-    help="Only this engine; may be repeated.  [all that can run]",
-)
-@click.option(
-    "--only", multiple=True, metavar="TEXT", help="Only cases with this in their name; may be repeated."
-)
+@click.option("--only", multiple=True, metavar="TEXT", help="Only cases with this in their name.")
 @click.option("--out", type=PATH, help="A folder for the results.  [bench/DATE-TIME]")
 @click.pass_context
 def bench(
-    ctx: click.Context,
-    quick: bool,
-    tiny: bool,
-    suite: tuple[str, ...],
-    column: tuple[str, ...],
-    only: tuple[str, ...],
-    out: Path | None,
+    ctx: click.Context, /, quick: bool, tiny: bool, out: Path | None, **chosen: tuple[str, ...]
 ) -> None:
     """Time kernels and whole training steps in every way fastgan can run them, and in PyTorch, JAX and autograd.
 
-    Results are compared before they are timed. The machine's ceilings are measured first, and the timing is tested on
-    work of known length. OUT gets result.json, written after every case, and report.html. Ctrl-C keeps what there is.
+    --suite, --column and --only may be repeated. Results are compared before they are timed. The machine's ceilings
+    are measured first, and the timing is tested on work of known length. OUT gets result.json, written after every
+    case, and report.html. Ctrl-C keeps what there is.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -51,9 +39,9 @@ def bench(
     code = run(
         folder / "result.json",
         size="tiny" if tiny else "quick" if quick else "full",
-        suites=[name for name in SUITES if not suite or name in suite],
-        columns=[name for name in COLUMNS if not column or name in column],
-        only=only,
+        suites=[name for name in SUITES if name in (chosen["suite"] or SUITES)],
+        columns=[name for name in COLUMNS if name in (chosen["column"] or COLUMNS)],
+        only=chosen["only"],
         command=shlex.join(["fastgan", *sys.argv[1:]]),
     )
     ctx.exit(code)
@@ -63,9 +51,7 @@ def bench(
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
 @click.option("--across-machines", is_flag=True, help="Compare files of different machines all the same.")
-@click.option(
-    "--fail-above", metavar="PERCENT", help="Exit code 1 where a case became slower by more, such as 10%."
-)
+@click.option("--fail-above", metavar="PERCENT", help="Exit code 1 where a case got slower by so much: 10%.")
 @click.pass_context
 def compare(ctx: click.Context, old: Path, new: Path, across_machines: bool, fail_above: str | None) -> None:
     """Say what became faster or slower from OLD to NEW, two files of `fastgan bench`."""
@@ -78,7 +64,7 @@ def compare(ctx: click.Context, old: Path, new: Path, across_machines: bool, fai
 
 @bench.command()
 @click.argument("result", type=PATH)
-@click.option("--out", type=PATH, help="Where to write it.  [report.html beside RESULT]")
+@click.option("--out", type=PATH, help="Where to write it.  [beside RESULT]")
 def report(result: Path, out: Path | None) -> None:
     """Write the report of RESULT, a file of `fastgan bench`, again."""
     from fastgan.benchmarks.report import write

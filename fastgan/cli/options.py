@@ -11,10 +11,9 @@ from typing import Any, get_args
 import click
 
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
-from fastgan.gan.recipe import KINDS, NOISE, SAMPLING, leaves
+from fastgan.gan.recipe import KINDS, NAMED, leaves
 from fastgan.nn import INITIALIZERS
 from fastgan.nn.text import LAYERS
 
@@ -30,16 +29,7 @@ NETWORK = {  # help; that of the other values stands beside them in gan/recipe.p
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "bias": "biases in layers that do not say themselves",
 }
-CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": tuple(OBJECTIVES),
-    "noise": NOISE,
-    "sampling": SAMPLING,
-    "generator_labels": GENERATOR_JOINS,
-    "critic_labels": CRITIC_JOINS,
-    "init": tuple(INITIALIZERS),
-    "line": tuple(FORMATS),
-    "kind": KINDS,
-}
+CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "line": (*FORMATS,), "kind": KINDS}
 
 
 def layers(text: str) -> tuple[str, ...]:
@@ -74,7 +64,9 @@ class RecipeOption(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The help, and the recipe's value."""
         record, recipe = super().get_help_record(ctx), ctx.meta.get(SHOWN, RECIPES[DEFAULT])
-        return record and (record[0], f"{record[1]}  [{recipe.name}: {_shown(value_at(recipe, self.path))}]")
+        value = value_at(recipe, self.path)
+        text = "; ".join(value) if isinstance(value, tuple) else "none" if value is None else value
+        return record and (record[0], f"{record[1]}  [{recipe.name}: {text}]")
 
 
 class RecipeCommand(click.Command):
@@ -88,10 +80,7 @@ class RecipeCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options under their headings."""
-        groups: dict[str, list[tuple[str, str]]] = {
-            "Run": [],
-            "Training": [],
-        }  # first, the others as they come
+        groups: dict[str, list[tuple[str, str]]] = {"Run": [], "Training": []}  # the others as they come
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
                 groups.setdefault(getattr(param, "group", "Run"), []).append(record)
@@ -120,11 +109,3 @@ def value_at(recipe: Recipe, path: tuple[str, ...]) -> Any:
     for name in path:
         value = getattr(value, name)
     return value
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none of its own", True: "on", False: "off"}[value]
-    if isinstance(value, tuple):
-        return "; ".join(value)
-    return f"{value}"

@@ -64,11 +64,6 @@ class Bar(Lines):
         super().__init__(goal)
         self.live = live
 
-    def on_start(self, trainer: Trainer) -> None:
-        """Start the clock."""
-        super().on_start(trainer)
-        self.on_end(trainer)
-
     def on_step(self, trainer: Trainer) -> None:
         """Move the bar, a few times a second."""
         if perf_counter() - self.shown_at >= REFRESH:
@@ -82,10 +77,11 @@ class Bar(Lines):
         """Draw the present state, for the last time too."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        step, row = trainer.steps_done, Table.grid("", "", "", padding=(0, 1), expand=True)
+        step, whole = trainer.steps_done, Column(no_wrap=True)
+        row = Table.grid(whole, "", whole.copy(), padding=(0, 1), expand=True)
         row.add_row(f"step {step:,}/{self.goal:,}", ProgressBar(self.goal, step), self.pace(step))
         self.live.update(Group(row, Text(self.news, style="dim")), refresh=True)
         self.shown_at = perf_counter()

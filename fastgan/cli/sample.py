@@ -56,11 +56,9 @@ class Wanted:
         images, form = len(shape) == 3, "x".join(map(str, shape))
         rows, columns = self.grid or (self.count or 1, self.interpolate or 1)
         option, other = ("grid" if self.grid else "count"), ("count" if self.count else "interpolate")
-        what = f"images of {form}" if images else f"points of {form} numbers"
+        what, n = f"images of {form}" if images else f"points of {form} numbers", rows * columns
         refused = {
-            f"got --{option} for {rows * columns:,} samples, wanted at most {MOST:,} in a picture": rows
-            * columns
-            > MOST,
+            f"got --{option} for {n:,} samples, wanted at most {MOST:,} in a picture": n > MOST,
             "--grid is for images; give --count": self.grid and not images,
             f"give --grid or --{other}, not both": self.grid and (self.count or self.interpolate),
             f"--interpolate is for images; this run learned {what}": self.interpolate and not images,
@@ -86,9 +84,7 @@ class Wanted:
 @click.option("--count", type=click.IntRange(1), help=COUNT)
 @click.option("--interpolate", type=click.IntRange(2, 1000), metavar="N", help=ALONG)
 @click.option("--gif", is_flag=True, help="An interpolation as a GIF as well, there and back.")
-@click.option(
-    "--contour", is_flag=True, help="Draw what the critic says all over the plane, under the points."
-)
+@click.option("--contour", is_flag=True, help="Draw what the critic says of the plane, under the points.")
 @click.option("--out", type=PATH, help="The PNG to write.  [RUN/sample-seedN.png]")
 @click.option("--device", type=DEVICES, default="cpu", help="Where to compute.  [cpu]")
 def sample(run: Path, out: Path | None, device: str, **options: Any) -> None:

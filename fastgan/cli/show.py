@@ -62,17 +62,12 @@ def _row(recipe: Recipe, time: float | None) -> tuple[str, str]:
 
 
 def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        "data": recipe.data or None,
-        "objective": recipe.objective,
-        "steps": recipe.steps,
-        "batch": recipe.batch,
-        "seconds_on_this_cpu": time and round(time),
-        "for_a_gpu": time and time > estimate.NIGHT,
-        "source": recipe.source,
-        "as_published": recipe.published_note or None,
+    facts = {
+        name: getattr(recipe, name) or None
+        for name in ("name", "data", "objective", "steps", "batch", "source")
     }
+    times = {"seconds_on_this_cpu": time and round(time), "for_a_gpu": time and time > estimate.NIGHT}
+    return facts | times | {"as_published": recipe.published_note or None}
 
 
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")

@@ -32,9 +32,7 @@ STEPS = click.IntRange(1, MOST)
 VOTERS = 1000  # samples of which the classes are counted
 
 DATA = f"{', '.join(names)}; or a folder of pictures (subfolders: --classes), .npy, .npz, IDX."
-DATA_DIR = click.option(
-    "--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for first."
-)
+DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for.")
 KEEP = "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
 THREADS = click.option("--threads", type=int, metavar="N", help=KEEP)
 CAPTURE = click.option("--no-capture", is_flag=True, help="On a GPU, launch every step anew, without graphs.")
@@ -105,8 +103,9 @@ def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **giv
         goal = steps or trainer.work.horizon
         if "data" in given or "data_dir" in given:  # compared with what the run began with, when first needed
             old = trainer.form.source or Source(trainer.recipe.data)
-            spec, folder = (absolute(given[key]) if key in given else None for key in ("data", "data_dir"))
-            moved = replace(old, spec=old.spec if spec is None else spec, data_dir=folder or old.data_dir)
+            spec = absolute(given["data"]) if "data" in given else old.spec
+            folder = absolute(given["data_dir"]) if "data_dir" in given else old.data_dir
+            moved = replace(old, spec=spec, data_dir=folder)
             trainer.form = replace(trainer.form, source=moved)
         if goal <= trainer.steps_done:
             return _complete(trainer, directory, goal)

@@ -125,16 +125,17 @@ def _whole(module: Module) -> tuple[dict[Module, str], dict[Tensor, str]]:
     """A Module and all inside it, outer ones first, each with what its names begin with; parameters and their names."""
     modules: dict[Module, str] = {}
     parameters: dict[Tensor, str] = {}
-
-    def walk(part: Module, prefix: str) -> None:
-        modules[part] = prefix
-        inside = _inside(vars(part).items(), prefix, [])
-        for name, x in inside:
-            if isinstance(x, Tensor) and x.wanted:
-                parameters.setdefault(x, name)
-        for name, x in inside:
-            if isinstance(x, Module) and x not in modules:
-                walk(x, f"{name}.")
-
-    walk(module, "")
+    _walk(module, "", modules, parameters)
     return modules, parameters
+
+
+def _walk(part: Module, prefix: str, modules: dict[Module, str], parameters: dict[Tensor, str]) -> None:
+    """Enter a Module and all inside it; no function inside another, which would keep the network until a collection."""
+    modules[part] = prefix
+    inside = _inside(vars(part).items(), prefix, [])
+    for name, x in inside:
+        if isinstance(x, Tensor) and x.wanted:
+            parameters.setdefault(x, name)
+    for name, x in inside:
+        if isinstance(x, Module) and x not in modules:
+            _walk(x, f"{name}.", modules, parameters)

@@ -92,6 +92,7 @@ TOGETHER = [
     Try("fit --split-updates --objective hinge --inference-fakes", WORKS),
     Try("fit --no-points --points", word="points"),
     Try("fit --points --no-points", WORKS),
+    Try("train --generator-layers 'linear 999999999; linear 999999999; linear o' --device cpu", 1, "out of memory"),
     Try("fit --data ring", word="images (try --data digits)"),
     Try("fit ring-gan --data digits", word="points (try --data ring)"),
     Try("fit ring-gan --no-simultaneous", WORKS),

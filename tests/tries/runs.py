@@ -141,6 +141,10 @@ RUNS = [
     of_run("sample run --interpolate 1", "--interpolate"),
     of_run("sample run --interpolate 1001", "--interpolate"),
     of_run("sample run --gif", "--interpolate"),
+    of_run("sample run --interpolate two", "--interpolate"),
+    of_run("sample run --interpolate 3 --contour", "points in the plane"),
+    of_run("sample run --interpolate 3 --out a.gif", "ends in .png"),
+    of_run("sample run --interpolate 3 --label 3 --gif", "without classes"),
     of_run("sample run --contour", "points in the plane"),
     of_run("sample run --device cuda:9", "--device"),
     of_run("sample run --out run/config.toml", "ends in .png"),
@@ -210,7 +214,12 @@ WORDS = [
     Try("bench compare x.json x.json", word="x.json", make=content("x.json", "[" * 5000)),
     Try("bench compare x.json x.json", word="x.json", make=fifo("x.json")),
     Try("bench compare zero zero", word="zero", make=link("zero", "/dev/zero")),
+    Try("bench compare a.json", word="'NEW'"),
+    Try("bench report a.json", word="no file 'a.json'"),
     Try("bench --suite nope", word="--suite"),
+    Try("bench --column abacus", word="--column"),
+    Try("bench abacus", word="'abacus'"),
+    Try("help trian", word="'train'"),
 ]  # fmt: skip
 
 TRIES = [*RUN_PATHS, *RUNS, *PLACES, *WORDS]
