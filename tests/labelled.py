@@ -5,7 +5,7 @@ import numpy as np
 import fastgan as fg
 from fastgan.data import Dataset
 from fastgan.gan import OptimizerSettings
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 K = 5
 TINY = fg.recipes["digits"].replace(
@@ -14,8 +14,8 @@ TINY = fg.recipes["digits"].replace(
     latent=4,
     label_features=3,
     log_every=4,
-    generator=MLP((8,)),
-    critic=MLP((9, 7)),
+    generator=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    critic=Net(("linear 9", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o")),
     optimizer=OptimizerSettings(beta1=0.5),
 )
 

@@ -14,6 +14,7 @@ from fastgan.benchmarks.columns import COLUMNS, Clock
 from fastgan.benchmarks.quality_runs import Course, Goal, Look, Run
 from fastgan.benchmarks.results import OUT_OF_TIME
 from fastgan.benchmarks.suites import quality_time
+from fastgan.benchmarks.training import hidden
 from fastgan.data import mnist
 
 pytestmark = pytest.mark.slow
@@ -117,10 +118,10 @@ def test_a_run_ends_at_its_limit_or_steps():
 
 def test_digits_for_pytorch_are_the_recipe():
     ours, row = fg.recipes["digits"], quality_runs.SETTINGS["digits"]
-    assert row.generator == (ours.latent, *ours.generator.hidden, 64)
-    assert row.critic == (64, *ours.critic.hidden, 1)
-    assert (ours.generator.activation, row.generator_slope) == ("relu", 0)
-    assert (ours.critic.activation, row.critic_slope) == ("leaky_relu", ours.critic.slope)
+    assert row.generator == (ours.latent, *hidden(ours.generator), 64)
+    assert row.critic == (64, *hidden(ours.critic), 1)
+    assert (ours.generator.layers.count("relu"), row.generator_slope) == (2, 0)
+    assert ours.critic.layers.count(f"leaky_relu {row.critic_slope}") == 2
     assert (row.batch, row.noise, row.low, row.critic_updates) == (
         ours.batch,
         ours.noise,

@@ -21,7 +21,7 @@ from fastgan.gan.networks import build
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.gan.quality import nearest
 from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
+from fastgan.nn import LeakyReLU, Linear, Net, Sequential, SpectralNorm
 from fastgan.tape import Tensor, grad
 
 pytestmark = pytest.mark.slow
@@ -129,7 +129,7 @@ def test_gradients_of_both_joins(kind, order):
 @pytest.mark.parametrize("join", CRITIC_JOINS)
 def test_scores_are_those_of_the_papers(join):
     """Written out once more, with the table's rows taken by number."""
-    recipe = TINY.replace(critic_labels=join, critic=MLP((9,)))
+    recipe = TINY.replace(critic_labels=join, critic=Net(("linear 9", "leaky_relu 0.2", "linear o")))
     _, critic = build(recipe, (3, 2, 1), 0)
     rng, labels = np.random.default_rng(0), np.arange(6) % K
     pixels = rng.normal(size=(6, 6)).astype(np.float32)
@@ -208,7 +208,12 @@ def test_networks_are_built_from_the_recipe(g, c):
 
 
 def test_no_two_arrays_begin_with_the_same_numbers():
-    normal = {"generator": MLP((8,), init="normal"), "critic": MLP((9, 7), init="normal")}
+    normal = {
+        "generator": Net(("linear 8", "leaky_relu 0.2", "linear o"), init="normal"),
+        "critic": Net(
+            ("linear 9", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o"), init="normal"
+        ),
+    }
     networks = build(TINY.replace(critic_labels="concat", **normal), (3, 2, 1), 0)
     weights = [p.data.ravel() for network in networks for p in network.parameters() if p.ndim == 2]
     values = np.concatenate(weights)
@@ -230,7 +235,7 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
     def spectral(*args, **settings):
         return Sequential(Linear(6, 7), LeakyReLU(0.2), SpectralNorm(Linear(7, 1)))
 
-    monkeypatch.setattr(MLP, "build", spectral)
+    monkeypatch.setattr(Net, "build", spectral)
     _, critic = build(replace(TINY), (3, 2, 1), 0)
     labels = Tensor(one_hot(np.arange(K)))
     for _ in range(30):
@@ -239,7 +244,7 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
 
 
 def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
-    monkeypatch.setattr(MLP, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
+    monkeypatch.setattr(Net, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
     with pytest.raises(
         UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use --critic-labels concat"
     ):

@@ -12,17 +12,24 @@ from fastgan.cli import main
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Trainer, pictures, quality, run
 from fastgan.gan.interpolation import between, images_between
-from fastgan.nn import MLP
+from fastgan.nn import Net
 from fastgan.tape import Tensor, no_grad
 
 pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 DIGITS = RECIPES["digits"].replace(
-    generator=MLP((12,), activation="relu", output="tanh"), critic=MLP((12,)), batch=16, steps=3, latent=6
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
+    batch=16,
+    steps=3,
+    latent=6,
 )
 LABELLED = DIGITS.replace(classes=10)
 RING = RECIPES["ring-wgan-gp"].replace(
-    generator=MLP((12,), activation="relu"), critic=MLP((12,), activation="relu"), batch=16, steps=2
+    generator=Net(("linear 12", "relu", "linear o")),
+    critic=Net(("linear 12", "relu", "linear o")),
+    batch=16,
+    steps=2,
 )
 
 

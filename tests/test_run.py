@@ -17,13 +17,13 @@ from fastgan.gan import run as run_module
 from fastgan.gan import trainer as trainer_module
 from fastgan.gan.run import RunDirectory, edited, read_metrics
 from fastgan.gan.state import arrays, description
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 pytestmark = pytest.mark.slow
 
 DIGITS = RECIPES["digits"].replace(
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     batch=16,
     steps=17,
     log_every=5,
@@ -31,8 +31,8 @@ DIGITS = RECIPES["digits"].replace(
     checkpoint_every=4,
 )
 VANILLA = RECIPES["cs231n-vanilla"].replace(
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     data="digits",
     latent=8,
     batch=500,  # an epoch ends within the run
@@ -42,8 +42,11 @@ VANILLA = RECIPES["cs231n-vanilla"].replace(
     checkpoint_every=4,
 )
 RING = RECIPES["ring-gan"].replace(
-    generator=MLP((12, 12), activation="relu", batch_norm=0.05, norm_first=True, hidden_bias=False),
-    critic=MLP((12,), activation="maxout", pieces=3),
+    generator=Net(
+        ("linear 12 bias=no", "batch_norm", "relu", "linear 12 bias=no", "batch_norm", "relu", "linear o"),
+        batch_norm=0.05,
+    ),
+    critic=Net(("maxout 12 pieces=3", "linear o")),
     steps=17,
     log_every=5,
     sample_every=17,

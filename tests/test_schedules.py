@@ -12,7 +12,7 @@ from fastgan import random
 from fastgan.clock import Count
 from fastgan.gan.batches import UNROLL, Batches
 from fastgan.gan.replay import WARMUP, Replay, due
-from fastgan.nn import MLP
+from fastgan.nn import Net
 from fastgan.standin import standing_in
 
 pytestmark = pytest.mark.slow
@@ -130,7 +130,9 @@ def test_the_generator_learns_from_latents_that_the_critic_has_not_seen(steps):
 
 def test_dropout_draws_other_masks_in_each_update(monkeypatch):
     """Those of a step with many critic updates are not those of the next."""
-    recipe = WARM.replace(objective="hinge", critic=MLP((8,), dropout=0.5), penalty=None)
+    recipe = WARM.replace(
+        objective="hinge", critic=Net(("linear 8", "leaky_relu 0.2", "dropout 0.5", "linear o")), penalty=None
+    )
     told, uniform = [], random.uniform
     trainer = trainer_of(recipe)
     monkeypatch.setattr(random, "uniform", lambda *shape, **to: told.append(to) or uniform(*shape, **to))

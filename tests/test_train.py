@@ -175,7 +175,7 @@ def test_noise_draws_no_classes():
 
 
 def test_a_network_without_hidden_layers_is_kept(tmp_path):
-    recipe = tiny("toy-mlp").replace(critic=nn.MLP(()))
+    recipe = tiny("toy-mlp").replace(critic=nn.Net(("linear o",)))
     fg.Trainer(recipe, data.load("digits"), device="cpu", seed=np.int64(3)).save(tmp_path / "a.safetensors")
     assert fg.load(tmp_path / "a.safetensors", device="cpu").recipe == recipe
 

@@ -6,10 +6,9 @@ import numpy as np
 
 import fastgan as fg
 from fastgan import data
-from fastgan.benchmarks.training import narrow
+from fastgan.benchmarks.training import is_dense, narrow
 from fastgan.data import Dataset
 from fastgan.gan import Recipe, state
-from fastgan.nn import MLP
 
 SIDES = ("generator", "critic")
 
@@ -27,7 +26,7 @@ def samples(recipe: Recipe) -> Dataset:
     if recipe.points:
         return data.load("ring").take(slice(0, 200))
     digits = data.load("digits")
-    if isinstance(recipe.generator, MLP):
+    if is_dense(recipe.generator):
         return digits
     times, border = (8, 0) if recipe.picture_size else (3, 2)
     images = digits.samples.repeat(times, axis=1).repeat(times, axis=2)

@@ -44,10 +44,10 @@ def load(
 
     `data_dir` is a folder, in which MNIST and Fashion-MNIST are looked for first. `split` picks their part, x_train or
     x_test of an .npz, and an independent draw (seed 1) of a point set; other data has one part only. `image_size` cuts
-    and resizes a folder's pictures; `skip_bad` leaves out those that cannot be read. Where a folder's pictures all lie
-    in two or more subfolders, these are their labels. Fewer samples than a `batch` are an error, before any is decoded.
-    A name goes before a path: ./digits is a folder. Raises UsageError for an unknown name or option, DataError for
-    data that is missing, damaged or unlearnable.
+    and resizes a folder's pictures, and says that a file's rows are images of that height and width; `skip_bad` leaves
+    out pictures that cannot be read. Where a folder's pictures all lie in two or more subfolders, these are their
+    labels. Fewer samples than a `batch` are an error, before any is decoded. A name goes before a path: ./digits is a
+    folder. Raises UsageError for an unknown name or option, DataError for data that is missing, damaged or unlearnable.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; wanted train or test")
@@ -65,7 +65,8 @@ def load(
     if image_size is not None and dataset.sample_shape[:2] != (image_size, image_size):
         form = "x".join(map(str, dataset.sample_shape))
         raise UsageError(
-            f"image_size={image_size} (--image-size) is for folders of pictures; {dataset.name} has samples of {form}"
+            f"image_size={image_size} (--image-size) is for folders of pictures and for rows that are images; "
+            f"{dataset.name} has samples of {form}"
         )
     return dataset
 
@@ -103,7 +104,7 @@ def _from_path(path: Path, split: str, image_size: int | None, skip_bad: bool, b
     if not path.is_file():  # reading a pipe would wait for ever, and some devices never end
         raise DataError(f"{path} is a pipe, a device or a socket; wanted a file, or a folder of pictures")
     if path.suffix.lower() in (".npy", ".npz"):
-        return load_arrays(path, split, batch=batch)
+        return load_arrays(path, split, batch=batch, image_size=image_size)
     if is_idx(path):
         return load_idx(path, batch=batch)
     hint = "; give the folder that holds the pictures" if path.suffix.lower() in SUFFIXES else ""

@@ -173,11 +173,10 @@ def from_array(
 ) -> Dataset:
     """A checked data set from an array in memory, which it keeps without copying where the form already fits.
 
-    (n, h, w, c) are images and (n, h, w) grey ones; (n, 2) are points; (n, d) with d a square of at least 16 are
-    flat square grey images; any other (n, d) are vectors, kept in their own units like points. Images: whole
-    numbers 0..255 become uint8, booleans uint8 with white at 1; floats become float32 and mean 0..1, -1..1 or
-    0..255, the narrowest that holds them. `classes` names the labels. Raises DataError otherwise, and for what
-    `check_samples` refuses.
+    (n, h, w, c) are images and (n, h, w) grey ones; (n, d) are points or longer vectors, in their own units, whatever d
+    is: reshape flat images. Images: whole numbers 0..255 become uint8, booleans uint8 with white at 1; floats become
+    float32 and mean 0..1, -1..1 or 0..255, the narrowest that holds them. `classes` names the labels. Raises DataError
+    otherwise, and for what `check_samples` refuses.
     """
     values = _arrange(_numbers(array, name), name)
     samples, low, high = _images(values, name) if values.ndim == 4 else _vectors(values, name)
@@ -209,8 +208,7 @@ def _arrange(values: NDArray[Any], name: str) -> NDArray[Any]:
         return values[..., None]
     if len(shape) != 2:
         raise DataError(f"{name}: shape {shape}; wanted images (n, h, w, c) or (n, h, w), or vectors (n, d)")
-    side = math.isqrt(shape[1])
-    return values.reshape(-1, side, side, 1) if side >= 4 and side * side == shape[1] else values
+    return values
 
 
 def _images(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:

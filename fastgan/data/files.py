@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan.data.dataset import Dataset, check_count, from_array
+from fastgan.data.dataset import CHANNELS, Dataset, check_count, from_array
 from fastgan.errors import DataError
 
 SAMPLE_KEYS = ("images", "samples", "x", "X", "arr_0")
@@ -26,17 +26,31 @@ LARGEST = 2**31  # bytes of an IDX file's payload
 PIECE = 1 << 20  # bytes of it that are read at once
 
 
-def load_arrays(path: Path, split: str = "train", *, batch: int = 1) -> Dataset:
+def load_arrays(
+    path: Path, split: str = "train", *, batch: int = 1, image_size: int | None = None
+) -> Dataset:
     """The images or points of a .npy or .npz file, as `from_array` reads them.
 
     In an .npz: the array named images, samples, x, X, arr_0 or x_train/x_test (by `split`), or the only one; labels
-    from labels, y or y_train/y_test. Fewer than a `batch` are an error before they are read. DataError.
+    from labels, y or y_train/y_test. Rows (n, d) are images where `image_size` says their height and width, or the
+    array is named images and d is a square. Fewer than a `batch` are an error before they are read. DataError.
     """
     with _naming(path, "cannot be read as NumPy arrays", "save it again, without objects"):
-        samples, labels = (
+        key, samples, labels = (
             _read_npz(path, split, batch) if zipfile.is_zipfile(path) else _read_npy(path, batch)
         )
+    if samples.ndim == 2:
+        side = image_size or (math.isqrt(samples.shape[1]) if key == "images" else 0)
+        samples = _unflattened(samples, side)
     return from_array(samples, labels, name=path.name, source=f"Read from {path}.")
+
+
+def _unflattened(rows: NDArray[Any], side: int) -> NDArray[Any]:
+    """Rows (n, d) as the images (n, side, side, c) that they can be, or as they are."""
+    pixels = side * side
+    channels = rows.shape[1] // pixels if pixels else 0
+    fits = channels in CHANNELS and channels * pixels == rows.shape[1]
+    return rows.reshape(len(rows), side, side, channels) if fits else rows
 
 
 def load_idx(path: Path, *, batch: int = 1) -> Dataset:
@@ -86,15 +100,16 @@ def _naming(path: str | os.PathLike[str], problem: str, remedy: str) -> Iterator
         raise DataError(f"{path} {problem}: {reason[:200]}; {remedy}") from error
 
 
-def _read_npy(path: Path, batch: int) -> tuple[NDArray[Any], None]:
+def _read_npy(path: Path, batch: int) -> tuple[str, NDArray[Any], None]:
+    """No name, samples, and no labels."""
     # Mapping compares the header's claim with the file's length before anything is allocated.
     mapped = np.lib.format.open_memmap(path, mode="r")
     _check_rows(mapped.shape, batch, path)
-    return np.array(mapped), None
+    return "", np.array(mapped), None
 
 
-def _read_npz(path: Path, split: str, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Samples and labels by the names that they usually have."""
+def _read_npz(path: Path, split: str, batch: int) -> tuple[str, NDArray[Any], NDArray[Any] | None]:
+    """The samples' name, samples, and labels, by the names that they usually have."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         labels = _first((*LABEL_KEYS, f"y_{split}"), names)
@@ -106,7 +121,7 @@ def _read_npz(path: Path, split: str, batch: int) -> tuple[NDArray[Any], NDArray
             )
         samples = samples or rest[0]
         _check_rows(_claim(archive, samples), batch, path)
-        return _member(archive, samples), _member(archive, labels) if labels else None
+        return samples, _member(archive, samples), _member(archive, labels) if labels else None
 
 
 def _first(wanted: Iterable[str], names: list[str]) -> str | None:

@@ -23,6 +23,7 @@ from typing import Any
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
 from fastgan.gan import checkpoint, files, pictures, quality
 from fastgan.gan.lock import Lock, claim
+from fastgan.gan.recipe import respelt
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
@@ -141,7 +142,7 @@ class RunDirectory(Callback):
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
-        samples = trainer.sample(POINTS if trainer.recipe.points else pictures.IMAGES)
+        samples = trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS)
         shown: dict[str, Any] = {"columns": pictures.COLUMNS, "real": real, "modes": modes}
         critic = quality.critic_of(trainer) if quality.has_contours(trainer) else None
         image = pictures.picture(samples, critic=critic, title=f"step {step:,}", **shown)
@@ -228,7 +229,7 @@ def edited(path: Path, trainer: Trainer) -> str:
     if not path.is_file():  # a pipe would block
         return "it is no file" if path.exists() else ""
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = respelt(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
     now, begun = (

@@ -8,7 +8,7 @@ import fastgan as fg
 from fastgan.data import Dataset
 from fastgan.gan import OptimizerSettings, Recipe
 from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.nn import MLP, Net
+from fastgan.nn import Net
 
 JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
 WARM = tiny("wgan-gp-mlp").replace(
@@ -44,7 +44,10 @@ RUNS: dict[str, tuple[Recipe, Dataset]] = {
     },
     "dropout": (
         tiny("digits").replace(
-            objective="hinge", critic=MLP((8,), slope=0.2, dropout=0.3), penalty=None, optimizer=STEADY
+            objective="hinge",
+            critic=Net(("linear 8", "leaky_relu 0.2", "dropout 0.3", "linear o")),
+            penalty=None,
+            optimizer=STEADY,
         ),
         samples(tiny("digits")),
     ),
