@@ -81,11 +81,11 @@ def test_head_by_a_whole_block(i):
     check("head_loss", draw(1, 65, i), draw(2, i, 1), draw(3, 1), kinds=("softplus(s)",), counts=(65,))
 
 
-@pytest.mark.parametrize(("kinds", "counts", "weight"), GROUPS)
-def test_head_of_groups(kinds, counts, weight, few):
+@pytest.mark.parametrize(("kinds", "counts", "_"), GROUPS)
+def test_head_of_groups(kinds, counts, _, few):
     n = sum(counts)
     x, w, b = draw(1, n, 8), draw(2, 8, 1), draw(3, 1)
-    check("head_loss", x, w, b, kinds=kinds, counts=counts, weight=weight)
+    check("head_loss", x, w, b, kinds=kinds, counts=counts)
 
 
 def test_head_without_wide_accesses(few, launched):  # noqa: F811
@@ -98,9 +98,10 @@ def test_head_without_wide_accesses(few, launched):  # noqa: F811
 def penalties(code, g, weight, dtype=np.float32):
     g = g.astype(dtype)
     q, before = np.full_like(g, np.nan), g.copy()
-    total = code(g, q, weight=weight)
+    both = code(g, q, np.full((), 0.5, dtype), weight=weight)
     np.testing.assert_array_equal(g, before)
-    return total, q
+    np.testing.assert_allclose(both[0], 0.5 + both[1], rtol=1e-6)
+    return both[1:], q
 
 
 def check_penalty(*shape):
@@ -112,7 +113,7 @@ def check_penalty(*shape):
     )
     for a, p, e in zip(*trio, strict=True):
         assert_as_good(a, p, e)
-    assert trio[0][0].shape == ()
+    assert trio[0][0].shape == (1,)
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -142,7 +143,7 @@ def test_penalty_of_zero_rows_is_finite(few):
 def test_penalty_without_wide_accesses(off, few, launched):  # noqa: F811
     arrays = [draw(1, 3, 8), np.zeros((3, 8), np.float32)]
     arrays[off] = off_by_four(arrays[off])
-    total = loss.penalty(*arrays, weight=2.0)
+    total = loss.penalty(*arrays, np.zeros((), np.float32), weight=2.0)[1]
     exact, slopes = penalties(penalty.plain, arrays[0], 2.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(arrays[1], slopes, rtol=1e-5)
@@ -153,7 +154,7 @@ def test_one_block_or_two_launches(few, launched, monkeypatch):  # noqa: F811
     g = draw(1, 5, 8)
     for most in (40, 39):
         monkeypatch.setattr(loss, "ALONE", most)
-        loss.penalty(g, g.copy(), weight=1.0)
+        loss.penalty(g, g.copy(), np.zeros((), np.float32), weight=1.0)
     assert [name for name, _ in launched] == ["penalty", "penalty", "add_up"]
     head = {"kinds": ("s",), "counts": (5,)}
     assert loss.head_loss(g, draw(2, 8, 1), draw(3, 1), **head) is NotImplemented
@@ -191,5 +192,5 @@ def test_what_does_not_fit_is_left_to_array_code():
     assert loss.head_loss(x, w[:2], b, **one) is NotImplemented
     assert loss.head_loss(x, draw(2, 3, 2), draw(3, 2), **one) is NotImplemented
     assert loss.head_loss(x, w, b, kinds=("s",), counts=(4,)) is NotImplemented
-    assert loss.penalty(x, x[:2], weight=1.0) is NotImplemented
-    assert loss.penalty(x[0], x[0], weight=1.0) is NotImplemented
+    assert loss.penalty(x, x[:2], s[0, 0], weight=1.0) is NotImplemented
+    assert loss.penalty(x[0], x[0], s[0, 0], weight=1.0) is NotImplemented
