@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_cases import ON_CPU, Arrays, Code
-from test_conv_kernels import KERNELS as CONV_KERNELS
-from test_tape_kernels import KERNELS as TAPE_KERNELS
+from kernel_runs import Arrays, kernel, names
+from tables.fusables import OF, Draw
 from test_train import samples as batch_of
 from tiny import samples as samples_of
 from tiny import tiny
@@ -19,11 +18,14 @@ from fastgan import ops, optim, random
 from fastgan.dispatch import Fusable, use_kernels
 from fastgan.gan import batches
 from fastgan.gan.objectives import gradient_penalty
-from fastgan.nn import LeakyReLU, Linear, Sequential
+from fastgan.kernels.splitting import over
+from fastgan.nn import BatchNorm, LeakyReLU, Linear, Sequential
 from fastgan.ops import passes
 from fastgan.optim import Adam, RMSProp
 from fastgan.tape import Tensor, grad
 from fastgan.tape.arithmetic import product
+
+ON_CPU = names("numpy")
 
 
 class Spies:
@@ -32,13 +34,15 @@ class Spies:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kernel: dict[Fusable, int] = {}
         self.plain: dict[Fusable, int] = {}
-        for fusable, _, module, function in ON_CPU:
-            kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
-            monkeypatch.setitem(fusable.kernels, np.ndarray, self._counted(kernel, fusable, self.kernel))
+        for name in ON_CPU:
+            fusable = OF[name]
+            monkeypatch.setitem(
+                fusable.kernels, np.ndarray, self._counted(kernel(name), fusable, self.kernel)
+            )
             monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, fusable, self.plain))
 
     @staticmethod
-    def _counted(code: Code, fusable: Fusable, counts: dict[Fusable, int]) -> Code:
+    def _counted(code: Any, fusable: Fusable, counts: dict[Fusable, int]) -> Any:
         counts[fusable] = 0
 
         def counted(*operands: Any, **settings: Any) -> Any:
@@ -129,10 +133,12 @@ def test_all_kernels_are_run_by_some_step() -> None:
     run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.head_loss}
     # no recipe has the last three by themselves
     others = {batches.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
-    assert {f for f, *_ in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
+    assert {OF[name] for name in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
 
 
-CONVOLUTIONAL = {*CONV_KERNELS, *TAPE_KERNELS} - {ops.max_pool2d_pick.forward}
+BETWEEN = [name for name in ON_CPU if name.startswith(("moments", "batch_norm", "max_pool", "sum_to"))]
+CONVOLUTIONAL = {OF[name] for name in ON_CPU if name.startswith("conv") or name in BETWEEN}
+CONVOLUTIONAL -= {ops.max_pool2d_pick.forward}
 
 
 def test_a_step_with_convolutions_runs_its_kernels(spies: Spies) -> None:
@@ -151,6 +157,37 @@ def test_a_step_with_kernels_equals_one_without() -> None:
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
     for a, b in zip(parameters, plain_parameters, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def batch_norm_net() -> Arrays:
+    """A small critic with batch norm and pooling: its score, its penalty's gradients, and the running statistics."""
+    draw = Draw(4)
+    draws = ((5, 5, 1, 16), (16,), (3, 3, 16, 24), (24,), (600, 1))
+    w1, b1, w2, b2, w3 = (Tensor(draw(*s, scale=0.2), requires_grad=True) for s in draws)
+    norms = BatchNorm(16), BatchNorm(24)
+    x = Tensor(draw(16, 28, 28, 1), requires_grad=True)
+    parameters = [w1, b1, w2, b2, w3, *(p for norm in norms for p in (norm.gamma, norm.beta))]
+
+    y = norms[0](ops.conv2d(x, w1, b1, slope=0.2))  # (16, 24, 24, 16)
+    y = ops.max_pool2d(y, size=(2, 2), stride=(2, 2))
+    y = norms[1](ops.conv2d(y, w2, b2, slope=0.2))  # (16, 10, 10, 24)
+    y = ops.max_pool2d(y, size=(2, 2), stride=(2, 2)).reshape(16, 600)
+    score = (y @ w3).mean()
+    (gx,) = grad(score, [x], create_graph=True)
+    loss = score + (gx * gx).sum() * 100
+    found = grad(loss, parameters)
+    return [score.data, gx.data, *(t.data for t in found), *(a for n in norms for a in (n.mean, n.variance))]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_net_with_batch_norm_has_the_array_codes_gradients(threads: int, spies: Spies) -> None:
+    with over(threads):
+        got = batch_norm_net()
+    assert all(spies.kernel[OF[name]] > spies.plain[OF[name]] for name in BETWEEN)  # some are left to array code
+    with use_kernels(False):
+        wanted = batch_norm_net()
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1, abs(b).max()))
 
 
 def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:

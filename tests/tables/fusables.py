@@ -1,0 +1,597 @@
+"""The one table of fusables: for each entry of fastgan.fused.TABLE its calls, and how right a kernel's answer must be.
+
+A row is a call. Its work, the product of the numbers in its shape, says who makes it: Numba's simulator the TINY ones,
+the short tests of CPU kernels the SMALL ones, a GPU and the slow tests all; who wants operands for a measurement picks
+a shape. All is drawn in float32, away from kinks, so that array code in float64 gives the exact answer.
+
+Shapes: `n` batch, `i`/`o` features in/out, `f` features on the last axis, `h w c` image.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgan import fused, ops, optim, random
+from fastgan.dispatch import Fusable
+from fastgan.gan import batches
+from fastgan.ops import passes
+from fastgan.ops.conv import out_size, same_pads
+from fastgan.tape.arithmetic import product
+
+Array = NDArray[Any]
+Settings = dict[str, Any]
+TINY, SMALL, ALL = 2_600, 1_000_000, math.inf
+
+OF: dict[str, Fusable] = {  # a renamed entry is one line here
+    "matmul": product,
+    "linear": ops.linear.forward,
+    "linear_leaky_relu": ops.linear_leaky_relu.forward,
+    "leaky_relu_grad": ops.leaky_relu_grad.forward,
+    "forward": passes.forward,
+    "backward": passes.backward,
+    "weight_gradients": passes.weight_gradients,
+    "tangent": passes.tangent,
+    "forward_norm": passes.forward_norm,
+    "norm_forward": passes.norm_forward,
+    "norm_backward": passes.norm_backward,
+    "moments": ops.moments,
+    "batch_norm": ops.batch_norm.forward,
+    "batch_norm_grad": ops.batch_norm_grad.forward,
+    "batch_norm_gamma_grad": ops.batch_norm_gamma_grad.forward,
+    "sum_to": ops.sum_to.forward,
+    "convolve": ops.convolve.forward,
+    "convolve_transposed": ops.convolve_transposed.forward,
+    "convolve_weight_grad": ops.convolve_weight_grad.forward,
+    "unfold": ops.unfold.forward,
+    "fold": ops.fold.forward,
+    "max_pool2d": ops.max_pool2d.forward,
+    "max_pool2d_grad": ops.max_pool2d_grad.forward,
+    "max_pool2d_pick": ops.max_pool2d_pick.forward,
+    "score_loss": passes.score_loss,
+    "head_loss": passes.head_loss,
+    "penalty": passes.penalty,
+    "record": passes.record,
+    "fill_normal": random.fill_normal,
+    "fill_uniform": random.fill_uniform,
+    "assemble": batches.assemble,
+    "adam": optim.adam_update,
+    "rmsprop": optim.rmsprop_update,
+    "sgd": optim.sgd_update,
+}
+SCORE_LOSSES = passes.SCORE_LOSSES
+BOTH = ("numpy", "cupy")
+# whose bits are the array code's; of others a kernel may be off by a factor of the array code's own error in float32,
+# and by a share of the largest number
+BITS = ("leaky_relu_grad", "unfold", "fold", "max_pool2d", "max_pool2d_pick", "fill_normal", "fill_uniform")
+BITS = (*BITS, "assemble", "record")
+USUAL, PRODUCTS_IN_PIECES = (2, 1e-6), (3, 3e-6)
+CANCELS = (
+    "norm_backward",
+    "batch_norm_grad",
+    "batch_norm_gamma_grad",
+)  # to less than its terms: a share of 1 at least
+TOLERANCE = dict.fromkeys(("convolve", "convolve_transposed", "convolve_weight_grad"), PRODUCTS_IN_PIECES)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call of a fusable."""
+
+    name: str
+    operands: tuple[Any, ...]
+    settings: Settings
+    left: tuple[str, ...] = ()  # libraries whose kernel may leave it to the array code
+    bits: tuple[str, ...] = ()  # libraries whose kernel gives the array code's bits
+
+    @property
+    def fusable(self) -> Fusable:
+        """The array code."""
+        return OF[self.name]
+
+    def __str__(self) -> str:
+        """In a line, for a failure."""
+        shapes = [getattr(x, "shape", x) for x in self.operands]
+        return f"{self.name} {shapes} { {k: getattr(v, 'shape', v) for k, v in self.settings.items()} }"
+
+
+class Draw:
+    """float32 arrays, always the same ones."""
+
+    def __init__(self, *key: int) -> None:
+        self.rng = np.random.default_rng(key)
+
+    def __call__(self, *shape: int, scale: float = 1.0) -> Array:
+        return (self.rng.normal(size=shape) * scale).astype(np.float32)
+
+    def away(self, *shape: int) -> Array:
+        """None near 0, where activations have their kinks."""
+        x = self(*shape)
+        return x + np.copysign(np.float32(0.05), x)
+
+    def layer(self, n: int, i: int, o: int) -> tuple[Array, Array, Array]:
+        """x, w and b."""
+        return self.away(n, i), self(i, o, scale=i**-0.5), self(o)
+
+    def columns(self, f: int) -> tuple[Array, Array, Array, Array]:
+        """Gamma, beta, and running mean and variance."""
+        return self(f), self(f), self(f), self(f) ** 2 + np.float32(0.1)
+
+
+def place(*shape: int) -> Array:
+    """An array to be written, all of it."""
+    return np.full(shape, np.nan, np.float32)
+
+
+Call = tuple[Any, ...]  # operands and settings, then who may leave it to the array code
+Maker = Callable[..., Iterator[Call]]
+_makers: dict[str, tuple[Sequence[Any], Maker]] = {}
+
+
+def entry(name: str, shapes: Sequence[Any]) -> Callable[[Maker], Maker]:
+    """Register the maker of an entry's calls for each of the shapes."""
+
+    def register(maker: Maker) -> Maker:
+        _makers[name] = shapes, maker
+        return maker
+
+    return register
+
+
+def work_of(shape: Any) -> int:
+    """Elements or multiplications; of a shape with more behind it, as strides, the first part counts."""
+    return math.prod(shape[0] if isinstance(shape[0], tuple) else shape)
+
+
+def rows(name: str, most: float = ALL, least: float = 0) -> list[Row]:
+    """The rows of an entry, of more work than `least` and at most `most`."""
+    return [
+        row for shape in _makers[name][0] if least < work_of(shape) <= most for row in rows_of(name, *shape)
+    ]
+
+
+def rows_of(name: str, *shape: Any) -> list[Row]:
+    """The rows of an entry for one shape, whichever."""
+    return [
+        Row(name, tuple(operands), settings, *left, bits=bits(name, settings))
+        for operands, settings, *left in _makers[name][1](Draw(work_of(shape)), *shape)
+    ]
+
+
+def bits(name: str, settings: Settings) -> tuple[str, ...]:
+    """The libraries whose kernels have the array code's bits; a CPU adds up windows that overlap in another order."""
+    if name == "max_pool2d_grad":
+        return (
+            BOTH
+            if all(a <= b for a, b in zip(settings["size"], settings["stride"], strict=True))
+            else ("cupy",)
+        )
+    return BOTH if name in BITS else ()
+
+
+def kernel_paths(library: str) -> dict[str, tuple[str, str]]:
+    """Module and function of each entry's kernel for arrays of a library."""
+    names = {id(fusable): name for name, fusable in OF.items()}
+    return {
+        names.get(id(fusable), function): (f"fastgan.kernels.{module}", function)
+        for fusable, own, module, function in fused.TABLE
+        if own == library
+    }
+
+
+# n, i, o: ragged tiles, one output, several stages of each tile; then what the CPU splits; then the recipes' layers
+DENSE = [
+    *((1, 1, 1), (3, 7, 5), (5, 8, 1), (5, 8, 4), (9, 140, 1), (67, 20, 1), (3, 132, 4), (37, 4, 12)),
+    *(
+        (33, 12, 36),
+        (65, 4, 36),
+        (5, 68, 132),
+        (33, 1001, 2),
+        (1001, 3, 17),
+        (2, 3, 1025),
+        (31, 99, 101),
+        (33, 257, 5),
+        (65, 2, 1023),
+        (257, 7, 250),
+    ),
+    *((129, 256, 1), (130, 333, 66), (32, 100, 256), (64, 784, 512), (96, 512, 256), (128, 256, 128)),
+    *((256, 1024, 784), (768, 784, 512), (64, 512, 256), (32, 1024, 784)),
+]
+SLOPES = ({"slope": 0.2}, {"slope": 0.0}, {"slope": 1.0})
+ACTS: tuple[Settings, ...] = (*SLOPES, {"act": "tanh", "slope": 0.2}, {"act": "sigmoid"})
+
+
+def some(choices: Sequence[Settings], *shape: int, most: int = 200) -> Sequence[Settings]:
+    """All choices for the smallest shapes, two of them in turn for others."""
+    first = sum(shape) % len(choices)
+    return choices if math.prod(shape) <= most else [choices[first], choices[first - 2]]
+
+
+@entry("matmul", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    yield (draw(n, i), draw(i, o)), {}
+    yield (draw(n, i), draw(o, i).T), {}
+    yield (draw(i, n).T, draw(i, o)), {}
+
+
+@entry("linear", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    yield draw.layer(n, i, o), {}
+
+
+@entry("linear_leaky_relu", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    yield draw.layer(n, i, o), {}
+    yield draw.layer(n, i, o), some(SLOPES, n, i, o)[0]
+
+
+@entry("forward", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    for act in some(ACTS, n, i, o):
+        yield draw.layer(n, i, o), act
+    if i == 1:
+        for act in ACTS:  # nothing overflows
+            yield (np.full((n, i), -200, np.float32), np.ones((i, o), np.float32), draw(o)), act
+            yield (np.full((n, i), 200, np.float32), np.ones((i, o), np.float32), draw(o)), act
+
+
+@entry("backward", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    operands = draw(n, o), draw.away(n, i), draw(i, o, scale=o**-0.5)
+    for act in some(ACTS, n, i, o):
+        yield operands, {**act, "gw": place(i, o), "gb": place(o)}
+    yield operands, {"gw": place(i, o), "gb": place(o), "dx": False}
+    yield operands, some(ACTS, n, i, o)[0]
+    yield operands, {"dx": False}
+
+
+@entry("weight_gradients", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    for rows in sorted({0, 1, n // 2, n} if n * i * o <= 200 else {n // 2, n}):
+        yield (draw(n, i), draw(n, o)), {"gw": place(i, o), "gb": place(o), "rows": rows}
+
+
+@entry("tangent", DENSE)
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    for slope in some(SLOPES, n, i, o):
+        yield (draw(n, i), draw(i, o, scale=i**-0.5), draw.away(n, o)), slope
+
+
+@entry("forward_norm", [*DENSE, (32, 3, 3), (64, 3, 3), (70, 4, 4)])
+def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
+    """In training a block owns all rows: of more than 64 there are two launches."""
+    norm = {"eps": 1e-3, "momentum": 0.1, "widening": 1.25}
+    for act in some(ACTS, n, i, o):
+        operands = *draw.layer(n, i, o), *draw.columns(o)
+        yield operands, norm | act | {"stats": place(2, o)}, ("cupy",) if n > 32 else ()
+    yield operands, norm | act | {"training": False}
+    if i == 1:  # a variance of which E[x^2] - E[x]^2 would have no digit
+        x = 1000 + draw(32, 1)
+        yield (x, np.ones((1, o), "f4"), draw(o), *draw.columns(o)), norm | {"stats": place(2, o)}
+
+
+# (..., f): one row, few and many rows and columns, columns in fours and not; sums that a CPU shares out; layers, images
+COLUMNS = [
+    *((1, 1), (2, 3), (7, 8), (3, 2, 5, 4), (33, 9), (70, 2), (9, 37), (71, 33), (64, 16), (1, 71, 1, 36)),
+    *(
+        (1031, 7),
+        (530, 36),
+        (8208, 1),
+        (129, 10),
+        (3, 7, 5, 64),
+        (4, 28, 28, 1),
+        (65, 257),
+        (64, 1024),
+        (2, 8259),
+    ),
+    *((2, 33, 64, 33), (50_001, 3), (50, 14, 14, 64), (128, 14, 14, 64), (1_200_000, 1), (40, 24, 24, 32)),
+    *((32, 256), (128, 784), (256, 1024), (768, 512)),
+]
+LONG = [(65_536, 2), (4097, 33), (16, 24, 24, 32), (257, 511), (600_000, 3)]
+EPS = 1e-3
+
+
+def flat(x: Array) -> Array:
+    """Rows of features."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def stats_of(x: Array) -> Array:
+    """What batch norm keeps of x."""
+    stats: Array = ops.moments.plain(x.astype(np.float64), eps=EPS).astype(np.float32)
+    return stats
+
+
+@entry("norm_forward", COLUMNS)
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    f, norm = shape[-1], {"eps": EPS, "momentum": 0.2, "widening": 1.25}
+    x, acts = flat(draw(*shape) + 3), some(ACTS, *shape, most=6)
+    yield (x, *draw.columns(f)), norm
+    yield (x + 50, *draw.columns(f)), norm | {"stats": place(2, f)}
+    for act in acts:
+        yield (x, *draw.columns(f)), norm | act | {"stats": place(2, f)}
+    for act in acts[1:]:
+        yield (x, *draw.columns(f)), norm | act | {"training": False}
+
+
+@entry("norm_backward", COLUMNS)
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    f = shape[-1]
+    for act in some(ACTS, *shape, most=6):
+        x = flat(draw.away(*shape))
+        yield (draw(*x.shape), x, draw(f), stats_of(x)), act | {"ggamma": place(f), "gbeta": place(f)}
+
+
+@entry("moments", [*COLUMNS, *LONG])
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    for away in (3, 50, 10_000):
+        yield (draw(*shape) + np.float32(away),), {"eps": EPS}
+
+
+def norm_rows(name: str, first: int, columns: int) -> None:
+    """Rows of an op of batch norm, with a gradient or without, with statistics and without."""
+
+    @entry(name, COLUMNS)
+    def _(draw: Draw, *shape: int) -> Iterator[Call]:
+        x = draw(*shape) + 3
+        operands = *[draw(*shape)][:first], x, *[draw(shape[-1]), draw(shape[-1])][:columns]
+        yield operands, {"eps": EPS, "stats": stats_of(x)}
+        yield operands, {"eps": EPS}
+
+
+norm_rows("batch_norm", 0, 2)
+norm_rows("batch_norm_grad", 1, 1)
+norm_rows("batch_norm_gamma_grad", 1, 0)
+
+
+@entry("sum_to", [*COLUMNS, *LONG])
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    """NumPy is as fast where numbers are few, or columns are one or many; it also sums what is no last axis."""
+    x, f = draw(*shape) + 1, shape[-1]
+    alike = () if x.size >= 65_536 and 1 < f < 512 else ("numpy",)
+    left = BOTH if x.size == f else alike  # nothing to sum
+    yield (x,), {"shape": (f,)}, left
+    for kept in ((1, f), (), shape[1:]):
+        yield (x,), {"shape": kept}, BOTH if math.prod(kept) == x.size else ("numpy",)
+
+
+NONE = (0, 0, 0, 0)
+SAME = "same"
+# n, h, w, c, o, kh, kw; stride; pad. Two axes never alike; windows apart, on one another, over every edge, of padding
+# alone, pixels that no window sees, taps that no window has in the image; stretches on both sides of what a CPU joins
+IMAGES: list[Any] = [
+    *(((2, 5, 6, 3, 5, 3, 2), (2, 1), (1, 0, 0, 1)), ((2, 6, 5, 4, 5, 2, 4), (1, 3), (0, 2, 1, 2))),
+    *(((2, 4, 7, 8, 1, 1, 2), (3, 3), NONE), ((1, 3, 2, 2, 4, 4, 5), (1, 2), (2, 1, 3, 1))),
+    *(((2, 5, 4, 4, 5, 1, 1), (1, 1), NONE), ((3, 3, 4, 4, 5, 3, 4), (1, 1), NONE)),
+    *(((5, 3, 5, 2, 3, 3, 2), (1, 2), (1, 1, 0, 1)), ((2, 2, 3, 4, 4, 2, 3), (1, 1), (1, 0, 0, 1))),
+    *(((2, 2, 3, 1, 4, 3, 3), (2, 2), (1, 1, 1, 1)), ((1, 1, 1, 1, 1, 1, 1), (1, 1), NONE)),
+    *(((5, 7, 7, 3, 2, 5, 5), (2, 2), SAME), ((3, 8, 8, 1, 3, 2, 3), (3, 4), NONE)),
+    *(((3, 2, 2, 1, 3, 5, 5), (1, 1), (4, 4, 4, 4)), ((2, 3, 3, 2, 2, 2, 2), (1, 1), (5, 5, 5, 5))),
+    *(((2, 1, 1, 32, 2, 3, 3), (2, 2), (0, 2, 0, 2)), ((2, 5, 6, 3, 4, 1, 1), (2, 3), NONE)),
+    *(((3, 14, 14, 4, 8, 5, 5), (2, 2), SAME), ((2, 12, 12, 1, 16, 12, 12), (1, 1), SAME)),
+    *(((7, 9, 9, 8, 5, 3, 4), (2, 2), SAME), ((7, 9, 9, 7, 5, 3, 4), (2, 2), SAME)),
+    *(((6, 6, 6, 16, 5, 4, 4), (1, 1), NONE), ((3, 4, 4, 2, 3, 4, 4), (1, 1), (3, 3, 3, 3))),
+    *(((2, 8, 8, 32, 2, 4, 4), (1, 1), (5, 5, 5, 5)), ((2, 8, 8, 3, 2, 4, 4), (1, 1), (5, 5, 5, 5))),
+    *(((32, 28, 28, 1, 32, 5, 5), (1, 1), NONE), ((32, 12, 12, 32, 64, 5, 5), (1, 1), NONE)),
+    *(((32, 14, 14, 64, 128, 4, 4), (2, 2), SAME), ((16, 32, 32, 1, 16, 32, 32), (1, 1), SAME)),
+    *(((50, 28, 28, 1, 64, 5, 5), (2, 2), SAME), ((32, 7, 7, 128, 1, 7, 7), (1, 1), NONE)),
+    ((9, 8, 8, 96, 36, 1, 1), (1, 1), NONE),
+]
+
+
+def lying(sizes: Sequence[int], stride: Any, pad: Any) -> tuple[Settings, Any]:
+    """Stride and pad, and the size of what the windows give."""
+    size, kernel = tuple(sizes[1:3]), tuple(sizes[5:7])
+    pad = same_pads(size, kernel, stride) if pad == SAME else pad
+    return {"stride": stride, "pad": pad}, out_size(size, kernel, stride, pad)
+
+
+@entry("convolve", IMAGES)
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+    (n, h, w, c, o, *kernel), (lie, _) = sizes, lying(sizes, stride, pad)
+    x, weight = draw(n, h, w, c), draw(*kernel, c, o, scale=(math.prod(kernel) * c) ** -0.5)
+    yield (x, weight), lie
+    yield (x, weight), lie | {"slope": 0.2}
+    for slope in some(({"slope": 0.2}, {"slope": 0.0}, {}), *sizes):
+        yield (x, weight, draw(o)), lie | slope
+
+
+@entry("convolve_transposed", IMAGES)
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+    (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
+    v, weight, lie = draw(n, *out, o), draw(*kernel, c, o, scale=o**-0.5), lie | {"size": (h, w)}
+    yield (v, weight), lie
+    yield (v, weight), lie | {"slope": 0.0}
+    for slope in some(({"slope": 0.2}, {"slope": 0.0}, {}), *sizes):
+        yield (v, weight, draw(c)), lie | slope
+
+
+@entry("convolve_weight_grad", IMAGES)
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+    (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
+    yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)}
+
+
+@entry("unfold", IMAGES)
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+    n, h, w, c, _, *kernel = sizes
+    yield (draw(n, h, w, c),), lying(sizes, stride, pad)[0] | {"kernel": tuple(kernel)}
+
+
+@entry("fold", IMAGES)
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+    (n, h, w, c, _, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
+    cols = draw(n * math.prod(out), math.prod(kernel) * c)
+    yield (cols,), lie | {"kernel": tuple(kernel), "shape": (n, h, w, c)}
+
+
+# n, h, w, c; windows; stride: side by side, rows left over, on one another, gaps between
+POOLS = [
+    *(((3, 5, 4, 1), (2, 2), (2, 2)), ((3, 5, 6, 3), (3, 2), (1, 2)), ((3, 6, 5, 3), (2, 3), (3, 1))),
+    *(((3, 3, 4, 3), (1, 2), (2, 3)), ((2, 6, 8, 8), (2, 2), (2, 2)), ((3, 7, 5, 33), (2, 2), (2, 2))),
+    *(((2, 9, 8, 16), (3, 3), (2, 2)), ((2, 5, 6, 9), (1, 3), (2, 1)), ((1, 8, 9, 12), (2, 1), (3, 4))),
+    *(((2, 3, 3, 8), (3, 3), (1, 1)), ((80, 12, 12, 64), (2, 2), (2, 2)), ((81, 11, 12, 64), (3, 3), (2, 2))),
+    *(((32, 24, 24, 32), (2, 3), (3, 4)), ((32, 24, 24, 32), (2, 2), (2, 2))),
+]
+
+
+def pool_rows(name: str, operands: Callable[[Draw, Array, tuple[int, ...]], tuple[Array, ...]]) -> None:
+    """Rows of an op of max pooling: with one largest element in most windows, and with several; a CPU's lanes are 8."""
+
+    @entry(name, POOLS)
+    def _(draw: Draw, shape: Sequence[int], size: Any, stride: Any) -> Iterator[Call]:
+        n, h, w, c = shape
+        out = n, *((a - k) // s + 1 for a, k, s in zip((h, w), size, stride, strict=True)), c
+        for x in (draw(*shape), np.maximum(np.round(draw(*shape)), 0)):
+            yield operands(draw, x, out), {"size": size, "stride": stride}, () if c >= 8 else ("numpy",)
+
+
+pool_rows("max_pool2d", lambda draw, x, out: (x,))
+pool_rows("max_pool2d_grad", lambda draw, x, out: (draw(*out), x))
+pool_rows("max_pool2d_pick", lambda draw, x, out: (draw(*x.shape), x))
+
+
+def groups(n: int, alone: Sequence[str]) -> Iterator[Settings]:
+    """Losses of all rows, and of groups of rows."""
+    yield from ({"kinds": (kind,), "counts": (n,)} for kind in alone)
+    if n >= 3:
+        a = n // 3
+        yield {"kinds": ("softplus(-s)", "softplus(s)"), "counts": (a, n - a), "weight": 0.5}
+        yield {"kinds": ("-s", "s", "gradient"), "counts": (a, a, n - 2 * a)}
+        yield {
+            "kinds": ("max(0, 1 - s)", "-softplus(s)", "(s - 1)^2 / 2"),
+            "counts": (1, a, n - a - 1),
+            "weight": 2.0,
+        }
+
+
+@entry("score_loss", [(1,), (6,), (129,), (300,), (768,), (4096,)])
+def _(draw: Draw, n: int) -> Iterator[Call]:
+    for settings in groups(n, SCORE_LOSSES if n in (6, 300) else SCORE_LOSSES[::5]):
+        yield (3 * draw(n, 1),), settings
+    if n == 6:  # nothing overflows
+        for settings in groups(n, SCORE_LOSSES):
+            yield (np.float32([[-300], [-90], [-1], [1], [90], [300]]),), settings
+
+
+@entry(
+    "head_loss", [(1, 1), (6, 7), (17, 36), (33, 132), (65, 4), (6, 33), (129, 256), (256, 512), (768, 512)]
+)
+def _(draw: Draw, n: int, i: int) -> Iterator[Call]:
+    for settings in groups(n, ("softplus(s)",)):
+        yield (draw(n, i), draw(i, 1, scale=i**-0.5), draw(1)), settings, ("cupy",) if n * i > 1 << 17 else ()
+
+
+@entry("penalty", [(5, 132), (2, 1030), (300, 784), *(s for s in COLUMNS if len(s) == 2 and s[0] < 2000)])
+def _(draw: Draw, n: int, f: int) -> Iterator[Call]:
+    yield (draw(n, f), place(n, f)), {"weight": 10.0}
+    g = draw(n, f)
+    g[: n // 2] = 0  # of norm 0, where the norm has no derivative
+    yield (g, place(n, f)), {"weight": 2.0}
+
+
+@entry("record", [(5,)])
+def _(draw: Draw, k: int) -> Iterator[Call]:
+    first, second, third = (np.array(draw.rng.normal(), np.float32) for _ in range(3))
+    for step in (0, 4, 13, 2**33 + 1):
+        yield (draw(k, 2), first, second), {"step": step, "advance": True}
+        yield (draw(k, 2), first, second), {"step": step, "more": third, "scale": 0.5}
+
+
+FLAT = [(1,), (2,), (3,), (5,), (31,), (32,), (5, 7), (515,), (1023,), (2052,), (4099,), (3, 2, 5, 3)]
+FLAT = [*FLAT, (25_600,), (1_605_632,)]
+DRAWS = (
+    {"seed": 0, "stream": 0, "step": 0},
+    {"seed": 2**64 - 1, "stream": 5, "step": 2**32 + 7},
+    {"seed": 2**33 + 1, "stream": 4 | 3 << 16, "step": 2**63 + 1},
+)
+
+
+@entry("leaky_relu_grad", FLAT)
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    y = draw(*shape)
+    y.flat[0] = 0
+    yield (draw(*shape), y), {"slope": 0.2}
+
+
+@entry("fill_normal", FLAT)
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    for which in DRAWS:
+        yield (place(*shape),), which
+
+
+@entry("fill_uniform", FLAT)
+def _(draw: Draw, *shape: int) -> Iterator[Call]:
+    for limits in ({}, {"low": -0.3, "high": 0.7}, {"low": 2.0**20, "high": 2.0**20 + 1}):
+        yield (place(*shape),), DRAWS[1] | limits
+
+
+# batch, columns; a data set has 23 samples, of bytes or numbers
+@entry("assemble", [(5, 1), (5, 3), (5, 8), (5, 30), (5, 260), (7, 11), (64, 784), (33, 785), (256, 2)])
+def _(draw: Draw, batch: int, f: int) -> Iterator[Call]:
+    n = 4 * batch + 3
+    pixels, points = draw.rng.integers(0, 256, (n, f), np.uint8), draw(n, f)
+    order = np.stack([draw.rng.permutation(n) for _ in range(3)])
+    orders = {"sampling": "replacement"}, {"sampling": "sequential"}, {"sampling": "epochs", "order": order}
+    orders = (*orders, {"sampling": "epochs"})  # an order that was not made: the rows' own
+    fake, own = (
+        {"fake": draw(batch, f)},
+        {"batch": batch, "seed": 2**63 + 5, "scale": 2 / 255, "offset": -1.0},
+    )
+    updates = (0, 3, 4, 11, 2**31 - 1, 2**33 + 7) if f == 8 else (3,)
+    for sampling in orders if f in (8, 784) else orders[:1]:
+        for update in updates:
+            yield (
+                (place(3 * batch, f),),
+                own | sampling | fake | {"rows": pixels, "update": update, "mixed": True},
+            )
+    for rows in (pixels, points):
+        settings = own | {"rows": rows, "update": 1}
+        yield (place(batch, f),), settings | {"scale": 1.0, "offset": 0.0, "sampling": "sequential"}
+        yield (place(2 * batch, f),), settings | fake
+        yield (place(3 * batch, f),), settings | fake | {"mixed": True}
+
+
+ADAM = {"lr": 2e-3, "t": 3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}
+RMSPROP = {"lr": 5e-3, "alpha": 0.99, "eps": 1e-8}
+SGD = {"lr": 5e-3, "momentum": 0.5}
+
+
+def endings(draw: Draw, *shape: int) -> Iterator[Settings]:
+    """What may follow an update: clipping, an average, both."""
+    yield {}
+    yield {"clip": 0.3}
+    yield {"average": draw(*shape), "follow": 0.1}
+    yield {"clip": 0.3, "average": draw(*shape), "follow": 0.5}
+
+
+def update_rows(
+    name: str, rules: Settings, state: int, always: Sequence[Settings], more: Sequence[Settings]
+) -> None:
+    """Rows of an optimizer's update; the state's last array is a mean of squares, a CPU takes flat ones."""
+
+    @entry(name, FLAT)
+    def _(draw: Draw, *shape: int) -> Iterator[Call]:
+        left = () if len(shape) == 1 else ("numpy",)
+        for ending in (*endings(draw, *shape), *always):
+            operands = draw(*shape), draw(*shape), *(draw(*shape) ** 2 for _ in range(state))
+            yield operands, rules | ending, left
+        if shape == (5,):  # from nothing, where the digits of a small step show
+            empty = np.zeros((1 + state, 5), np.float32)
+            for own in more:
+                yield (empty[0], draw(5), *empty[1:]), rules | own
+                yield (empty[0], draw(5), *(draw(5) ** 2 for _ in range(state))), rules | own
+
+
+TIMES = [
+    {"t": t, "b1": b1, "b2": b2}
+    for t in (1, 2, 1000, 100_000, 2**40)
+    for b1, b2 in ((0.5, 0.9999), (0.9999, 0.9999), (0.9, 0.999), (0.0, 0.0))
+]
+DECAY = {"decay": 0.5, "lr": 0.1}
+update_rows("adam", ADAM, 2, [DECAY, DECAY | {"clip": 0.8}], TIMES)
+update_rows("rmsprop", RMSPROP, 1, [], [{"alpha": 0.9999}, {"alpha": 0.0}])
+update_rows("sgd", SGD, 1, [], [{"momentum": 0.0}])
