@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_runs import kernel
-from tables.fusables import SAME, Row, rows_of
+from tables.fusables import Row, lines, rows_of
 from tiny import samples, tiny
 
 import fastgan as fg
@@ -18,7 +18,9 @@ from fastgan import threads
 from fastgan.gan import state
 from fastgan.kernels import conv, splitting, windows
 
-SMALL, LARGE = ((5, 7, 7, 3, 2, 5, 5), (2, 2), SAME), ((3, 14, 14, 4, 8, 5, 5), (2, 2), SAME)
+SMALL, LARGE, BATCH = lines(
+    "5x7x7x3x2x5x5 2x2 2x2x2x2, 3x14x14x4x8x5x5 2x2 1x2x1x2, 60x9x9x8x5x3x4 2x2 1x1x1x2"
+)
 
 
 def calls(*shape: Any) -> list[Row]:
@@ -73,7 +75,7 @@ def test_calls_do_not_leak_into_each_other(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_windows_of_a_large_batch_are_copied_a_few_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conv, "CHUNK", 5000)
-    for row in calls((60, 9, 9, 8, 5, 3, 4), (2, 2), SAME):
+    for row in calls(*BATCH):
         monkeypatch.setattr(splitting, "_own", type(splitting._own)())
         run(row)
         assert scratch() < 2 * 5000  # at once they would be 60 * 25 * 96

@@ -102,10 +102,10 @@ WIDE = [  # an entry, a shape that takes 16-byte accesses, the kernel, and array
     ("penalty", (5, 8), "penalty", (0, 1)),
     ("assemble", (5, 8), "assemble_uint8", (0, "rows", "fake")),
     ("assemble", (5, 30), "assemble_uint8_scalar", ()),
-    ("adam", (32,), "adam", (0, 1, 2, 3, "average")),
-    ("rmsprop", (32,), "rmsprop", (0, 1, 2, "average")),
-    ("sgd", (32,), "sgd", (0, 1, 2, "average")),
-    ("sgd", (31,), "sgd_scalar", ()),
+    ("adam_update", (32,), "adam", (0, 1, 2, 3, "average")),
+    ("rmsprop_update", (32,), "rmsprop", (0, 1, 2, "average")),
+    ("sgd_update", (32,), "sgd", (0, 1, 2, "average")),
+    ("sgd_update", (31,), "sgd_scalar", ()),
 ]
 
 

@@ -183,7 +183,9 @@ def batch_norm_net() -> Arrays:
 def test_a_net_with_batch_norm_has_the_array_codes_gradients(threads: int, spies: Spies) -> None:
     with over(threads):
         got = batch_norm_net()
-    assert all(spies.kernel[OF[name]] > spies.plain[OF[name]] for name in BETWEEN)  # some are left to array code
+    assert all(
+        spies.kernel[OF[name]] > spies.plain[OF[name]] for name in BETWEEN
+    )  # some are left to array code
     with use_kernels(False):
         wanted = batch_norm_net()
     for a, b in zip(got, wanted, strict=True):

@@ -1,5 +1,5 @@
-"""Every CUDA kernel in Numba's simulator: the tiny rows of the table of fusables, and the forms that a kernel takes only
-for large operands, on few numbers. Batches and noise have the array code's bits; what else rounding and NaN do is told
+"""Every CUDA kernel in Numba's simulator: the tiny rows of the table of fusables, and the forms that a kernel takes
+only for large operands, on few numbers. What else rounding and NaN do is told
 by machine code (test_cuda_rounding.py).
 """
 
@@ -97,6 +97,7 @@ def one_block(patch):
     patch.setattr(update, "BLOCKS", 1)
 
 
+UPDATES = ("adam_update", "rmsprop_update", "sgd_update")
 COLUMNS = [(71, 33), (1, 71, 1, 36), (70, 1), (90, 4)]
 PIECES = [((5, 3, 5, 2, 3, 3, 2), (1, 2), (1, 1, 0, 1))]
 FORMS = [
@@ -111,7 +112,7 @@ FORMS = [
     ("sum_to", slices, [(1100, 8), (530, 36), (8208, 1)]),
     ("matmul", slices, [(4, 43, 8), (3, 50, 5), (68, 64, 4)]),
     *((name, pieces, PIECES) for name in ("convolve", "convolve_transposed", "convolve_weight_grad")),
-    *((name, one_block, [(2072,), (1027,)]) for name in ("adam", "rmsprop", "sgd")),
+    *((name, one_block, [(2072,), (1027,)]) for name in UPDATES),
 ]
 
 
@@ -132,12 +133,12 @@ def same(name, row, **settings):
 
 @pytest.mark.parametrize(("times", "plus"), [(1, 0), (3, 2), (0, 4)])
 @pytest.mark.parametrize(
-    ("name", "setting"), [("fill_normal", "step"), ("assemble", "update"), ("adam", "t")]
+    ("name", "setting"), [("fill_normal", "step"), ("assemble", "update"), ("adam_update", "t")]
 )
 def test_a_number_follows_a_clock(name, setting, times, plus):
     """What the host believes is not asked for."""
-    done = 7 if name == "adam" else 2**31 + 5
-    for row in rows_of(name, *{"assemble": (5, 8), "adam": (8,), "fill_normal": (5,)}[name]):
+    done = 7 if name == "adam_update" else 2**31 + 5
+    for row in rows_of(name, *{"assemble": (5, 8), "adam_update": (8,), "fill_normal": (5,)}[name]):
         row.settings[setting] = times * done + plus
         same(name, row, **{setting: Count(np.array([done]), times, plus, host=-9)})
 
@@ -152,7 +153,7 @@ def test_the_clock_moves_on_when_losses_are_recorded(advance):
     assert np.count_nonzero(ring) == 2
 
 
-@pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("name", UPDATES)
 def test_the_rate_is_read_from_its_array(name):
     rate = Rate("cpu")
     rate.set(0.25)
@@ -200,7 +201,7 @@ def with_nan(name, shape, operand, at, choose=0):
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-@pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("name", UPDATES)
 def test_a_gradient_that_is_not_a_number_stays_visible(name, clip):
     row = rows_of(name, 32)[3]  # with an average
     row.settings["clip"] = clip

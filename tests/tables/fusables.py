@@ -15,53 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan import fused, ops, optim, random
+from fastgan import fused, ops
 from fastgan.dispatch import Fusable
-from fastgan.gan import batches
 from fastgan.ops import passes
-from fastgan.ops.conv import out_size, same_pads
-from fastgan.tape.arithmetic import product
+from fastgan.ops.conv import out_size
 
 Array = NDArray[Any]
 Settings = dict[str, Any]
 TINY, SMALL, ALL = 2_600, 1_000_000, math.inf
 
-OF: dict[str, Fusable] = {  # a renamed entry is one line here
-    "matmul": product,
-    "linear": ops.linear.forward,
-    "linear_leaky_relu": ops.linear_leaky_relu.forward,
-    "leaky_relu_grad": ops.leaky_relu_grad.forward,
-    "forward": passes.forward,
-    "backward": passes.backward,
-    "weight_gradients": passes.weight_gradients,
-    "tangent": passes.tangent,
-    "forward_norm": passes.forward_norm,
-    "norm_forward": passes.norm_forward,
-    "norm_backward": passes.norm_backward,
-    "moments": ops.moments,
-    "batch_norm": ops.batch_norm.forward,
-    "batch_norm_grad": ops.batch_norm_grad.forward,
-    "batch_norm_gamma_grad": ops.batch_norm_gamma_grad.forward,
-    "sum_to": ops.sum_to.forward,
-    "convolve": ops.convolve.forward,
-    "convolve_transposed": ops.convolve_transposed.forward,
-    "convolve_weight_grad": ops.convolve_weight_grad.forward,
-    "unfold": ops.unfold.forward,
-    "fold": ops.fold.forward,
-    "max_pool2d": ops.max_pool2d.forward,
-    "max_pool2d_grad": ops.max_pool2d_grad.forward,
-    "max_pool2d_pick": ops.max_pool2d_pick.forward,
-    "score_loss": passes.score_loss,
-    "head_loss": passes.head_loss,
-    "penalty": passes.penalty,
-    "record": passes.record,
-    "fill_normal": random.fill_normal,
-    "fill_uniform": random.fill_uniform,
-    "assemble": batches.assemble,
-    "adam": optim.adam_update,
-    "rmsprop": optim.rmsprop_update,
-    "sgd": optim.sgd_update,
-}
+# an entry's name is its kernel's
+OF: dict[str, Fusable] = {function: fusable for fusable, _, _, function in fused.TABLE}
 SCORE_LOSSES = passes.SCORE_LOSSES
 BOTH = ("numpy", "cupy")
 # whose bits are the array code's; of others a kernel may be off by a factor of the array code's own error in float32,
@@ -128,14 +92,14 @@ def place(*shape: int) -> Array:
 
 Call = tuple[Any, ...]  # operands and settings, then who may leave it to the array code
 Maker = Callable[..., Iterator[Call]]
-_makers: dict[str, tuple[Sequence[Any], Maker]] = {}
+ENTRIES: dict[str, tuple[Sequence[Any], Maker]] = {}
 
 
 def entry(name: str, shapes: Sequence[Any]) -> Callable[[Maker], Maker]:
     """Register the maker of an entry's calls for each of the shapes."""
 
     def register(maker: Maker) -> Maker:
-        _makers[name] = shapes, maker
+        ENTRIES[name] = shapes, maker
         return maker
 
     return register
@@ -149,7 +113,7 @@ def work_of(shape: Any) -> int:
 def rows(name: str, most: float = ALL, least: float = 0) -> list[Row]:
     """The rows of an entry, of more work than `least` and at most `most`."""
     return [
-        row for shape in _makers[name][0] if least < work_of(shape) <= most for row in rows_of(name, *shape)
+        row for shape in ENTRIES[name][0] if least < work_of(shape) <= most for row in rows_of(name, *shape)
     ]
 
 
@@ -157,49 +121,34 @@ def rows_of(name: str, *shape: Any) -> list[Row]:
     """The rows of an entry for one shape, whichever."""
     return [
         Row(name, tuple(operands), settings, *left, bits=bits(name, settings))
-        for operands, settings, *left in _makers[name][1](Draw(work_of(shape)), *shape)
+        for operands, settings, *left in ENTRIES[name][1](Draw(work_of(shape)), *shape)
     ]
 
 
 def bits(name: str, settings: Settings) -> tuple[str, ...]:
     """The libraries whose kernels have the array code's bits; a CPU adds up windows that overlap in another order."""
     if name == "max_pool2d_grad":
-        return (
-            BOTH
-            if all(a <= b for a, b in zip(settings["size"], settings["stride"], strict=True))
-            else ("cupy",)
-        )
+        apart = all(a <= b for a, b in zip(settings["size"], settings["stride"], strict=True))
+        return BOTH if apart else ("cupy",)
     return BOTH if name in BITS else ()
 
 
-def kernel_paths(library: str) -> dict[str, tuple[str, str]]:
-    """Module and function of each entry's kernel for arrays of a library."""
-    names = {id(fusable): name for name, fusable in OF.items()}
-    return {
-        names.get(id(fusable), function): (f"fastgan.kernels.{module}", function)
-        for fusable, own, module, function in fused.TABLE
-        if own == library
-    }
+def shapes(text: str) -> list[tuple[int, ...]]:
+    """Sizes as "2x3 4x5" for (2, 3) and (4, 5)."""
+    return [tuple(map(int, word.split("x"))) for word in text.split()]
+
+
+def lines(text: str) -> list[tuple[tuple[int, ...], ...]]:
+    """Several sizes that belong together, as "2x3 1x1, 4x5 2x2"."""
+    return [tuple(shapes(line)) for line in text.split(",")]
 
 
 # n, i, o: ragged tiles, one output, several stages of each tile; then what the CPU splits; then the recipes' layers
-DENSE = [
-    *((1, 1, 1), (3, 7, 5), (5, 8, 1), (5, 8, 4), (9, 140, 1), (67, 20, 1), (3, 132, 4), (37, 4, 12)),
-    *(
-        (33, 12, 36),
-        (65, 4, 36),
-        (5, 68, 132),
-        (33, 1001, 2),
-        (1001, 3, 17),
-        (2, 3, 1025),
-        (31, 99, 101),
-        (33, 257, 5),
-        (65, 2, 1023),
-        (257, 7, 250),
-    ),
-    *((129, 256, 1), (130, 333, 66), (32, 100, 256), (64, 784, 512), (96, 512, 256), (128, 256, 128)),
-    *((256, 1024, 784), (768, 784, 512), (64, 512, 256), (32, 1024, 784)),
-]
+DENSE = shapes(
+    "1x1x1 3x7x5 5x8x1 5x8x4 9x140x1 67x20x1 3x132x4 37x4x12 33x12x36 65x4x36 5x68x132"
+    " 33x1001x2 1001x3x17 2x3x1025 31x99x101 33x257x5 65x2x1023 257x7x250 129x256x1 130x333x66"
+    " 32x100x256 64x784x512 96x512x256 128x256x128 256x1024x784 768x784x512 64x512x256 32x1024x784"
+)
 SLOPES = ({"slope": 0.2}, {"slope": 0.0}, {"slope": 1.0})
 ACTS: tuple[Settings, ...] = (*SLOPES, {"act": "tanh", "slope": 0.2}, {"act": "sigmoid"})
 
@@ -260,7 +209,7 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
         yield (draw(n, i), draw(i, o, scale=i**-0.5), draw.away(n, o)), slope
 
 
-@entry("forward_norm", [*DENSE, (32, 3, 3), (64, 3, 3), (70, 4, 4)])
+@entry("forward_norm", [*DENSE, *shapes("32x3x3 64x3x3 70x4x4")])
 def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
     """In training a block owns all rows: of more than 64 there are two launches."""
     norm = {"eps": 1e-3, "momentum": 0.1, "widening": 1.25}
@@ -274,23 +223,12 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
 
 
 # (..., f): one row, few and many rows and columns, columns in fours and not; sums that a CPU shares out; layers, images
-COLUMNS = [
-    *((1, 1), (2, 3), (7, 8), (3, 2, 5, 4), (33, 9), (70, 2), (9, 37), (71, 33), (64, 16), (1, 71, 1, 36)),
-    *(
-        (1031, 7),
-        (530, 36),
-        (8208, 1),
-        (129, 10),
-        (3, 7, 5, 64),
-        (4, 28, 28, 1),
-        (65, 257),
-        (64, 1024),
-        (2, 8259),
-    ),
-    *((2, 33, 64, 33), (50_001, 3), (50, 14, 14, 64), (128, 14, 14, 64), (1_200_000, 1), (40, 24, 24, 32)),
-    *((32, 256), (128, 784), (256, 1024), (768, 512)),
-]
-LONG = [(65_536, 2), (4097, 33), (16, 24, 24, 32), (257, 511), (600_000, 3)]
+COLUMNS = shapes(
+    "1x1 2x3 7x8 3x2x5x4 33x9 70x2 9x37 71x33 64x16 1x71x1x36"
+    " 1031x7 530x36 8208x1 129x10 3x7x5x64 4x28x28x1 65x257 64x1024 2x8259 2x33x64x33 50001x3 50x14x14x64"
+    " 128x14x14x64 1200000x1 40x24x24x32 32x256 128x784 256x1024 768x512"
+)
+LONG = shapes("65536x2 4097x33 16x24x24x32 257x511 600000x3")
 EPS = 1e-3
 
 
@@ -359,38 +297,28 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
 
 
 NONE = (0, 0, 0, 0)
-SAME = "same"
-# n, h, w, c, o, kh, kw; stride; pad. Two axes never alike; windows apart, on one another, over every edge, of padding
-# alone, pixels that no window sees, taps that no window has in the image; stretches on both sides of what a CPU joins
-IMAGES: list[Any] = [
-    *(((2, 5, 6, 3, 5, 3, 2), (2, 1), (1, 0, 0, 1)), ((2, 6, 5, 4, 5, 2, 4), (1, 3), (0, 2, 1, 2))),
-    *(((2, 4, 7, 8, 1, 1, 2), (3, 3), NONE), ((1, 3, 2, 2, 4, 4, 5), (1, 2), (2, 1, 3, 1))),
-    *(((2, 5, 4, 4, 5, 1, 1), (1, 1), NONE), ((3, 3, 4, 4, 5, 3, 4), (1, 1), NONE)),
-    *(((5, 3, 5, 2, 3, 3, 2), (1, 2), (1, 1, 0, 1)), ((2, 2, 3, 4, 4, 2, 3), (1, 1), (1, 0, 0, 1))),
-    *(((2, 2, 3, 1, 4, 3, 3), (2, 2), (1, 1, 1, 1)), ((1, 1, 1, 1, 1, 1, 1), (1, 1), NONE)),
-    *(((5, 7, 7, 3, 2, 5, 5), (2, 2), SAME), ((3, 8, 8, 1, 3, 2, 3), (3, 4), NONE)),
-    *(((3, 2, 2, 1, 3, 5, 5), (1, 1), (4, 4, 4, 4)), ((2, 3, 3, 2, 2, 2, 2), (1, 1), (5, 5, 5, 5))),
-    *(((2, 1, 1, 32, 2, 3, 3), (2, 2), (0, 2, 0, 2)), ((2, 5, 6, 3, 4, 1, 1), (2, 3), NONE)),
-    *(((3, 14, 14, 4, 8, 5, 5), (2, 2), SAME), ((2, 12, 12, 1, 16, 12, 12), (1, 1), SAME)),
-    *(((7, 9, 9, 8, 5, 3, 4), (2, 2), SAME), ((7, 9, 9, 7, 5, 3, 4), (2, 2), SAME)),
-    *(((6, 6, 6, 16, 5, 4, 4), (1, 1), NONE), ((3, 4, 4, 2, 3, 4, 4), (1, 1), (3, 3, 3, 3))),
-    *(((2, 8, 8, 32, 2, 4, 4), (1, 1), (5, 5, 5, 5)), ((2, 8, 8, 3, 2, 4, 4), (1, 1), (5, 5, 5, 5))),
-    *(((32, 28, 28, 1, 32, 5, 5), (1, 1), NONE), ((32, 12, 12, 32, 64, 5, 5), (1, 1), NONE)),
-    *(((32, 14, 14, 64, 128, 4, 4), (2, 2), SAME), ((16, 32, 32, 1, 16, 32, 32), (1, 1), SAME)),
-    *(((50, 28, 28, 1, 64, 5, 5), (2, 2), SAME), ((32, 7, 7, 128, 1, 7, 7), (1, 1), NONE)),
-    ((9, 8, 8, 96, 36, 1, 1), (1, 1), NONE),
-]
+# n h w c o kh kw, stride, pad. Two axes never alike; windows apart, on one another, over every edge, of padding alone,
+# pixels that no window sees, taps that no window has in the image; on both sides of what a CPU joins; then the recipes'
+IMAGES = lines(
+    "2x5x6x3x5x3x2 2x1 1x0x0x1, 2x6x5x4x5x2x4 1x3 0x2x1x2, 2x4x7x8x1x1x2 3x3, 1x3x2x2x4x4x5 1x2 2x1x3x1,"
+    "2x5x4x4x5x1x1 1x1, 3x3x4x4x5x3x4 1x1, 5x3x5x2x3x3x2 1x2 1x1x0x1, 2x2x3x4x4x2x3 1x1 1x0x0x1,"
+    "2x2x3x1x4x3x3 2x2 1x1x1x1, 1x1x1x1x1x1x1 1x1, 3x8x8x1x3x2x3 3x4, 3x2x2x1x3x5x5 1x1 4x4x4x4,"
+    "2x3x3x2x2x2x2 1x1 5x5x5x5, 2x1x1x32x2x3x3 2x2 0x2x0x2, 2x5x6x3x4x1x1 2x3, 5x7x7x3x2x5x5 2x2 2x2x2x2,"
+    "3x14x14x4x8x5x5 2x2 1x2x1x2, 2x12x12x1x16x12x12 1x1 5x6x5x6, 7x9x9x8x5x3x4 2x2 1x1x1x2,"
+    "7x9x9x7x5x3x4 2x2 1x1x1x2, 6x6x6x16x5x4x4 1x1, 3x4x4x2x3x4x4 1x1 3x3x3x3, 2x8x8x32x2x4x4 1x1 5x5x5x5,"
+    "2x8x8x3x2x4x4 1x1 5x5x5x5, 32x28x28x1x32x5x5 1x1, 32x12x12x32x64x5x5 1x1, 9x8x8x96x36x1x1 1x1,"
+    "32x14x14x64x128x4x4 2x2 1x1x1x1, 16x32x32x1x16x32x32 1x1 15x16x15x16, 50x28x28x1x64x5x5 2x2 1x2x1x2,"
+    "32x7x7x128x1x7x7 1x1"
+)
 
 
 def lying(sizes: Sequence[int], stride: Any, pad: Any) -> tuple[Settings, Any]:
     """Stride and pad, and the size of what the windows give."""
-    size, kernel = tuple(sizes[1:3]), tuple(sizes[5:7])
-    pad = same_pads(size, kernel, stride) if pad == SAME else pad
-    return {"stride": stride, "pad": pad}, out_size(size, kernel, stride, pad)
+    return {"stride": stride, "pad": pad}, out_size(tuple(sizes[1:3]), tuple(sizes[5:7]), stride, pad)
 
 
 @entry("convolve", IMAGES)
-def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, _) = sizes, lying(sizes, stride, pad)
     x, weight = draw(n, h, w, c), draw(*kernel, c, o, scale=(math.prod(kernel) * c) ** -0.5)
     yield (x, weight), lie
@@ -400,7 +328,7 @@ def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]
 
 
 @entry("convolve_transposed", IMAGES)
-def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
     v, weight, lie = draw(n, *out, o), draw(*kernel, c, o, scale=o**-0.5), lie | {"size": (h, w)}
     yield (v, weight), lie
@@ -410,32 +338,30 @@ def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]
 
 
 @entry("convolve_weight_grad", IMAGES)
-def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
     yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)}
 
 
 @entry("unfold", IMAGES)
-def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     n, h, w, c, _, *kernel = sizes
     yield (draw(n, h, w, c),), lying(sizes, stride, pad)[0] | {"kernel": tuple(kernel)}
 
 
 @entry("fold", IMAGES)
-def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any) -> Iterator[Call]:
+def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, _, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
     cols = draw(n * math.prod(out), math.prod(kernel) * c)
     yield (cols,), lie | {"kernel": tuple(kernel), "shape": (n, h, w, c)}
 
 
 # n, h, w, c; windows; stride: side by side, rows left over, on one another, gaps between
-POOLS = [
-    *(((3, 5, 4, 1), (2, 2), (2, 2)), ((3, 5, 6, 3), (3, 2), (1, 2)), ((3, 6, 5, 3), (2, 3), (3, 1))),
-    *(((3, 3, 4, 3), (1, 2), (2, 3)), ((2, 6, 8, 8), (2, 2), (2, 2)), ((3, 7, 5, 33), (2, 2), (2, 2))),
-    *(((2, 9, 8, 16), (3, 3), (2, 2)), ((2, 5, 6, 9), (1, 3), (2, 1)), ((1, 8, 9, 12), (2, 1), (3, 4))),
-    *(((2, 3, 3, 8), (3, 3), (1, 1)), ((80, 12, 12, 64), (2, 2), (2, 2)), ((81, 11, 12, 64), (3, 3), (2, 2))),
-    *(((32, 24, 24, 32), (2, 3), (3, 4)), ((32, 24, 24, 32), (2, 2), (2, 2))),
-]
+POOLS = lines(
+    "3x5x4x1 2x2 2x2, 3x5x6x3 3x2 1x2, 3x6x5x3 2x3 3x1, 3x3x4x3 1x2 2x3, 2x6x8x8 2x2 2x2, 3x7x5x33 2x2 2x2,"
+    "2x9x8x16 3x3 2x2, 2x5x6x9 1x3 2x1, 1x8x9x12 2x1 3x4, 2x3x3x8 3x3 1x1,"
+    "80x12x12x64 2x2 2x2, 81x11x12x64 3x3 2x2, 32x24x24x32 2x3 3x4, 32x24x24x32 2x2 2x2"
+)
 
 
 def pool_rows(name: str, operands: Callable[[Draw, Array, tuple[int, ...]], tuple[Array, ...]]) -> None:
@@ -468,7 +394,7 @@ def groups(n: int, alone: Sequence[str]) -> Iterator[Settings]:
         }
 
 
-@entry("score_loss", [(1,), (6,), (129,), (300,), (768,), (4096,)])
+@entry("score_loss", shapes("1 6 129 300 768 4096"))
 def _(draw: Draw, n: int) -> Iterator[Call]:
     for settings in groups(n, SCORE_LOSSES if n in (6, 300) else SCORE_LOSSES[::5]):
         yield (3 * draw(n, 1),), settings
@@ -477,15 +403,13 @@ def _(draw: Draw, n: int) -> Iterator[Call]:
             yield (np.float32([[-300], [-90], [-1], [1], [90], [300]]),), settings
 
 
-@entry(
-    "head_loss", [(1, 1), (6, 7), (17, 36), (33, 132), (65, 4), (6, 33), (129, 256), (256, 512), (768, 512)]
-)
+@entry("head_loss", shapes("1x1 6x7 17x36 33x132 65x4 6x33 129x256 256x512 768x512"))
 def _(draw: Draw, n: int, i: int) -> Iterator[Call]:
     for settings in groups(n, ("softplus(s)",)):
         yield (draw(n, i), draw(i, 1, scale=i**-0.5), draw(1)), settings, ("cupy",) if n * i > 1 << 17 else ()
 
 
-@entry("penalty", [(5, 132), (2, 1030), (300, 784), *(s for s in COLUMNS if len(s) == 2 and s[0] < 2000)])
+@entry("penalty", shapes("3x7 17x8 17x3 33x132 1000x3 2x8259 64x1024 300x784 256x1024 768x784"))
 def _(draw: Draw, n: int, f: int) -> Iterator[Call]:
     yield (draw(n, f), place(n, f)), {"weight": 10.0}
     g = draw(n, f)
@@ -501,8 +425,7 @@ def _(draw: Draw, k: int) -> Iterator[Call]:
         yield (draw(k, 2), first, second), {"step": step, "more": third, "scale": 0.5}
 
 
-FLAT = [(1,), (2,), (3,), (5,), (31,), (32,), (5, 7), (515,), (1023,), (2052,), (4099,), (3, 2, 5, 3)]
-FLAT = [*FLAT, (25_600,), (1_605_632,)]
+FLAT = shapes("1 2 3 5 31 32 5x7 515 1023 2052 4099 3x2x5x3 25600 1605632")
 DRAWS = (
     {"seed": 0, "stream": 0, "step": 0},
     {"seed": 2**64 - 1, "stream": 5, "step": 2**32 + 7},
@@ -530,7 +453,7 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
 
 
 # batch, columns; a data set has 23 samples, of bytes or numbers
-@entry("assemble", [(5, 1), (5, 3), (5, 8), (5, 30), (5, 260), (7, 11), (64, 784), (33, 785), (256, 2)])
+@entry("assemble", shapes("5x1 5x3 5x8 5x30 5x260 7x11 64x784 33x785 256x2"))
 def _(draw: Draw, batch: int, f: int) -> Iterator[Call]:
     n = 4 * batch + 3
     pixels, points = draw.rng.integers(0, 256, (n, f), np.uint8), draw(n, f)
@@ -592,6 +515,6 @@ TIMES = [
     for b1, b2 in ((0.5, 0.9999), (0.9999, 0.9999), (0.9, 0.999), (0.0, 0.0))
 ]
 DECAY = {"decay": 0.5, "lr": 0.1}
-update_rows("adam", ADAM, 2, [DECAY, DECAY | {"clip": 0.8}], TIMES)
-update_rows("rmsprop", RMSPROP, 1, [], [{"alpha": 0.9999}, {"alpha": 0.0}])
-update_rows("sgd", SGD, 1, [], [{"momentum": 0.0}])
+update_rows("adam_update", ADAM, 2, [DECAY, DECAY | {"clip": 0.8}], TIMES)
+update_rows("rmsprop_update", RMSPROP, 1, [], [{"alpha": 0.9999}, {"alpha": 0.0}])
+update_rows("sgd_update", SGD, 1, [], [{"momentum": 0.0}])

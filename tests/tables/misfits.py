@@ -146,9 +146,9 @@ def losses() -> Iterator[Row]:
 def state() -> Iterator[Row]:
     """Updates of 9 numbers, noise, batches of 4 of 19 samples."""
     average = [{"average": x, "follow": 0.1} for x in (zeros(8), zeros(9, dtype="f8"), zeros(18)[::2])]
-    for name, n in (("adam", 4), ("rmsprop", 3), ("sgd", 3)):
+    for name, n in (("adam_update", 4), ("rmsprop_update", 3), ("sgd_update", 3)):
         yield from changed(name, (9,), {BOTH: [*each([zeros(8)], *range(n)), *average]})
-    yield from changed("adam", (9,), {CUPY: [{"b1": -0.5}]})
+    yield from changed("adam_update", (9,), {CUPY: [{"b1": -0.5}]})
     for name in ("fill_normal", "fill_uniform"):
         yield from changed(name, (5,), {CUPY: [DRAWS[0] | {"seed": seed} for seed in (-1, 2**64)]})
     rows, fake = zeros(19, 3), zeros(4, 3)
