@@ -1,5 +1,6 @@
 """Rows of the table of fusables, run: by a kernel or by array code, with what it is held to and where arrays lie."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
@@ -81,12 +82,18 @@ def faults(
             if a.tobytes() != p.tobytes() and not np.array_equal(a, p, equal_nan=True):
                 found.append(f"array {k}: other bits than the array code's")
             continue
-        cancels = row.name in CANCELS or e.ndim == 0
-        scale = max(1.0, _largest(e)) if cancels else _largest(e) or 1.0
+        scale = max(_largest(e), _least_scale(row, e)) or 1.0
         limit = factor * _largest(p - e) + slack * share * scale
         if not _largest(a.astype(e.dtype) - e) <= limit:
             found.append(f"array {k}: off by {_largest(a - e):g}, array code by at most {_largest(p - e):g}")
     return found
+
+
+def _least_scale(row: Row, e: np.ndarray) -> float:
+    """What a result is measured by that is a sum of terms of about 1, or a mean of some, however small it comes out."""
+    if row.name in CANCELS:
+        return math.sqrt(max(1, row.operands[0].size / e.size))
+    return float(e.ndim == 0)
 
 
 def _largest(x: np.ndarray) -> float:
