@@ -9,47 +9,42 @@ import numpy as np
 import pytest
 from kernel_runs import Arrays, kernel, names
 from tables.fusables import OF, Draw
-from test_train import samples as batch_of
 from tiny import samples as samples_of
 from tiny import tiny
 
 import fastgan as fg
-from fastgan import ops, optim, random
+from fastgan import ops, random
 from fastgan.dispatch import Fusable, use_kernels
-from fastgan.gan import batches
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.kernels.splitting import over
 from fastgan.nn import BatchNorm, LeakyReLU, Linear, Sequential
-from fastgan.ops import passes
 from fastgan.optim import Adam, RMSProp
 from fastgan.tape import Tensor, grad
-from fastgan.tape.arithmetic import product
 
 ON_CPU = names("numpy")
 
 
 class Spies:
-    """Counts of calls of kernels and of array code, by the array code."""
+    """How often each kernel was called, and each array code, by the kernel's name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.kernel: dict[Fusable, int] = {}
-        self.plain: dict[Fusable, int] = {}
+        self.kernel, self.plain = dict.fromkeys(ON_CPU, 0), dict.fromkeys(ON_CPU, 0)
         for name in ON_CPU:
             fusable = OF[name]
-            monkeypatch.setitem(
-                fusable.kernels, np.ndarray, self._counted(kernel(name), fusable, self.kernel)
-            )
-            monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, fusable, self.plain))
+            monkeypatch.setitem(fusable.kernels, np.ndarray, self._counted(kernel(name), name, self.kernel))
+            monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, name, self.plain))
 
     @staticmethod
-    def _counted(code: Any, fusable: Fusable, counts: dict[Fusable, int]) -> Any:
-        counts[fusable] = 0
-
+    def _counted(code: Any, name: str, counts: dict[str, int]) -> Any:
         def counted(*operands: Any, **settings: Any) -> Any:
-            counts[fusable] += 1
+            counts[name] += 1
             return code(*operands, **settings)
 
         return counted
+
+    def ran(self) -> tuple[set[str], set[str]]:
+        """Names of the kernels that were called, and of the array code."""
+        return {name for name, n in self.kernel.items() if n}, {name for name, n in self.plain.items() if n}
 
 
 @pytest.fixture
@@ -57,7 +52,7 @@ def spies(monkeypatch: pytest.MonkeyPatch) -> Spies:
     return Spies(monkeypatch)
 
 
-def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
+def train() -> tuple[Arrays, list[float]]:
     """Two WGAN-GP steps with Adam for the critic and RMSProp for the generator: parameters and losses."""
     critic = Sequential(Linear(6, 33), LeakyReLU(0.2), Linear(33, 17), LeakyReLU(0.2), Linear(17, 1), seed=1)
     generator = Sequential(Linear(5, 19), LeakyReLU(0.0), Linear(19, 6), seed=2)
@@ -79,75 +74,52 @@ def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
     return [critic_optimizer.flat.buffer, generator_optimizer.flat.buffer], losses
 
 
-ON_TAPE = [  # what `train` runs
-    product,
-    ops.sum_to.forward,  # which it leaves to NumPy: of a few thousand numbers that is as fast
-    ops.linear.forward,
-    ops.linear_leaky_relu.forward,
-    ops.leaky_relu_grad.forward,
-    random.fill_normal,
-    random.fill_uniform,
-    optim.adam_update,
-    optim.rmsprop_update,
-]
+def steps(name: str, spies: Spies) -> tuple[set[str], set[str]]:
+    """What a step of a recipe, or `train`, ran."""
+    if name == "tape":
+        train()
+        return spies.ran()
+    recipe = tiny(name) if name in RUN else fg.recipes[name].replace(batch=8, log_every=2)
+    trainer = fg.Trainer(recipe, samples_of(recipe), device="cpu")
+    for counts in (spies.kernel, spies.plain):
+        counts.update(dict.fromkeys(counts, 0))
+    trainer.fit(1)
+    return spies.ran()
 
 
-def test_a_wgan_gp_step_on_the_tape_runs_its_kernels_and_no_array_code(spies: Spies) -> None:
-    train()
-    assert {f for f, n in spies.kernel.items() if n} == set(ON_TAPE)
-    # NumPy multiplies a broadcast gradient as it is, and adds up a few thousand numbers as fast
-    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward, product}
+FEW = "sum_to"  # of a few thousand numbers NumPy adds them up as fast
+LAYERS = {"forward", "backward", "head_loss", "assemble"}
+RUN = {  # what steps run
+    "tape": {
+        *("matmul", FEW, "linear", "linear_leaky_relu", "leaky_relu_grad", "fill_normal", "fill_uniform"),
+        *("adam_update", "rmsprop_update"),
+    },
+    "wgan-gp-mlp": {*LAYERS, "fill_uniform", "tangent", "weight_gradients", "penalty", "adam_update"},
+    "keras-mlp": {*LAYERS, "fill_normal", "norm_forward", "norm_backward", "adam_update"},
+    "wgan-mlp": {*LAYERS, "fill_normal", "rmsprop_update"},
+}
+BETWEEN = {name for name in ON_CPU if name.startswith(("moments", "batch_norm", "max_pool", "sum_to"))}
+CONVOLUTIONAL = {name for name in ON_CPU if name.startswith("conv")} | BETWEEN - {"max_pool2d_pick"}
+
+
+@pytest.mark.parametrize("name", [*RUN, "cs231n-dcgan"])
+def test_a_step_runs_its_kernels_and_no_array_code(name: str, spies: Spies) -> None:
+    """NumPy multiplies a broadcast gradient as it is."""
+    kernels, plain = steps(name, spies)
+    assert kernels >= RUN.get(name, CONVOLUTIONAL)
+    assert plain <= {FEW, *(["matmul"] if name == "tape" else [])}
 
 
 def test_without_kernels_the_same_step_runs_array_code_alone(spies: Spies) -> None:
     with use_kernels(False):
-        train()
-    assert sum(spies.kernel.values()) == 0
-    assert {f for f, n in spies.plain.items() if n} >= set(ON_TAPE)
-
-
-CHAINS = {  # recipes, and what only they run
-    "wgan-gp-mlp": {passes.tangent, passes.weight_gradients, passes.penalty},
-    "keras-mlp": {passes.norm_forward, passes.norm_backward},
-    "wgan-mlp": {optim.rmsprop_update},
-}
-
-
-@pytest.mark.parametrize("name", CHAINS)
-def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: Spies) -> None:
-    trainer = fg.Trainer(tiny(name), batch_of(tiny(name)), device="cpu")
-    spies.kernel.update(dict.fromkeys(spies.kernel, 0))
-    spies.plain.update(dict.fromkeys(spies.plain, 0))
-    trainer.fit(1)
-    ran = {f for f, n in spies.kernel.items() if n}
-    assert ran >= CHAINS[name] | {
-        passes.forward,
-        passes.backward,
-        passes.head_loss,
-        batches.assemble,
-    }
-    assert [f.plain.__name__ for f, n in spies.plain.items() if n] == []
+        kernels, plain = steps("tape", spies)
+    assert kernels == set()
+    assert plain >= RUN["tape"]
 
 
 def test_all_kernels_are_run_by_some_step() -> None:
-    run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.head_loss}
-    # no recipe has the last three by themselves
-    others = {batches.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
-    assert {OF[name] for name in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
-
-
-BETWEEN = [name for name in ON_CPU if name.startswith(("moments", "batch_norm", "max_pool", "sum_to"))]
-CONVOLUTIONAL = {OF[name] for name in ON_CPU if name.startswith("conv") or name in BETWEEN}
-CONVOLUTIONAL -= {ops.max_pool2d_pick.forward}
-
-
-def test_a_step_with_convolutions_runs_its_kernels(spies: Spies) -> None:
-    recipe = fg.recipes["cs231n-dcgan"].replace(batch=8, log_every=2)
-    trainer = fg.Trainer(recipe, samples_of(recipe), device="cpu")
-    spies.plain.update(dict.fromkeys(spies.plain, 0))
-    trainer.fit(1)
-    assert {f for f, n in spies.kernel.items() if n} >= CONVOLUTIONAL
-    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward}  # of few numbers
+    by_none = {"sgd_update", "score_loss", "max_pool2d_pick"}  # no recipe has them by themselves
+    assert {*ON_CPU} == by_none.union(*RUN.values(), CONVOLUTIONAL)
 
 
 def test_a_step_with_kernels_equals_one_without() -> None:
@@ -183,9 +155,7 @@ def batch_norm_net() -> Arrays:
 def test_a_net_with_batch_norm_has_the_array_codes_gradients(threads: int, spies: Spies) -> None:
     with over(threads):
         got = batch_norm_net()
-    assert all(
-        spies.kernel[OF[name]] > spies.plain[OF[name]] for name in BETWEEN
-    )  # some are left to array code
+    assert all(spies.kernel[name] > spies.plain[name] for name in BETWEEN)  # some are left to array code
     with use_kernels(False):
         wanted = batch_norm_net()
     for a, b in zip(got, wanted, strict=True):
@@ -204,17 +174,17 @@ def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
     ]
     for y in misfits:
         assert ops.leaky_relu_grad(y, y, slope=0.5).dtype == y.dtype
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
-    assert spies.plain[ops.leaky_relu_grad.forward] == len(misfits)
+    assert spies.kernel["leaky_relu_grad"] == 0
+    assert spies.plain["leaky_relu_grad"] == len(misfits)
     ops.leaky_relu_grad(x, x.astype(np.float64), slope=0.5)
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
+    assert spies.kernel["leaky_relu_grad"] == 0
     ops.leaky_relu_grad(x, x, slope=0.5)
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 1
+    assert spies.kernel["leaky_relu_grad"] == 1
 
 
 def test_the_switch_nests_ends_with_an_error_and_is_the_threads_own(spies: Spies) -> None:
     counts, x = spies.kernel, np.ones(3, np.float32)
-    key = ops.leaky_relu_grad.forward
+    key = "leaky_relu_grad"
 
     def call() -> None:
         ops.leaky_relu_grad(x, x, slope=0.5)

@@ -1,6 +1,6 @@
 """Every CUDA kernel in Numba's simulator: the tiny rows of the table of fusables, and the forms that a kernel takes
 only for large operands, on few numbers. What else rounding and NaN do is told
-by machine code (test_cuda_rounding.py).
+by machine code (test_cuda_compile.py).
 """
 
 import sys
