@@ -17,8 +17,8 @@ from fastgan.data import Dataset
 from fastgan.dispatch import use_kernels
 from fastgan.gan import Recipe, Trainer
 from fastgan.gan.networks import build
-from fastgan.gan.step import objective_of
-from fastgan.gan.updates import mixes
+from fastgan.gan.recipe import objective_of
+from fastgan.gan.step import mixes
 from fastgan.nn import Module
 from fastgan.standin import Launches, counting, standing_in
 from fastgan.tape import Tensor

@@ -39,13 +39,14 @@ def moved(row: Row, to: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]
 def called(
     code: Callable[..., Any], row: Row, to: Callable[[Any], Any], back: Any = np.array
 ) -> Arrays | None:
-    """Every array that a call returns or may write; None where it is left to the array code."""
+    """Every array that a call returns or may write, of `stats` each row; None where it is left to the array code."""
     operands, settings = moved(row, to)
     result = code(*operands, **settings)
     if result is NotImplemented:
         return None
     returned = result if isinstance(result, tuple) else (result,)
-    return [np.asarray(back(x)) for x in (*returned, *operands, *settings.values()) if hasattr(x, "dtype")]
+    named = [part for name, x in settings.items() for part in (x if name == "stats" else (x,))]
+    return [np.asarray(back(x)) for x in (*returned, *operands, *named) if hasattr(x, "dtype")]
 
 
 def widened(x: np.ndarray) -> np.ndarray:

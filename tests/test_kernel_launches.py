@@ -42,14 +42,8 @@ def launches(code: Any, row: Row, off: dict[Any, int] | None = None) -> tuple[An
 
 
 LAUNCHES = {  # at most, of others one: long sums go in slices, windows are copied
-    **dict.fromkeys(("matmul", "sum_to", "penalty", "moments", "convolve_transposed"), 2),
-    **{
-        "batch_norm": 3,
-        "convolve": 3,
-        "convolve_weight_grad": 3,
-        "batch_norm_gamma_grad": 4,
-        "batch_norm_grad": 5,
-    },
+    **dict.fromkeys(("matmul", "sum_to", "penalty", "convolve_transposed"), 2),
+    **{"convolve": 3, "convolve_weight_grad": 3},
 }
 
 
@@ -89,16 +83,11 @@ WIDE = [  # an entry, a shape that takes 16-byte accesses, the kernel, and array
     ("weight_gradients", (5, 8, 4), "backward_32x8", (0, 1)),
     ("tangent", (5, 8, 4), "linear_32x8", (0, 1)),
     ("forward_norm", (5, 8, 4), "linear_norm_32x8", (0, 1)),
-    ("leaky_relu_grad", (5, 8), "mask", (0, 1)),
-    ("moments", (5, 8), "slice_moments", (0,)),
-    ("batch_norm", (5, 8), "normalised", (0, 1, 2, "stats")),
-    ("batch_norm_grad", (600, 8), "norm_gradient", (0, 1, 2, "stats")),
-    ("batch_norm_gamma_grad", (5, 8), "slice_gradients", (0, 1, "stats")),
+    ("activation_grad", (5, 8), "mask", (0, 1)),
     ("sum_to", (5, 8), "slice_sums", (0,)),
     ("convolve_weight_grad", WINDOWS, "unfold", (0,)),
     ("unfold", WINDOWS, "unfold", (0,)),
     ("fold", WINDOWS, "fold", (0,)),
-    ("head_loss", (5, 8), "head_loss", (0, 1)),
     ("penalty", (5, 8), "penalty", (0, 1)),
     ("assemble", (5, 8), "assemble_uint8", (0, "rows", "fake")),
     ("assemble", (5, 30), "assemble_uint8_scalar", ()),
@@ -129,7 +118,7 @@ def test_every_kernel_with_wide_accesses_is_asked():
 
     every = {kernel.name for kernel in building.kernels()}
     asked = {family(wide) for *_, wide, arrays in WIDE if arrays}
-    own = {"joined_moments", "tall", "finish", "column_sums"}
+    own = {"tall", "finish", "column_sums"}
     assert {family(name) for name in every if f"{name}_scalar" in every} == asked | own
 
 

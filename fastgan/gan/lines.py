@@ -98,7 +98,7 @@ def _values(trainer: Trainer, metrics: Metrics) -> dict[str, Any]:
         "one_minus_generator_loss": 1 - metrics["generator_loss"],
         "index": index,
         "epoch": epoch,
-        "epochs": -(-max(recipe.steps, trainer.horizon) // batches),
+        "epochs": -(-max(recipe.steps, trainer.work.horizon) // batches),
         "batch": batch,
         "done": batch + 1,
         "batches": batches,

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from fastgan.errors import UsageError
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
-from fastgan.gan.objectives import objective
+from fastgan.gan.objectives import Objective, objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
 from fastgan.ranges import check_ranges
@@ -182,6 +182,15 @@ class Recipe:
         out = asdict(self)
         del out["note"], out["published"], out["published_note"]
         return {name: value for name, value in out.items() if value is not None}
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """The recipe's objective, with the recipe's own clip and penalty where it has them."""
+    base = objective(recipe.objective)
+    changes = {
+        name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
+    }
+    return replace(base, **changes)
 
 
 def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:

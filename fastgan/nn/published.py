@@ -9,7 +9,7 @@ from fastgan.tape import Tensor, Thunk, op
 @op
 def seo_sigmoid_layer(x: Array, w: Array, b: Array) -> Array:
     """sigmoid(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
-    return ops.sigmoid.forward.plain(ops.linear.forward.plain(x, w, b))
+    return ops.linear.forward.plain(x, w, b, act="sigmoid")
 
 
 @seo_sigmoid_layer.vjp

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgan import fused, ops
+from fastgan import fused
 from fastgan.dispatch import Fusable
-from fastgan.ops import passes
+from fastgan.ops import SCORE_LOSSES
 from fastgan.ops.conv import out_size
 
 Array = NDArray[Any]
@@ -27,15 +27,16 @@ TINY, SMALL, ALL = 2_600, 1_000_000, math.inf
 
 # an entry's name is its kernel's
 OF: dict[str, Fusable] = {function: fusable for fusable, _, _, function in fused.TABLE}
-SCORE_LOSSES = passes.SCORE_LOSSES
 BOTH = ("numpy", "cupy")
 # whose bits are the array code's; of others a kernel may be off by a factor of the array code's own error in float32,
 # and by a share of the largest number
-BITS = ("leaky_relu_grad", "unfold", "fold", "max_pool2d", "max_pool2d_pick", "fill_normal", "fill_uniform")
+BITS = ("activation_grad", "unfold", "fold", "max_pool2d", "max_pool2d_pick", "fill_normal", "fill_uniform")
 BITS = (*BITS, "assemble", "record")
-USUAL, PRODUCTS_IN_PIECES = (2, 1e-6), (3, 3e-6)
-CANCELS = ("norm_backward", "batch_norm_grad", "batch_norm_gamma_grad")  # to less than their terms
-TOLERANCE = dict.fromkeys(("convolve", "convolve_transposed", "convolve_weight_grad"), PRODUCTS_IN_PIECES)
+USUAL, IN_PIECES = (2, 1e-6), (3, 3e-6)
+TOLERANCE = dict.fromkeys(
+    ("convolve", "convolve_transposed", "convolve_weight_grad", "norm_forward"), IN_PIECES
+)
+CANCELS = ("norm_backward",)  # to less than its terms
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def bits(name: str, settings: Settings) -> tuple[str, ...]:
     if name == "max_pool2d_grad":
         apart = all(a <= b for a, b in zip(settings["size"], settings["stride"], strict=True))
         return BOTH if apart else ("cupy",)
-    return BOTH if name in BITS else ()
+    return BOTH if name in BITS and settings.get("act", "leaky") == "leaky" else ()
 
 
 def shapes(text: str) -> list[tuple[int, ...]]:
@@ -161,17 +162,6 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
     yield (draw(n, i), draw(i, o)), {}
     yield (draw(n, i), draw(o, i).T), {"out": place(n, o)}
     yield (draw(i, n).T, draw(i, o)), {}
-
-
-@entry("linear", DENSE)
-def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
-    yield draw.layer(n, i, o), {}
-
-
-@entry("linear_leaky_relu", DENSE)
-def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
-    yield draw.layer(n, i, o), {}
-    yield draw.layer(n, i, o), some(SLOPES, n, i, o)[0]
 
 
 @entry("forward", DENSE)
@@ -228,57 +218,36 @@ LONG = shapes("65536x2 4097x33 16x24x24x32 257x511 600000x3")
 EPS = 1e-3
 
 
-def flat(x: Array) -> Array:
-    """Rows of features."""
-    return x.reshape(-1, x.shape[-1])
-
-
 def stats_of(x: Array) -> Array:
-    """What batch norm keeps of x."""
-    stats: Array = ops.moments.plain(x.astype(np.float64), eps=EPS).astype(np.float32)
-    return stats
+    """What batch norm keeps of x: means, and 1 / sqrt(variance + eps)."""
+    wide = x.reshape(-1, x.shape[-1]).astype(np.float64)
+    return np.stack([wide.mean(axis=0), 1 / np.sqrt(wide.var(axis=0) + EPS)]).astype(np.float32)
+
+
+def on_rows(*shape: int) -> tuple[str, ...]:
+    """CUDA's kernels take rows only."""
+    return () if len(shape) == 2 else ("cupy",)
 
 
 @entry("norm_forward", COLUMNS)
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
-    f, norm = shape[-1], {"eps": EPS, "momentum": 0.2, "widening": 1.25}
-    x, acts = flat(draw(*shape) + 3), some(ACTS, *shape, most=6)
-    yield (x, *draw.columns(f)), norm
-    yield (x + 50, *draw.columns(f)), norm | {"stats": place(2, f)}
+    x, f, norm = draw(*shape) + 3, shape[-1], {"eps": EPS, "momentum": 0.2, "widening": 1.25}
+    left, acts = on_rows(*shape), some(ACTS, *shape, most=6)
+    yield (x, *draw.columns(f)), norm, left
+    yield (x + 50, *draw.columns(f)), norm | {"stats": place(2, f)}, left
     for act in acts:
-        yield (x, *draw.columns(f)), norm | act | {"stats": place(2, f)}
+        yield (x, *draw.columns(f)), norm | act | {"stats": place(2, f)}, left
     for act in acts[1:]:
-        yield (x, *draw.columns(f)), norm | act | {"training": False}
+        yield (x, *draw.columns(f)), norm | act | {"training": False}, left
 
 
 @entry("norm_backward", COLUMNS)
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     f = shape[-1]
     for act in some(ACTS, *shape, most=6):
-        x = flat(draw.away(*shape))
-        yield (draw(*x.shape), x, draw(f), stats_of(x)), act | {"ggamma": place(f), "gbeta": place(f)}
-
-
-@entry("moments", [*COLUMNS, *LONG])
-def _(draw: Draw, *shape: int) -> Iterator[Call]:
-    for away in (3, 50, 10_000):
-        yield (draw(*shape) + np.float32(away),), {"eps": EPS}
-
-
-def norm_rows(name: str, first: int, columns: int) -> None:
-    """Rows of an op of batch norm, with a gradient or without, with statistics and without."""
-
-    @entry(name, COLUMNS)
-    def _(draw: Draw, *shape: int) -> Iterator[Call]:
-        x = draw(*shape) + 3
-        operands = *[draw(*shape)][:first], x, *[draw(shape[-1]), draw(shape[-1])][:columns]
-        yield operands, {"eps": EPS, "stats": stats_of(x)}
-        yield operands, {"eps": EPS}
-
-
-norm_rows("batch_norm", 0, 2)
-norm_rows("batch_norm_grad", 1, 1)
-norm_rows("batch_norm_gamma_grad", 1, 0)
+        x = draw.away(*shape) + 3
+        places = {"ggamma": place(f), "gbeta": place(f)}
+        yield (draw(*shape), x, draw(f), stats_of(x)), act | places, on_rows(*shape)
 
 
 @entry("sum_to", [*COLUMNS, *LONG])
@@ -288,6 +257,7 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
     alike = () if x.size >= 65_536 and 1 < f < 512 else ("numpy",)
     left = BOTH if x.size == f else alike  # nothing to sum
     yield (x,), {"shape": (f,)}, left
+    yield (x,), {"shape": (f,), "out": place(f)}, left
     for kept in ((1, f), (), shape[1:]):
         yield (x,), {"shape": kept}, BOTH if math.prod(kept) == x.size else ("numpy",)
 
@@ -336,7 +306,8 @@ def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterato
 @entry("convolve_weight_grad", IMAGES)
 def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
-    yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)}
+    for place_for_it in ({}, {"out": place(*kernel, c, o)}):
+        yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)} | place_for_it
 
 
 @entry("unfold", IMAGES)
@@ -392,25 +363,20 @@ def groups(n: int, alone: Sequence[str]) -> Iterator[Settings]:
 
 @entry("score_loss", shapes("1 6 129 300 768 4096"))
 def _(draw: Draw, n: int) -> Iterator[Call]:
-    for settings in groups(n, SCORE_LOSSES if n in (6, 300) else SCORE_LOSSES[::5]):
+    for settings in groups(n, [*SCORE_LOSSES, "gradient"][:: 1 if n in (6, 300) else 5]):
         yield (3 * draw(n, 1),), settings
     if n == 6:  # nothing overflows
-        for settings in groups(n, SCORE_LOSSES):
+        for settings in groups(n, [*SCORE_LOSSES]):
             yield (np.float32([[-300], [-90], [-1], [1], [90], [300]]),), settings
-
-
-@entry("head_loss", shapes("1x1 6x7 17x36 33x132 65x4 6x33 129x256 256x512 768x512"))
-def _(draw: Draw, n: int, i: int) -> Iterator[Call]:
-    for settings in groups(n, ("softplus(s)",)):
-        yield (draw(n, i), draw(i, 1, scale=i**-0.5), draw(1)), settings, ("cupy",) if n * i > 1 << 17 else ()
 
 
 @entry("penalty", shapes("3x7 17x8 17x3 33x132 1000x3 2x8259 64x1024 300x784 256x1024 768x784"))
 def _(draw: Draw, n: int, f: int) -> Iterator[Call]:
-    yield (draw(n, f), place(n, f)), {"weight": 10.0}
+    loss = np.array(draw.rng.normal(), np.float32)
+    yield (draw(n, f), place(n, f), loss), {"weight": 10.0}
     g = draw(n, f)
     g[: n // 2] = 0  # of norm 0, where the norm has no derivative
-    yield (g, place(n, f)), {"weight": 2.0}
+    yield (g, place(n, f), loss), {"weight": 2.0}
 
 
 @entry("record", [(5,)])
@@ -429,11 +395,12 @@ DRAWS = (
 )
 
 
-@entry("leaky_relu_grad", FLAT)
+@entry("activation_grad", FLAT)
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     y = draw(*shape)
     y.flat[0] = 0
-    yield (draw(*shape), y), {"slope": 0.2}
+    for act in some(ACTS, *shape, most=31):
+        yield (draw(*shape), y), act
 
 
 @entry("fill_normal", FLAT)
