@@ -66,8 +66,9 @@ def test_tiles(name, tile, monkeypatch):
 
 def few_threads(patch):
     """Blocks of 64 threads, so that few rows are several turns of a block."""
-    for vector in (True, False):
-        patch.setitem(loss.PENALTY, vector, loss._penalty(vector, 64))
+    for kernels, make in ((loss.HEAD_LOSS, loss._head_loss), (loss.PENALTY, loss._penalty)):
+        for vector in (True, False):
+            patch.setitem(kernels, vector, make(vector, 64))
 
 
 def two_launches(patch):
@@ -106,6 +107,7 @@ FORMS = [
         for form in (few_threads, two_launches)
     ),
     ("penalty", two_blocks, [(13, 5)]),
+    ("head_loss", few_threads, [(1, 1), (1, 36), (17, 7), (33, 132)]),
     *((name, slices, COLUMNS) for name in ("norm_forward", "norm_backward", "sum_to")),
     ("sum_to", slices, [(1100, 8), (530, 36), (8208, 1)]),
     ("matmul", slices, [(4, 43, 8), (3, 50, 5), (68, 64, 4)]),

@@ -370,6 +370,13 @@ def _(draw: Draw, n: int) -> Iterator[Call]:
             yield (np.float32([[-300], [-90], [-1], [1], [90], [300]]),), settings
 
 
+@entry("head_loss", shapes("1x1 6x7 17x36 65x4 6x33 33x132 129x256 256x512 768x512"))
+def _(draw: Draw, n: int, i: int) -> Iterator[Call]:
+    for settings in groups(n, ["softplus(s)"]):
+        own = {name: value for name, value in settings.items() if name != "weight"}
+        yield (draw(n, i), draw(i, 1, scale=i**-0.5), draw(1)), own, ("cupy",) if n * i > 1 << 17 else ()
+
+
 @entry("penalty", shapes("3x7 17x8 17x3 33x132 1000x3 2x8259 64x1024 300x784 256x1024 768x784"))
 def _(draw: Draw, n: int, f: int) -> Iterator[Call]:
     loss = np.array(draw.rng.normal(), np.float32)
