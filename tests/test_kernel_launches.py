@@ -16,6 +16,7 @@ from fastgan.kernels.cuda.epilogues import ACTS
 from fastgan.kernels.cuda.launching import Kernel
 from fastgan.kernels.cuda.sums import Layout
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
+from fastgan.ops.elementwise import ACTIVATIONS
 from fastgan.standin import Launches, counting, ndarray, standing_in
 
 CUDA = names("cupy")
@@ -42,7 +43,9 @@ def launches(code: Any, row: Row, off: dict[Any, int] | None = None) -> tuple[An
 
 
 LAUNCHES = {  # at most, of others one: long sums go in slices, windows are copied
-    **dict.fromkeys(("matmul", "sum_to", "penalty", "convolve_transposed"), 2),
+    **dict.fromkeys(
+        ("matmul", "sum_to", "penalty", "convolve_transposed", "norm_forward", "norm_backward"), 2
+    ),
     **{"convolve": 3, "convolve_weight_grad": 3},
 }
 
@@ -52,17 +55,16 @@ def test_a_kernel_is_few_launches_over_each_array_once(name):
     """At real sizes too, and nothing waits for the host; it leaves to the array code only what the table says."""
     for row in rows(name):
         result, found = launches(kernel(name, "cupy"), row)
-        assert (result is not NotImplemented) or "cupy" in row.left, str(row)
+        if result is NotImplemented:
+            assert ("cupy" in row.left, found) == (True, []), str(row)
+            continue
+        returned = [x for x in (result if isinstance(result, tuple) else [result]) if x is not None]
+        arrays = [x for x in (*row.operands, *row.settings.values(), *returned) if hasattr(x, "nbytes")]
+        assert len(found) <= LAUNCHES.get(name, 1), str(row)
         assert found.transfers == []
-        assert len(found) <= (0 if result is NotImplemented else LAUNCHES.get(name, 1))
-        arrays = [*row.operands, *row.settings.values(), *(result if isinstance(result, tuple) else [result])]
-        each = sum(x.nbytes for x in arrays if hasattr(x, "nbytes"))
+        assert sum(x.written for x in found) >= sum(x.nbytes for x in returned), str(row)
         if name not in LAUNCHES:
-            assert sum(x.read + x.written for x in found) <= 2 * each, str(row)
-        returned = sum(
-            x.nbytes for x in (result if isinstance(result, tuple) else [result]) if hasattr(x, "nbytes")
-        )
-        assert sum(x.written for x in found) >= returned * (len(found) > 0), str(row)
+            assert sum(x.read + x.written for x in found) <= 2 * sum(x.nbytes for x in arrays), str(row)
 
 
 @pytest.mark.parametrize("row", [row for row in MISFITS if "cupy" in row.left], ids=str)
@@ -166,9 +168,9 @@ def test_large_batches_go_in_pieces(monkeypatch):
 
 def test_one_block_or_two_launches(monkeypatch):
     row = rows_of("penalty", 5, 8)[0]
-    for most, wanted in ((40, ["penalty"]), (39, ["penalty", "add_up"])):
+    for most, wanted in ((40, 1), (39, 2)):
         monkeypatch.setattr(loss, "ALONE", most)
-        assert [x.name for x in launches(loss.penalty, row)[1]] == wanted
+        assert len(launches(loss.penalty, row)[1]) == wanted
 
 
 @pytest.mark.parametrize(("n", "f"), [(1100, 8), (1031, 7), (4200, 3), (530, 36), (8208, 1)])
@@ -222,7 +224,7 @@ def test_a_narrow_result_has_a_narrow_tile(o, name):
 def test_kernels_have_names_of_their_own():
     assert len({kernel.name for kernel in building.kernels()}) == len(building.kernels())
     assert {*products.KERNELS, *narrow.KERNELS, *tall.KERNELS} == set(dense.KERNELS)
-    assert set(ACTS) == {"leaky", "tanh", "sigmoid"}
+    assert set(ACTS) == set(ACTIVATIONS)
 
 
 def test_a_weight_gradient_goes_to_its_place():

@@ -20,6 +20,7 @@ from fastgan import fused
 from fastgan.dispatch import Fusable
 from fastgan.ops import SCORE_LOSSES
 from fastgan.ops.conv import out_size
+from fastgan.ops.elementwise import ACTIVATIONS
 
 Array = NDArray[Any]
 Settings = dict[str, Any]
@@ -33,9 +34,7 @@ BOTH = ("numpy", "cupy")
 BITS = ("activation_grad", "unfold", "fold", "max_pool2d", "max_pool2d_pick", "fill_normal", "fill_uniform")
 BITS = (*BITS, "assemble", "record")
 USUAL, IN_PIECES = (2, 1e-6), (3, 3e-6)
-TOLERANCE = dict.fromkeys(
-    ("convolve", "convolve_transposed", "convolve_weight_grad", "norm_forward"), IN_PIECES
-)
+TOLERANCE = {name: IN_PIECES for name in OF if name.startswith(("convolve", "norm_forward"))}
 CANCELS = ("norm_backward",)  # to less than its terms
 
 
@@ -148,7 +147,7 @@ DENSE = shapes(
     " 32x100x256 64x784x512 96x512x256 128x256x128 256x1024x784 768x784x512 64x512x256 32x1024x784"
 )
 SLOPES = ({"slope": 0.2}, {"slope": 0.0}, {"slope": 1.0})
-ACTS: tuple[Settings, ...] = (*SLOPES, {"act": "tanh", "slope": 0.2}, {"act": "sigmoid"})
+ACTS: tuple[Settings, ...] = (*SLOPES, *({"act": name} for name in ACTIVATIONS if name != "leaky"))
 
 
 def some(choices: Sequence[Settings], *shape: int, most: int = 200) -> Sequence[Settings]:
@@ -168,8 +167,8 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
 def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
     for act in some(ACTS, n, i, o):
         yield draw.layer(n, i, o), act
-    if n * i * o <= 200:
-        for act, large in product(ACTS, (-200, 200)):  # nothing overflows
+    if (n, i) == (5, 8):
+        for act, large in product(ACTS[2:], (-200, 200)):  # nothing overflows
             yield (np.full((n, i), large, np.float32), np.full((i, o), 1 / i, np.float32), draw(o)), act
 
 
@@ -245,7 +244,7 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     f = shape[-1]
     for act in some(ACTS, *shape, most=6):
-        x = draw.away(*shape) + 3
+        x = draw.away(*shape)
         places = {"ggamma": place(f), "gbeta": place(f)}
         yield (draw(*shape), x, draw(f), stats_of(x)), act | places, on_rows(*shape)
 
@@ -354,11 +353,8 @@ def groups(n: int, alone: Sequence[str]) -> Iterator[Settings]:
         a = n // 3
         yield {"kinds": ("softplus(-s)", "softplus(s)"), "counts": (a, n - a), "weight": 0.5}
         yield {"kinds": ("-s", "s", "gradient"), "counts": (a, a, n - 2 * a)}
-        yield {
-            "kinds": ("max(0, 1 - s)", "-softplus(s)", "(s - 1)^2 / 2"),
-            "counts": (1, a, n - a - 1),
-            "weight": 2.0,
-        }
+        kinds = "max(0, 1 - s)", "-softplus(s)", "(s - 1)^2 / 2"
+        yield {"kinds": kinds, "counts": (1, a, n - a - 1), "weight": 2.0}
 
 
 @entry("score_loss", shapes("1 6 129 300 768 4096"))
@@ -422,7 +418,7 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
         yield (place(*shape),), DRAWS[1] | limits
 
 
-# batch, columns; a data set has 23 samples, of bytes or numbers
+# batch, columns; of bytes or numbers
 @entry("assemble", shapes("5x1 5x3 5x8 5x30 5x260 7x11 64x784 33x785 256x2"))
 def _(draw: Draw, batch: int, f: int) -> Iterator[Call]:
     n = 4 * batch + 3
@@ -430,17 +426,13 @@ def _(draw: Draw, batch: int, f: int) -> Iterator[Call]:
     order = np.stack([draw.rng.permutation(n) for _ in range(3)])
     orders = {"sampling": "replacement"}, {"sampling": "sequential"}, {"sampling": "epochs", "order": order}
     orders = (*orders, {"sampling": "epochs"})  # an order that was not made: the rows' own
-    fake, own = (
-        {"fake": draw(batch, f)},
-        {"batch": batch, "seed": 2**63 + 5, "scale": 2 / 255, "offset": -1.0},
-    )
+    fake = {"fake": draw(batch, f)}
+    own = {"batch": batch, "seed": 2**63 + 5, "scale": 2 / 255, "offset": -1.0}
     updates = (0, 3, 4, 11, 2**31 - 1, 2**33 + 7) if f == 8 else (3,)
     for sampling in orders if f in (8, 784) else orders[:1]:
         for update in updates:
-            yield (
-                (place(3 * batch, f),),
-                own | sampling | fake | {"rows": pixels, "update": update, "mixed": True},
-            )
+            settings = own | sampling | fake | {"rows": pixels, "update": update, "mixed": True}
+            yield (place(3 * batch, f),), settings
     for rows in (pixels, points):
         settings = own | {"rows": rows, "update": 1}
         yield (place(batch, f),), settings | {"scale": 1.0, "offset": 0.0, "sampling": "sequential"}
@@ -470,7 +462,7 @@ def update_rows(
     def _(draw: Draw, *shape: int) -> Iterator[Call]:
         left = () if len(shape) == 1 else ("numpy",)
         for ending in (*endings(draw, *shape), *always):
-            operands = draw(*shape), draw(*shape), *(draw(*shape) ** 2 for _ in range(state))
+            operands = *(draw(*shape) for _ in range(1 + state)), draw(*shape) ** 2
             yield operands, rules | ending, left
         if shape == (5,):  # from nothing, where the digits of a small step show
             empty = np.zeros((1 + state, 5), np.float32)
