@@ -131,8 +131,6 @@ def wrong(
     name: str,
     library: str,
     some: Iterable[Row],
-    *,
-    off: int = 0,
     ways: Sequence[Callable[[], AbstractContextManager[Any]]] = (nullcontext,),
 ) -> dict[str, Any]:
     """What is wrong with a kernel on host arrays, by row: its numbers, margins, and what it leaves to the array code.
@@ -143,7 +141,7 @@ def wrong(
     for row in some:
         truths, results = truth(row), []
         for way in (*ways, *ways[:1]) if len(ways) > 1 else ways:
-            rooms = Rooms(off)
+            rooms = Rooms()
             with way():
                 got = called(code, row, rooms)
             taken += got is not None

@@ -32,11 +32,9 @@ def changed(
     row = rows_of(name, *shape)[good]
     for left, each in changes.items():
         for change in each:
-            operands = list(row.operands)
-            for k in [k for k in change if isinstance(k, int)]:
-                operands[k:] = [change[k], *operands[k + 1 :]] if change[k] is not None else []
+            operands = tuple(change.get(k, x) for k, x in enumerate(row.operands))
             settings = row.settings | {k: v for k, v in change.items() if isinstance(k, str)}
-            yield replace(row, operands=tuple(operands), settings=settings, left=left)
+            yield replace(row, operands=operands, settings=settings, left=left)
 
 
 def each(values: list[Any], *keys: Any) -> list[Change]:
