@@ -3,12 +3,13 @@ use 16-byte accesses, and what they leave to the array code. Their numbers are t
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from kernel_runs import Rooms, kernel, moved, names
-from tables.fusables import Row, rows, rows_of
+from tables.fusables import Row, row_of, rows, rows_of
 from tables.misfits import MISFITS
 
 from fastgan.kernels.cuda import building, conv, dense, loss, narrow, products, sums, tall
@@ -104,8 +105,8 @@ WIDE = [  # an entry, a shape that takes 16-byte accesses, the kernel, and array
 @pytest.mark.parametrize(("name", "shape", "wide", "arrays"), WIDE)
 def test_wide_accesses_are_for_arrays_that_start_on_16_bytes(name, shape, wide, arrays):
     """The simulator reads from anywhere, a GPU does not: so the kernel's name is asked for."""
-    code, named = kernel(name, "cupy"), {k for k in arrays if isinstance(k, str)}
-    row = next(row for row in rows_of(name, *shape) if named <= {*row.settings})
+    code = kernel(name, "cupy")
+    row = row_of(name, *shape, having=[k for k in arrays if isinstance(k, str)])
     assert wide in {x.name for x in launches(code, row)[1]}
     for k in arrays:
         found = {x.name for x in launches(code, row, {k: 1})[1]}
@@ -148,11 +149,16 @@ LIE = (1, 1), (0, 0, 0, 0)
 @pytest.mark.parametrize("kernel_size", [(1, 1), (3, 2)])
 def test_windows_that_lie_in_the_image_as_they_are_are_not_copied(kernel_size):
     shape = (3, 3, 2, 4, 5, *kernel_size), *LIE
-    for name in ("convolve", "convolve_transposed", "convolve_weight_grad"):
-        row, *_ = rows_of(name, *shape)
+    for name, more in (
+        ("convolve", {}),
+        ("convolve_transposed", {"slope": 1.0}),
+        ("convolve_weight_grad", {}),
+    ):
+        row = row_of(name, *shape)
+        row = replace(row, operands=row.operands[:2], settings=row.settings | more)
         assert not [x.name for x in launches(kernel(name, "cupy"), row)[1] if "fold" in x.name]
-        if name == "convolve_transposed":
-            assert "fold" in [x.name for x in launches(kernel(name, "cupy"), rows_of(name, *shape)[2])[1]]
+    biased = row_of("convolve_transposed", *shape, operands=3)
+    assert "fold" in [x.name for x in launches(conv.convolve_transposed, biased)[1]]
 
 
 def test_large_batches_go_in_pieces(monkeypatch):
@@ -207,7 +213,7 @@ def test_the_built_in_schedules():
 def test_measured_schedules_come_first(monkeypatch):
     monkeypatch.setitem(dense.MEASURED, ("forward", 32, 100, 1024), "blas")
     assert dense.schedule("forward", 32, 100, 1024) == "blas"
-    row = rows_of("forward_norm", 5, 4, 4)[0]
+    row = row_of("forward_norm", 5, 4, 4, having=["stats"])
     assert launches(dense.forward_norm, row)[0] is not NotImplemented
     monkeypatch.setitem(dense.MEASURED, ("forward_norm", 5, 4, 4), "apart")
     assert launches(dense.forward_norm, row)[0] is NotImplemented
@@ -231,7 +237,8 @@ def test_a_weight_gradient_goes_to_its_place():
     row = rows_of("convolve_weight_grad", (2, 4, 3, 2, 4, 3, 1), *LIE)[0]
     out = ndarray(np.zeros((3, 1, 2, 4), np.float32))
     operands, settings = moved(row, ndarray)
-    assert np.shares_memory(conv.convolve_weight_grad(*operands, out=out, **settings).host, out.host)
+    got = conv.convolve_weight_grad(*operands, **settings | {"out": out})
+    assert np.shares_memory(got.host, out.host)
     x = ndarray(np.zeros((3, 4), np.float32))
     out = ndarray(np.zeros(4, np.float32))
     assert sums.sum_to(x, shape=(4,), out=out) is out

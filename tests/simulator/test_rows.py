@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from kernel_runs import called, faults, kernel, names, wrong
-from tables.fusables import TINY, Draw, rows, rows_of
+from tables.fusables import TINY, Draw, row_of, rows, rows_of
 
 from fastgan.clock import Count, Rate
 from fastgan.kernels.cuda import clock, conv, dense, loss, norm, sums, tall, update
@@ -193,9 +193,9 @@ def test_an_order_that_is_wrong_reads_nothing_outside():
     np.testing.assert_array_equal(x, scaled[[0, n - 1, n - 1, n - 1, n - 1]])
 
 
-def with_nan(name, shape, operand, at, choose=0):
+def with_nan(name, shape, operand, at, **like):
     """What a kernel gives for a row with one number that is none."""
-    row = rows_of(name, *shape)[choose]
+    row = row_of(name, *shape, **like)
     row.operands[operand][at] = np.nan
     return called(kernel(name, "cupy"), row, np.copy)
 
@@ -203,7 +203,7 @@ def with_nan(name, shape, operand, at, choose=0):
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 @pytest.mark.parametrize("name", UPDATES)
 def test_a_gradient_that_is_not_a_number_stays_visible(name, clip):
-    row = rows_of(name, 32)[3]  # with an average
+    row = row_of(name, 32, having=["average"])
     row.settings["clip"] = clip
     row.operands[1][3] = np.nan
     for x in called(kernel(name, "cupy"), row, np.copy):
@@ -218,7 +218,7 @@ def test_a_score_that_is_not_a_number_is_seen_in_the_loss():
 
 def test_statistics_of_rows_that_differ_much():
     """The mean lies 10,000 deviations from 0, where the difference of two large sums would have no digit right."""
-    row = rows_of("norm_forward", 90, 4)[1]
+    row = row_of("norm_forward", 90, 4, having=["stats"])
     row.operands[0][:] += 10_000
     kernel("norm_forward", "cupy")(*row.operands, **row.settings)
     x, (mean, inverse) = row.operands[0].astype(float), row.settings["stats"]
@@ -233,7 +233,7 @@ def test_a_nan_stays_in_its_column():
 
 
 def test_a_nan_is_seen_where_its_window_lies():
-    y, *_ = with_nan("convolve", ((1, 4, 4, 4, 4, 2, 2), (2, 2), (0, 0, 0, 0)), 0, (0, 3, 3, 2), choose=1)
+    y, *_ = with_nan("convolve", ((1, 4, 4, 4, 4, 2, 2), (2, 2), (0, 0, 0, 0)), 0, (0, 3, 3, 2), operands=3)
     assert np.isnan(y).any(axis=3).tolist() == [[[False, False], [False, True]]]
     back = kernel("convolve_transposed", "cupy")(
         y, Draw(2)(2, 2, 4, 4), stride=(2, 2), pad=(0, 0, 0, 0), size=(4, 4)

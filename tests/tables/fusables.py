@@ -122,6 +122,13 @@ def rows_of(name: str, *shape: Any) -> list[Row]:
     ]
 
 
+def row_of(name: str, *shape: Any, having: Sequence[str] = (), operands: int = 0) -> Row:
+    """The first row of an entry for one shape that has these settings and so many operands."""
+    return next(
+        r for r in rows_of(name, *shape) if {*having} <= {*r.settings} and len(r.operands) >= operands
+    )
+
+
 def bits(name: str, settings: Settings) -> tuple[str, ...]:
     """The libraries whose kernels have the array code's bits; a CPU adds up windows that overlap in another order."""
     if name == "max_pool2d_grad":
@@ -142,7 +149,7 @@ def lines(text: str) -> list[tuple[tuple[int, ...], ...]]:
 
 # n, i, o: ragged tiles, one output, several stages of each tile; then what the CPU splits; then the recipes' layers
 DENSE = shapes(
-    "1x1x1 3x7x1 3x7x5 5x8x1 5x8x4 9x140x1 67x20x1 3x132x4 37x4x12 33x12x36 65x4x36 5x68x132"
+    "1x1x1 3x7x1 5x8x1 3x4x4 3x7x5 9x140x1 67x20x1 3x132x4 37x4x12 33x12x36 65x4x36 5x68x132"
     " 33x1001x2 1001x3x17 2x3x1025 31x99x101 33x257x5 65x2x1023 257x7x250 129x256x1 130x333x66"
     " 32x100x256 64x784x512 96x512x256 128x256x128 256x1024x784 768x784x512 64x512x256 32x1024x784"
 )
@@ -150,10 +157,10 @@ SLOPES = ({"slope": 0.2}, {"slope": 0.0}, {"slope": 1.0})
 ACTS: tuple[Settings, ...] = (*SLOPES, *({"act": name} for name in ACTIVATIONS if name != "leaky"))
 
 
-def some(choices: Sequence[Settings], *shape: int, most: int = 200) -> Sequence[Settings]:
-    """All choices for the smallest shapes, two of them in turn for others."""
+def some(choices: Sequence[Any], *shape: int, most: int = 50, turns: int = 1) -> Sequence[Any]:
+    """All choices for the smallest shapes, for others a few in turn."""
     first = sum(shape) % len(choices)
-    return choices if math.prod(shape) <= most else [choices[first], choices[first - 2]]
+    return choices if math.prod(shape) <= most else [choices[first - k] for k in range(turns)]
 
 
 @entry("matmul", DENSE)
@@ -175,16 +182,18 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
 @entry("backward", DENSE)
 def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
     operands = draw(n, o), draw.away(n, i), draw(i, o, scale=o**-0.5)
-    for act in some(ACTS, n, i, o):
+    acts = some(ACTS, n, i, o)
+    for act in acts:
         yield operands, {**act, "gw": place(i, o), "gb": place(o)}
-    yield operands, {"gw": place(i, o), "gb": place(o), "dx": False}
-    yield operands, some(ACTS, n, i, o)[0]
-    yield operands, {"dx": False}
+    if len(acts) > 1:
+        yield operands, {"gw": place(i, o), "gb": place(o), "dx": False}
+        yield operands, {"dx": False}
+        yield operands, ACTS[0]
 
 
 @entry("weight_gradients", DENSE)
 def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
-    for rows in sorted({0, 1, n // 2, n} if n * i * o <= 200 else {n // 2, n}):
+    for rows in sorted({0, 1, n // 2, n} if n * i * o <= 50 else {n // 2}):
         yield (draw(n, i), draw(n, o)), {"gw": place(i, o), "gb": place(o), "rows": rows}
 
 
@@ -232,12 +241,11 @@ def on_rows(*shape: int) -> tuple[str, ...]:
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     x, f, norm = draw(*shape) + 3, shape[-1], {"eps": EPS, "momentum": 0.2, "widening": 1.25}
     left, acts = on_rows(*shape), some(ACTS, *shape, most=6)
-    yield (x, *draw.columns(f)), norm, left
-    yield (x + 50, *draw.columns(f)), norm | {"stats": place(2, f)}, left
     for act in acts:
-        yield (x, *draw.columns(f)), norm | act | {"stats": place(2, f)}, left
-    for act in acts[1:]:
+        yield (x + 50, *draw.columns(f)), norm | act | {"stats": place(2, f)}, left
         yield (x, *draw.columns(f)), norm | act | {"training": False}, left
+    if len(acts) > 1:
+        yield (x, *draw.columns(f)), norm, left
 
 
 @entry("norm_backward", COLUMNS)
@@ -277,6 +285,9 @@ IMAGES = lines(
 )
 
 
+ENDS = list(product(({}, {"slope": 0.2}, {"slope": 0.0}), (0, 1)))[:5]  # slope, and whether there is a bias
+
+
 def lying(sizes: Sequence[int], stride: Any, pad: Any) -> tuple[Settings, Any]:
     """Stride and pad, and the size of what the windows give."""
     return {"stride": stride, "pad": pad}, out_size(tuple(sizes[1:3]), tuple(sizes[5:7]), stride, pad)
@@ -286,27 +297,23 @@ def lying(sizes: Sequence[int], stride: Any, pad: Any) -> tuple[Settings, Any]:
 def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, _) = sizes, lying(sizes, stride, pad)
     x, weight = draw(n, h, w, c), draw(*kernel, c, o, scale=(math.prod(kernel) * c) ** -0.5)
-    yield (x, weight), lie
-    yield (x, weight), lie | {"slope": 0.2}
-    for slope in some(({"slope": 0.2}, {"slope": 0.0}, {}), *sizes):
-        yield (x, weight, draw(o)), lie | slope
+    for slope, b in some(ENDS, *sizes, turns=3):
+        yield (x, weight, *[draw(o)][:b]), lie | slope
 
 
 @entry("convolve_transposed", IMAGES)
 def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
     v, weight, lie = draw(n, *out, o), draw(*kernel, c, o, scale=o**-0.5), lie | {"size": (h, w)}
-    yield (v, weight), lie
-    yield (v, weight), lie | {"slope": 0.0}
-    for slope in some(({"slope": 0.2}, {"slope": 0.0}, {}), *sizes):
-        yield (v, weight, draw(c)), lie | slope
+    for slope, b in some(ENDS, *sizes, turns=3):
+        yield (v, weight, *[draw(c)][:b]), lie | slope
 
 
 @entry("convolve_weight_grad", IMAGES)
 def _(draw: Draw, sizes: Sequence[int], stride: Any, pad: Any = NONE) -> Iterator[Call]:
     (n, h, w, c, o, *kernel), (lie, out) = sizes, lying(sizes, stride, pad)
-    for place_for_it in ({}, {"out": place(*kernel, c, o)}):
-        yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)} | place_for_it
+    for own in some(({}, {"out": place(*kernel, c, o)}), *sizes):
+        yield (draw(n, h, w, c), draw(n, *out, o)), lie | {"kernel": tuple(kernel)} | own
 
 
 @entry("unfold", IMAGES)
@@ -402,7 +409,7 @@ DRAWS = (
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     y = draw(*shape)
     y.flat[0] = 0
-    for act in some(ACTS, *shape, most=31):
+    for act in some(ACTS, *shape, most=5, turns=2):
         yield (draw(*shape), y), act
 
 
@@ -428,16 +435,16 @@ def _(draw: Draw, batch: int, f: int) -> Iterator[Call]:
     orders = (*orders, {"sampling": "epochs"})  # an order that was not made: the rows' own
     fake = {"fake": draw(batch, f)}
     own = {"batch": batch, "seed": 2**63 + 5, "scale": 2 / 255, "offset": -1.0}
-    updates = (0, 3, 4, 11, 2**31 - 1, 2**33 + 7) if f == 8 else (3,)
-    for sampling in orders if f in (8, 784) else orders[:1]:
-        for update in updates:
-            settings = own | sampling | fake | {"rows": pixels, "update": update, "mixed": True}
-            yield (place(3 * batch, f),), settings
     for rows in (pixels, points):
         settings = own | {"rows": rows, "update": 1}
         yield (place(batch, f),), settings | {"scale": 1.0, "offset": 0.0, "sampling": "sequential"}
         yield (place(2 * batch, f),), settings | fake
         yield (place(3 * batch, f),), settings | fake | {"mixed": True}
+    updates = (0, 3, 4, 11, 2**31 - 1, 2**33 + 7) if f == 8 else (3,)
+    for sampling in orders if f in (8, 784) else orders[:1]:
+        for update in updates:
+            settings = own | sampling | fake | {"rows": pixels, "update": update, "mixed": True}
+            yield (place(3 * batch, f),), settings
 
 
 ADAM = {"lr": 2e-3, "t": 3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from tables.fusables import BOTH, DRAWS, NONE, Array, Row, rows_of
+from tables.fusables import BOTH, DRAWS, NONE, Array, Row, row_of
 
 NUMPY, CUPY = ("numpy",), ("cupy",)  # whose kernel leaves it; the other takes it, or is never given it
 Change = dict[Any, Any]  # an operand by its number, a setting by its name
@@ -26,10 +26,10 @@ def frozen(*shape: int) -> Array:
 
 
 def changed(
-    name: str, shape: Any, changes: dict[tuple[str, ...], list[Change]], good: int = 0
+    name: str, shape: Any, changes: dict[tuple[str, ...], list[Change]], **like: Any
 ) -> Iterator[Row]:
     """A good row with each of the changes, by who leaves the result."""
-    row = rows_of(name, *shape)[good]
+    row = row_of(name, *shape, **like)
     for left, each in changes.items():
         for change in each:
             operands = tuple(change.get(k, x) for k, x in enumerate(row.operands))
@@ -71,7 +71,7 @@ def norm() -> Iterator[Row]:
     short = each([zeros(2)], 1, 2, 3, 4)
     stats = each([zeros(3, 2), zeros(2, 2), zeros(2, 3, dtype="f8")], "stats")
     other = [{"act": "softplus"}, {"slope": 2.0}, {0: zeros(3)}]
-    yield from changed("norm_forward", (5, 3), {BOTH: [*short, *stats, *other]}, good=1)
+    yield from changed("norm_forward", (5, 3), {BOTH: [*short, *stats, *other]}, having=["stats"])
     places = each([zeros(2), zeros(3, dtype="f8")], "ggamma", "gbeta")
     stats = each([zeros(2, 2), zeros(3, 2), zeros(2, 3, dtype="f8")], 3)
     yield from changed("norm_backward", (5, 3), {BOTH: [{0: zeros(4, 3)}, {2: zeros(2)}, *stats, *places]})
@@ -101,9 +101,9 @@ def images() -> Iterator[Row]:
         *slope,
     ]
     left = {BOTH: wrong, NUMPY: [{"stride": (0, 1)}], CUPY: [{1: w[0]}]}
-    yield from changed("convolve", shape, left, good=2)
+    yield from changed("convolve", shape, left, operands=3)
     wrong = [{2: b}, {0: x}, {"size": (5, 3)}, {1: w[..., :4].copy()}, *slope]
-    yield from changed("convolve_transposed", shape, {BOTH: wrong}, good=2)
+    yield from changed("convolve_transposed", shape, {BOTH: wrong}, operands=3)
     wrong = [{1: zeros(1, 2, 2, 5)}, {"kernel": (2, 2)}, {"kernel": (5, 2)}]
     yield from changed("convolve_weight_grad", shape, {BOTH: [*wrong, {"out": zeros(5)}]})
     yield from changed("unfold", shape, {CUPY: [{"kernel": (5, 1)}, {0: x[0]}]})
@@ -154,8 +154,7 @@ def state() -> Iterator[Row]:
     numbers = each([order + 15, order - 19], "order")  # which a GPU does not look at: it stays inside
     epochs: Change = {"sampling": "epochs"}
     left = {BOTH: [*each(data, "rows"), *parts, *fakes, *several, *(epochs | x for x in orders)]}
-    plain = next(k for k, row in enumerate(rows_of("assemble", 4, 3)) if len(row.operands[0]) == 4)
-    yield from changed("assemble", (4, 3), left | {NUMPY: [epochs | x for x in numbers]}, good=plain)
+    yield from changed("assemble", (4, 3), left | {NUMPY: [epochs | x for x in numbers]}, having=["offset"])
 
 
 MISFITS = [row for family in (dense, norm, sums, images, losses, state) for row in family()]
