@@ -143,6 +143,22 @@ def test_a_mistake_is_found(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong("backward", "numpy", [row]) != {}
 
 
+@pytest.mark.parametrize("name", ON_CPU)
+def test_a_small_mistake_in_a_kernel_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the last number that it gives, or in an operand where it gives nothing."""
+    code, row = kernel(name), next(row for row in rows(name, SMALL) if "numpy" not in row.left)
+
+    def planted(*operands: Any, **settings: Any) -> Any:
+        y = code(*operands, **settings)
+        x = y[0] if isinstance(y, tuple) else operands[0] if y is None else y
+        x.reshape(-1)[-1:] += 1e-4 * max(abs(x).max(), 1)
+        return y
+
+    assert wrong(name, "numpy", [row]) == {}
+    monkeypatch.setattr(import_module(code.__module__), name, planted)
+    assert wrong(name, "numpy", [row]) != {}
+
+
 def test_a_bit_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     code = pooling.max_pool2d
     monkeypatch.setattr(
