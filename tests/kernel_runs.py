@@ -30,8 +30,14 @@ def names(library: str) -> list[str]:
 def moved(row: Row, to: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]]:
     """Operands and settings of a row, the arrays among them by `to`."""
 
+    there: dict[int, Any] = {}  # an array that is given twice is one array there, too
+
     def one(x: Any) -> Any:
-        return to(x) if isinstance(x, np.ndarray) else x
+        if not isinstance(x, np.ndarray):
+            return x
+        if id(x) not in there:
+            there[id(x)] = to(x)
+        return there[id(x)]
 
     return [one(x) for x in row.operands], {name: one(x) for name, x in row.settings.items()}
 

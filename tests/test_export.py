@@ -128,7 +128,9 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
 
 def test_an_output_of_seo_as_published(tmp_path):
     trainer = trained(
-        "seo-numpy", **fg.recipes["seo-numpy"].published | {"generator": nn.MLP((8,), output="seo_sigmoid")}
+        "seo-numpy",
+        **fg.recipes["seo-numpy"].published
+        | {"generator": nn.Net(("linear 8", "leaky_relu 0.2", "seo_sigmoid o"))},
     )
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
@@ -145,7 +147,9 @@ def test_a_mean_as_the_last_layer(tmp_path):
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colours_and_pixels_that_one_sees_through(channels, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (40, 6, 9, channels), np.uint8)
-    recipe = tiny("digits").replace(low=0.0, generator=nn.MLP((8,), output="sigmoid"))
+    recipe = tiny("digits").replace(
+        low=0.0, generator=nn.Net(("linear 8", "leaky_relu 0.2", "linear o", "sigmoid"))
+    )
     trainer = Trainer(recipe, pixels, device="cpu").fit(2)
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "8", seed=8)

@@ -10,21 +10,20 @@ import numpy as np
 import pytest
 from kernel_runs import called, faults, kernel, names
 from tables.fusables import TINY, rows, rows_of
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import ops
-from fastgan.cli import gpu_probes
+from fastgan.benchmarks.training import is_dense
+from fastgan.cli import doctor
 from fastgan.device import to_host
 from fastgan.errors import CaptureError
-from fastgan.nn import Net
 
 gpu = pytest.mark.gpu
 pytestmark = [pytest.mark.slow, gpu]
 
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
-CONV = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, Net)]
+CONV = [name for name, recipe in fg.recipes.items() if not is_dense(recipe.generator)]
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_a_kernel_takes_arrays_that_start_anywhere(name, cupy):
 
 
 def test_the_doctor_finds_kernels_right(cupy):
-    assert gpu_probes.gpu_kernels()[0] == "ok"
+    assert doctor.gpu()[0] == "ok"
 
 
 def test_operands_that_no_kernel_takes_as_they_are(cupy):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from kernel_runs import Arrays, kernel, names
 from tables.fusables import OF, Draw
-from tiny import samples as samples_of
-from tiny import tiny
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import ops, random
@@ -83,7 +82,7 @@ def steps(name: str, spies: Spies) -> tuple[set[str], set[str]]:
         train()
         return spies.ran()
     recipe = tiny(name) if name in RUN else fg.recipes[name].replace(batch=8, log_every=2)
-    trainer = fg.Trainer(recipe, samples_of(recipe), device="cpu")
+    trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
     for counts in (spies.kernel, spies.plain):
         counts.update(dict.fromkeys(counts, 0))
     trainer.fit(1)
@@ -239,6 +238,6 @@ def test_compiled_kernels_are_kept_in_the_users_cache() -> None:
     """Beside the sources they would outlive an uninstall, and hide a later editable install."""
     from fastgan.kernels import cache_folder, dense
 
-    folder = Path(dense._leaky_grad.stats.cache_path)
+    folder = Path(dense._column_sums.stats.cache_path)
     assert folder.is_relative_to(cache_folder())
     assert not folder.is_relative_to(Path(dense.__file__).parent)

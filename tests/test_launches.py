@@ -9,16 +9,17 @@ from cli_helpers import ok, refused
 
 import fastgan as fg
 from fastgan import nn
+from fastgan.benchmarks.training import hidden, is_dense
 from fastgan.gan.networks import build
 from fastgan.launches import by_name, count, data_shape, floor, flops, sizes, step_launches, within_border
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(name):
     recipe = fg.recipes[name]
-    dense = isinstance(recipe.generator, MLP) and isinstance(recipe.critic, MLP)
+    dense = is_dense(recipe.generator) and is_dense(recipe.critic)
     if not dense:
         recipe = recipe.replace(batch=4)  # which array code computes, on the CPU
     launches = step_launches(recipe, kernels=False)
@@ -55,7 +56,7 @@ def test_the_step_that_is_counted_begins_no_epoch():
     assert len(launches) - sum(row.launches for row in later) == taken
 
 
-WIDE = MLP((6, 5), activation=("maxout", "relu"), pieces=3, hidden_bias=False, batch_norm=0.1)
+WIDE = Net(("maxout 6 pieces=3", "linear 5 bias=no", "relu", "batch_norm", "linear o"))
 
 
 @pytest.mark.parametrize("recipe", [*fg.recipes.values(), fg.recipes["digits"].replace(critic=WIDE)])
@@ -69,9 +70,11 @@ def test_sizes_are_the_networks(recipe):
         assert own.running == network.count() - own.parameters
         assert (own.first, own.last, own.weights) == (matrices[0], matrices[-1], sum(matrices))
         assert own.inner == sum(matrices[1:])
-        if isinstance(settings, MLP):
-            assert own.hidden == sum(settings.hidden)
-            assert own.mixes == bool(settings.batch_norm or settings.dropout)
+        if is_dense(settings):
+            assert own.hidden == sum(hidden(settings))
+            assert own.mixes == bool(
+                {"batch_norm", "dropout"} & {line.split()[0] for line in settings.layers}
+            )
 
 
 def test_sizes_of_convolutions():

@@ -16,7 +16,7 @@ from fastgan.gan.lines import FORMATS, article_line, describe
 from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
-from fastgan.nn import MLP, Module
+from fastgan.nn import Module, Net
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
 
@@ -109,7 +109,13 @@ def test_formats_do_not_change_and_a_recipe_names_one():
 # When lines come
 
 SHORT = RECIPES["keras-mlp"].replace(
-    generator=MLP((8,)), critic=MLP((8,)), data="digits", latent=4, batch=8, steps=13, log_every=5
+    generator=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    critic=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    data="digits",
+    latent=4,
+    batch=8,
+    steps=13,
+    log_every=5,
 )
 
 
@@ -155,8 +161,8 @@ def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
 
 TINY = RECIPES["cs231n-vanilla"].replace(
     line="",
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     data="digits",
     latent=8,
     batch=16,
@@ -247,7 +253,8 @@ def test_it_is_halved_where_the_trained_loss_is():
 def test_looking_changes_nothing():
     """Also with batch norm, whose running statistics a pass in training mode would move."""
     recipe = TINY.replace(
-        generator=MLP((12,), batch_norm=0.1), critic=MLP((12,), batch_norm=0.1, dropout=0.2)
+        generator=Net(("linear 12", "leaky_relu 0.2", "batch_norm", "linear o")),
+        critic=Net(("linear 12", "leaky_relu 0.2", "batch_norm", "dropout 0.2", "linear o")),
     )
     with_it = Trainer(recipe, device="cpu").fit()
     without = Trainer(recipe.replace(held_out=False), device="cpu").fit()

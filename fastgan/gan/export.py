@@ -51,7 +51,7 @@ def export(trainer: Trainer, folder: str | Path) -> None:
 def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
     recipe, shape = trainer.recipe, trainer.form.shape
-    images = len(shape) == 3 and not recipe.points
+    images = len(shape) == 3
     script = _network(trainer)
     parts = [_opening(trainer, images), standalone.NORMAL if recipe.noise == "normal" else standalone.UNIFORM]
     parts += [text for name, text in standalone.FUNCTIONS.items() if name in script.calls]
@@ -203,7 +203,7 @@ def _batch_norm(script: Script, name: str, layer: nn.BatchNorm, before: Shape, a
 
 
 def _norm_of_sample(script: Script, name: str, layer: nn.LayerNorm, before: Shape, after: Shape) -> None:
-    axes = layer.axes(1 + len(before))
+    axes = tuple(range(1 + len(before)))[layer.over]
     script.add(f"x - x.mean(axis={axes}, keepdims=True)")
     deviation = f"np.sqrt(x.var(axis={axes}, keepdims=True) + {float(layer.eps)})"
     script.add(f"x / {deviation}{_affine(script, name, layer)}")

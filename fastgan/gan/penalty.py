@@ -14,8 +14,8 @@ from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import BatchNorm, Linear, Module, Sequential
 from fastgan.nn.layers import layers_of, planned
-from fastgan.ops import linear, sqrt
-from fastgan.ops.dense import linear_backward, place, tangent, weight_gradients
+from fastgan.ops import linear, sqrt, with_penalty
+from fastgan.ops.dense import linear_backward, masked_forth, place, weight_gradients
 from fastgan.ops.loss import head_loss, penalty
 from fastgan.tape import Tensor, grad, op, recording
 from fastgan.tape.engine import times
@@ -47,19 +47,22 @@ def gradient_penalty(
             "wanted (n, f), (n, f), (n, 1)"
         )
     e = epsilon.data.reshape(-1, *[1] * (real.ndim - 1))
-    return slope_penalty(critic, Tensor(fake.data + e * (real.data - fake.data), requires_grad=True), rows)
-
-
-def slope_penalty(critic: Callable[[Tensor], Tensor], mixed: Tensor, rows: int = 0) -> Tensor:
-    """E[(|d critic(x) / dx| - 1)^2] at given points; (n, ...) -> ()."""
-    with recording(True):  # the slope needs a tape even where the penalty itself does not
-        scores = critic(mixed)
-    ones = Tensor(array_module(scores.data).ones_like(scores.data))
-    (slope,) = grad([scores], [mixed], [ones], create_graph=True, allow_unused=True)  # (n, ...)
+    mixed = fake.data + e * (real.data - fake.data)
+    slope = slope_of(critic, mixed)
     if rows:
-        slope = slope.reshape(len(slope), rows, -1)
-    square = (slope * slope).sum(axis=(1,) if rows else tuple(range(1, slope.ndim)))  # (n,)
-    return ((sqrt(square + 1e-12) - 1) ** 2).mean()
+        square = (slope.reshape(len(slope), rows, -1) ** 2).sum(axis=1)
+        return ((sqrt(square + 1e-12) - 1) ** 2).mean()
+    zero = Tensor(array_module(mixed).zeros((), mixed.dtype))
+    return with_penalty(zero, slope.reshape(len(slope), -1), weight=1.0)
+
+
+def slope_of(critic: Callable[[Tensor], Tensor], x: Array) -> Tensor:
+    """d critic(x) / dx at points (n, ...), of their shape, recorded so that it can be differentiated."""
+    points = Tensor(x, requires_grad=True)
+    with recording(True):  # the slope needs a tape even where what is made of it does not
+        scores = critic(points)
+    ones = Tensor(array_module(scores.data).ones_like(scores.data))
+    return grad([scores], [points], [ones], create_graph=True, allow_unused=True)[0]
 
 
 def piecewise_linear(critic: Module) -> tuple[list[Tensor], tuple[float, ...]] | None:
@@ -101,7 +104,7 @@ def penalised_loss(
     g = linear_backward(vs[0][mixed], x[mixed], ws[0])
     total = penalty(g, x[mixed], loss, weight=weight)
     for p, w, a, slope in zip(inputs, ws, inputs[1:], slopes, strict=False):
-        tangent(p[mixed], w, a[mixed], slope=slope)
+        masked_forth.forward(p[mixed], w, a[mixed], slope=slope, out=a[mixed])
     return total[0], {"inputs": inputs, "vs": vs, "scores": scores[: 2 * n], "penalty": total[1]}
 
 

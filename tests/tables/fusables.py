@@ -199,8 +199,10 @@ def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
 
 @entry("tangent", DENSE)
 def _(draw: Draw, n: int, i: int, o: int) -> Iterator[Call]:
-    for slope in some(SLOPES, n, i, o):
-        yield (draw(n, i), draw(i, o, scale=i**-0.5), draw.away(n, o)), slope
+    for act in some(ACTS, n, i, o):
+        y = draw.away(n, o)
+        for own in some(({}, {"out": place(n, o)}, {"out": y}), n, i, o):
+            yield (draw(n, i), draw(i, o, scale=i**-0.5), y), act | own
 
 
 @entry("forward_norm", [*DENSE, *shapes("32x3x3 64x3x3 70x4x4")])
@@ -232,20 +234,15 @@ def stats_of(x: Array) -> Array:
     return np.stack([wide.mean(axis=0), 1 / np.sqrt(wide.var(axis=0) + EPS)]).astype(np.float32)
 
 
-def on_rows(*shape: int) -> tuple[str, ...]:
-    """CUDA's kernels take rows only."""
-    return () if len(shape) == 2 else ("cupy",)
-
-
 @entry("norm_forward", COLUMNS)
 def _(draw: Draw, *shape: int) -> Iterator[Call]:
     x, f, norm = draw(*shape) + 3, shape[-1], {"eps": EPS, "momentum": 0.2, "widening": 1.25}
-    left, acts = on_rows(*shape), some(ACTS, *shape, most=6)
+    acts = some(ACTS, *shape, most=6)
     for act in acts:
-        yield (x + 50, *draw.columns(f)), norm | act | {"stats": place(2, f)}, left
-        yield (x, *draw.columns(f)), norm | act | {"training": False}, left
+        yield (x + 50, *draw.columns(f)), norm | act | {"stats": place(2, f)}
+        yield (x, *draw.columns(f)), norm | act | {"training": False}
     if len(acts) > 1:
-        yield (x, *draw.columns(f)), norm, left
+        yield (x, *draw.columns(f)), norm
 
 
 @entry("norm_backward", COLUMNS)
@@ -254,7 +251,7 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
     for act in some(ACTS, *shape, most=6):
         x = draw.away(*shape)
         places = {"ggamma": place(f), "gbeta": place(f)}
-        yield (draw(*shape), x, draw(f), stats_of(x)), act | places, on_rows(*shape)
+        yield (draw(*shape), x, draw(f), stats_of(x)), act | places
 
 
 @entry("sum_to", [*COLUMNS, *LONG])
