@@ -26,7 +26,10 @@ PRODUCTS = ("matmul", "forward", "backward", "weight", "tangent", "convolve")  #
 
 @contextmanager
 def pieces(threads: int, least: int | None = None, chunk: int = 1 << 19) -> Iterator[None]:
-    """A block in which kernels share work from `least` elements on, and new memory holds NaN."""
+    """A block in which kernels share work from `least` elements on, if given, and new memory then holds NaN.
+
+    Not in a kernel's first call, in which Numba compiles it and would meet another np.empty than its own.
+    """
     empty = np.empty
 
     def filled(shape: Any, dtype: Any = float, **more: Any) -> Any:
@@ -35,12 +38,12 @@ def pieces(threads: int, least: int | None = None, chunk: int = 1 << 19) -> Iter
         return x
 
     with pytest.MonkeyPatch.context() as patch, splitting.over(threads):
-        for module in (conv, dense, pooling, sums):
-            if least is not None:
+        if least is not None:
+            for module in (conv, dense, pooling, sums):
                 patch.setattr(module, "LEAST", least)
+            patch.setattr(np, "empty", filled)
         patch.setattr(conv, "CHUNK", chunk)
         patch.setattr(splitting, "_own", type(splitting._own)())
-        patch.setattr(np, "empty", filled)
         yield
 
 
