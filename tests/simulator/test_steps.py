@@ -171,14 +171,14 @@ def test_a_step_through_the_kernels_is_the_array_codes(name):
     there, launches, here, _ = both(RECIPES[name], DATA, run)
     assert launches
     assert not {"gemm", "pad", "reshape"} & {launch.name for launch in launches}  # array code's
-    assert there.losses[0].get().any() == here.losses[0].any()
+    assert there.work.ring.array[0].get().any() == here.work.ring.array[0].any()
 
 
 @pytest.mark.parametrize("recipe", [RECIPES["wgan-mlp"], DROPOUT], ids=["noise", "masks"])
 def test_a_captured_step_draws_anew_at_each_replay(recipe):
     """Two replays of one captured step are two steps: the device counts by itself."""
     there, *_ = both(recipe, DATA, replayed(2))
-    done = int(there.clock.get()[0])
+    done = int(there.clock.array.get()[0])
     assert (done, there.steps_done, there.critic_optimizer.steps) == (2, 2, 2)
 
 
