@@ -1,6 +1,6 @@
-"""CPU kernels of convolutions: right for every way that windows lie, whatever the pieces and the threads.
+"""How CPU kernels of convolutions share their work: blocks of windows, pieces of samples, threads and their buffers.
 
-A kernel's tolerance is the array code's own error, both measured against it in float64.
+Their numbers, for every way that windows lie, are test_kernels.py's.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,93 +9,35 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from kernel_runs import kernel
+from tables.fusables import Row, lines, rows_of
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import ops, threads
+from fastgan import threads
 from fastgan.gan import state
 from fastgan.kernels import conv, splitting, windows
-from fastgan.ops.conv import out_size, same_pads
 
-Case = tuple[Any, tuple[NDArray[Any], ...], dict[str, Any]]
-
-KERNELS = (ops.convolve.forward, ops.convolve_transposed.forward, ops.convolve_weight_grad.forward)
-FORMS = [  # n, (h, w), c, o, kernel, stride, pad
-    (3, (14, 14), 4, 8, (5, 5), (2, 2), "same"),  # cut at the edges: nine blocks
-    (5, (7, 7), 3, 2, (5, 5), (2, 2), "same"),
-    (4, (7, 6), 3, 2, (3, 2), (2, 1), (1, 2, 0, 1)),
-    (3, (4, 4), 2, 3, (4, 4), (1, 1), (3, 3, 3, 3)),
-    (2, (5, 6), 3, 4, (1, 1), (1, 1), (0, 0, 0, 0)),  # the image itself
-    (2, (5, 6), 3, 4, (1, 1), (2, 3), (0, 0, 0, 0)),
-    (3, (8, 8), 1, 3, (2, 3), (3, 4), (0, 0, 0, 0)),  # pixels that no window sees
-    (3, (2, 2), 1, 3, (5, 5), (1, 1), (4, 4, 4, 4)),
-    (2, (3, 3), 2, 2, (2, 2), (1, 1), (5, 5, 5, 5)),  # windows of padding alone
-    (2, (12, 12), 1, 16, (12, 12), (1, 1), "same"),  # more stretches than blocks
-    (7, (9, 9), 8, 5, (3, 4), (2, 2), "same"),  # rows of taps at the border of short and long: 32 floats
-    (7, (9, 9), 7, 5, (3, 4), (2, 2), "same"),
-    (6, (6, 6), 16, 5, (4, 4), (1, 1), (0, 0, 0, 0)),  # and of narrow and wide: 64
-    (1, (5, 5), 2, 3, (5, 5), (1, 1), (0, 0, 0, 0)),
-    (2, (8, 8), 32, 2, (4, 4), (1, 1), (5, 5, 5, 5)),  # windows beside the image, in a stretch with others
-    (2, (8, 8), 3, 2, (4, 4), (1, 1), (5, 5, 5, 5)),
-    (2, (1, 1), 32, 2, (3, 3), (2, 2), (0, 2, 0, 2)),  # taps that no window has in the image
-]
+SMALL, LARGE, BATCH = lines(
+    "5x7x7x3x2x5x5 2x2 2x2x2x2, 3x14x14x4x8x5x5 2x2 1x2x1x2, 60x9x9x8x5x3x4 2x2 1x1x1x2"
+)
 
 
-def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
-    return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)
+def calls(*shape: Any) -> list[Row]:
+    """All calls of the three convolutions for a shape."""
+    names = "convolve", "convolve_transposed", "convolve_weight_grad"
+    return [row for name in names for row in rows_of(name, *shape)]
 
 
-def cases_of(form: Any) -> list[Case]:
-    """The three kernels, with and without a bias and a slope."""
-    n, size, c, o, kernel, stride, pad = form
-    pad = same_pads(size, kernel, stride) if pad == "same" else pad
-    x, w = normal(n, *size, c), normal(*kernel, c, o, seed=1)
-    v = normal(n, *out_size(size, kernel, stride, pad), o, seed=2)
-    lie: dict[str, Any] = {"stride": stride, "pad": pad}
-    fused = {"slope": 0.2}
-    forward, back, weight = KERNELS
-    return [
-        (forward, (x, w), lie),
-        (forward, (x, w), lie | fused),
-        (forward, (x, w, normal(o, seed=3)), lie | fused),
-        (back, (v, w), lie | {"size": size}),
-        (back, (v, w), lie | {"size": size, "slope": 0.0}),
-        (back, (v, w, normal(c, seed=4)), lie | {"size": size}),
-        (back, (v, w, normal(c, seed=4)), lie | {"size": size} | fused),
-        (weight, (x, v), lie | {"kernel": kernel}),
-    ]
+def run(row: Row) -> bytes:
+    """The bytes of a call's result."""
+    y: bytes = kernel(row.name)(*row.operands, **row.settings).tobytes()
+    return y
 
 
-CASES = [case for form in FORMS for case in cases_of(form)]
-RUN = dict(zip(KERNELS, (conv.convolve, conv.convolve_transposed, conv.convolve_weight_grad), strict=True))
-
-
-def case_name(case: Case) -> str:
-    return f"{case[0].plain.__name__} {'x'.join(map(str, case[1][0].shape))} {case[2]}".replace(" ", "")
-
-
-def assert_right(case: Case, got: NDArray[Any]) -> None:
-    fusable, xs, settings = case
-    plain = fusable.plain(*xs, **settings)
-    exact = fusable.plain(*(x.astype(np.float64) for x in xs), **settings)
-    assert (got.shape, got.dtype) == (exact.shape, np.float32)
-    assert got.flags.c_contiguous
-    error, usual = abs(got - exact).max(), abs(plain - exact).max()
-    assert error <= 3 * usual + 3e-6 * abs(exact).max()
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_name)
-@pytest.mark.parametrize(("threads", "chunk"), [(1, 1 << 19), (2, 1 << 19), (3, 40)])
-def test_as_the_array_code(case: Case, threads: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "LEAST", 0)
-    monkeypatch.setattr(conv, "CHUNK", chunk)
-    monkeypatch.setattr(splitting, "_own", type(splitting._own)())
-    with splitting.over(threads), monkeypatch.context() as patch:
-        patch.setattr(np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))  # all of it is written
-        got = [RUN[case[0]](*case[1], **case[2]) for _ in range(2)]
-    assert_right(case, got[0])
-    assert got[0].tobytes() == got[1].tobytes()
+def scratch() -> int:
+    """Elements of this thread's buffers."""
+    return sum(buffer.size for buffer in vars(splitting._own).values())
 
 
 def test_blocks_are_all_outputs_once_and_see_all_taps_that_lie_in_the_image() -> None:
@@ -117,68 +59,36 @@ def test_blocks_are_all_outputs_once_and_see_all_taps_that_lie_in_the_image() ->
             assert inside[:, row.low].tolist() == [row.first <= y < row.last for y in range(plan.out[0])]
 
 
-@pytest.mark.parametrize(
-    ("operands", "settings"),
-    [
-        ([(2, 5, 5, 3), (3, 3, 2, 4)], {}),
-        ([(2, 5, 5, 3), (6, 3, 3, 4)], {}),
-        ([(2, 5, 5, 3), (3, 3, 3, 4), (3,)], {}),
-        ([(5, 5, 3), (3, 3, 3, 4)], {}),
-        ([(2, 5, 5, 3), (3, 3, 3, 4)], {"slope": 1.5}),
-        ([(2, 5, 5, 3), (3, 3, 3, 4)], {"stride": (0, 1)}),
-    ],
-)
-def test_misfits_are_left_to_the_array_code(operands: Any, settings: dict[str, Any]) -> None:
-    lie: dict[str, Any] = {"stride": (1, 1), "pad": (0, 0, 0, 0)} | settings
-    assert conv.convolve(*(normal(*s) for s in operands), **lie) is NotImplemented
-
-
-def test_others_decline_what_no_convolution_gives() -> None:
-    lie: dict[str, Any] = {"stride": (2, 2), "pad": (0, 0, 0, 0)}
-    assert (
-        conv.convolve_transposed(normal(2, 3, 3, 4), normal(3, 3, 2, 4), size=(9, 9), **lie) is NotImplemented
-    )
-    assert (
-        conv.convolve_weight_grad(normal(2, 9, 9, 4), normal(2, 3, 3, 2), kernel=(3, 3), **lie)
-        is NotImplemented
-    )
-
-
 def test_calls_do_not_leak_into_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buffers are used again: a larger convolution in between changes nothing, and they stop growing."""
     monkeypatch.setattr(conv, "LEAST", 0)
     monkeypatch.setattr(splitting, "_own", type(splitting._own)())
-    small, large = (cases_of(form) for form in (FORMS[1], FORMS[0]))
+    small, large = calls(*SMALL), calls(*LARGE)
     with splitting.over(2):
-        before = [RUN[f](*xs, **s).tobytes() for f, xs, s in small]
-        sizes = []
+        before, sizes = [run(row) for row in small], []
         for _ in range(50):
-            after = []
-            for (f, xs, s), (g, ys, t) in zip(small, large, strict=True):
-                RUN[g](*ys, **t)
-                after.append(RUN[f](*xs, **s).tobytes())
-            sizes.append(sum(buffer.size for buffer in vars(splitting._own).values()))
-        assert after == before
+            after = [(run(other), run(row))[1] for row, other in zip(small, large, strict=True)]
+            sizes.append(scratch())
+    assert after == before
     assert len(set(sizes)) == 1
 
 
 def test_windows_of_a_large_batch_are_copied_a_few_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conv, "CHUNK", 5000)
-    for f, xs, s in cases_of((60, (9, 9), 8, 5, (3, 4), (2, 2), "same")):
+    for row in calls(*BATCH):
         monkeypatch.setattr(splitting, "_own", type(splitting._own)())
-        RUN[f](*xs, **s)
-        # at once they would be 60 * 25 * 96
-        assert sum(buffer.size for buffer in vars(splitting._own).values()) < 2 * 5000
+        run(row)
+        assert scratch() < 2 * 5000  # at once they would be 60 * 25 * 96
 
 
 def test_threads_get_no_less_than_is_worth_one(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(conv, "split", lambda work, n, *, least: asked.append(least) or work(0, n))
     monkeypatch.setattr(conv, "LEAST", 10_000)
-    for form, wanted in (((7, (4, 4), 2, 3, (1, 1), (1, 1), (0,) * 4), 105), ((2, *FORMS[0][1:]), 1)):
+    for shape, wanted in ((((7, 4, 4, 2, 3, 1, 1), (1, 1), (0,) * 4), 105), (LARGE, 1)):
         asked.clear()
-        for f, xs, s in cases_of(form):
-            RUN[f](*xs, **s)
+        for row in calls(*shape):
+            run(row)
         assert set(asked) == {wanted}  # 4 * 4 places by 6 weights, and 7 * 7 by 800
 
 
@@ -223,11 +133,11 @@ def test_two_runs_in_two_threads_are_each_what_they_are_alone(monkeypatch: pytes
     recipe = tiny("igul-mnist-dcgan")
     data = samples(recipe)
 
-    def run(seed: int) -> bytes:
+    def trained(seed: int) -> bytes:
         trainer = fg.Trainer(recipe, data, device="cpu", seed=seed).fit(3)
         return state.arrays(trainer)["generator.0.weight"].tobytes()
 
-    alone = [run(seed) for seed in (1, 2)]
+    alone = [trained(seed) for seed in (1, 2)]
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(run, (1, 2))) == alone
+        assert list(pool.map(trained, (1, 2))) == alone
     assert splitting.edges(100) == [0, 100]

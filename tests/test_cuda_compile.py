@@ -1,4 +1,5 @@
-"""Every CUDA kernel as machine code for three generations of GPUs: no float64, nothing spilled, wide loads where meant.
+"""Every CUDA kernel as machine code for three generations of GPUs: no float64, nothing spilled, wide loads where meant,
+and what of rounding and NaN no simulator shows.
 
 No GPU is needed, and the code is the one that runs on a GPU. Each check is also shown a kernel that breaks its rule.
 """
@@ -8,11 +9,14 @@ import re
 import cuda_builds
 import pytest
 from cuda_builds import CAPABILITIES
+from numba import cuda, float32
 
-from fastgan.kernels.cuda import building
+from fastgan.kernels.cuda import batch, building, noise, update
 from fastgan.kernels.cuda.building import architecture, build, kernels, problem, threads
-from fastgan.kernels.cuda.launching import FLOAT, IN, INT, LONG, OUT, Kernel
+from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, LONG, OUT, Kernel
+from fastgan.kernels.cuda.vector import ld4, st4
 
+ARGUMENTS = (IN, OUT, FLOAT, INT)
 REGISTERS = 128  # of a thread: two blocks of 256 on a multiprocessor
 FILE = 65536  # registers of a multiprocessor, and of a block at most
 SHARED = 48 << 10  # bytes of shared memory that need no opting in
@@ -106,6 +110,42 @@ def test_every_family_has_kernels():
         assert all(isinstance(kernel, Kernel) for kernel in module.KERNELS)
 
 
+EXACT = [*noise.KERNELS, *batch.ASSEMBLE.values()]
+
+
+def operations(kernel):
+    """Names of a kernel's float32 instructions, with their rounding."""
+    names = r"\b((?:add|sub|mul|fma|div|sqrt|rsqrt|rcp|min|max|mad)\.[\w.]*f32)\b"
+    return set(re.findall(names, build(kernel, (8, 0), ptx=True).ptx))
+
+
+@pytest.mark.parametrize("kernel", EXACT, ids=lambda kernel: kernel.name)
+def test_every_operation_of_what_promises_the_cpus_bits_is_rounded_by_itself(kernel):
+    """mul.f32 without .rn would be an offer to the assembler to fuse it."""
+    found = operations(kernel)
+    assert found
+    assert found <= {"add.rn.f32", "sub.rn.f32", "mul.rn.f32", "div.rn.f32", "sqrt.rn.f32"}
+
+
+def test_a_fused_operation_is_found():
+    for kernel in (noise.NORMAL, batch.ASSEMBLE["uint8", True]):
+        usual = Kernel(kernel.body, kernel.arguments, block=kernel.block, name="usual")
+        assert "fma.rn.f32" in operations(usual)
+
+
+@pytest.mark.parametrize("kernel", update.KERNELS, ids=lambda kernel: kernel.name)
+def test_clipping_does_not_drop_a_nan(kernel):
+    """min.f32 and max.f32 return the other operand; comparisons are false and leave it."""
+    assert not {"min.f32", "max.f32"} & operations(kernel)
+
+
+def test_clipping_that_drops_a_nan_is_found():
+    def clip(p, most):
+        p[0] = min(max(p[0], -most), most)
+
+    assert {"min.f32", "max.f32"} <= operations(Kernel(clip, (INOUT, FLOAT), block=32))
+
+
 def one_minus(x, y, b, n):
     y[n] = (1 - b) * x[n]  # the 1 is an int64, so the difference is a float64
 
@@ -118,48 +158,42 @@ def square_root(x, y, b, n):
     y[n] = x[n] ** 0.5
 
 
-ARGUMENTS = (IN, OUT, FLOAT, INT)
+def copy4(x, y, b, n):
+    for k in range(4):
+        y[4 * n + k] = x[4 * n + k]
 
 
-@pytest.mark.parametrize("body", [one_minus, literal, square_root])
-def test_float64_is_found(body):
-    kernel = Kernel(body, ARGUMENTS, block=32)
-    assert "float64" in str(code_faults(kernel, build(kernel, (8, 0), ptx=True).ptx, wide=False))
+def copy_vector(x, y, b, n):
+    p, q, r, s = ld4(x, n)
+    st4(y, n, p, q, r, s)
 
 
-def test_a_narrow_load_is_found():
-    def copy4(x, y, b, n):
-        for k in range(4):
-            y[4 * n + k] = x[4 * n + k]
-
-    kernel = Kernel(copy4, ARGUMENTS, block=32)
-    assert wide(kernel, {"copy4"})
-    assert code_faults(kernel, build(kernel, (8, 0), ptx=True).ptx, wide=True) == ["no 16-byte load"]
+def local(x, y, b, n):
+    kept = cuda.local.array(16, float32)
+    for k in range(16):
+        kept[k] = x[k]
+    y[n] = kept[n]
 
 
-def test_a_wide_load_is_seen():
-    from fastgan.kernels.cuda.vector import ld4, st4
+PLANTED = [
+    *((body, False, "float64") for body in (one_minus, literal, square_root)),
+    (copy4, True, "['no 16-byte load']"),
+    (copy_vector, True, "[]"),
+    (local, False, "local memory"),
+    ("atom.global.add.f32 f, [rd], g;", False, "order is not fixed"),
+    ("call.uni f, (r);", False, "not inlined"),
+    (".shared .align 4 .b8 s[20]; ld.shared.v4.f32 {a, b, c, d}, [s];", False, "starts anywhere"),
+]
 
-    def copy_vector(x, y, b, n):
-        p, q, r, s = ld4(x, n)
-        st4(y, n, p, q, r, s)
 
-    kernel = Kernel(copy_vector, ARGUMENTS, block=32)
-    assert code_faults(kernel, build(kernel, (8, 0), ptx=True).ptx, wide=True) == []
-
-
-def test_spills_and_registers_are_found():
-    """With 1,024 threads a thread has 64 registers; this keeps two hundred numbers while it waits."""
-    from numba import cuda
-
-    lines = [f" a{k} = x[{k} * n]" for k in range(200)] + [" cuda.syncthreads()"]
-    lines += [f" y[{k} * n] = a{k} * a{199 - k} + b" for k in range(200)]
-    names = {"cuda": cuda}
-    exec("def many(x, y, b, n):\n" + "\n".join(lines), names)
-    kernel = Kernel(names["many"], ARGUMENTS, block=1024)
-    assert "bytes spilled" in str(machine_faults(kernel, build(kernel, (8, 0))))
-    kernel = Kernel(names["many"], ARGUMENTS, block=32)
-    assert "registers for 32 threads" in str(machine_faults(kernel, build(kernel, (8, 0))))
+@pytest.mark.parametrize(("code", "is_wide", "said"), PLANTED)
+def test_what_a_rule_forbids_is_found(code, is_wide, said):
+    if isinstance(code, str):
+        kernel, ptx = Kernel(local, (IN,), block=32), f".visible .entry k(.param .u64 a)\n{{ {code} }}"
+    else:
+        kernel = Kernel(code, ARGUMENTS, block=32)
+        ptx = build(kernel, (8, 0), ptx=True).ptx
+    assert said in str(code_faults(kernel, ptx, wide=is_wide))
 
 
 def test_wrong_parameters_are_found():
@@ -167,22 +201,15 @@ def test_wrong_parameters_are_found():
     ptx = build(kernel, (8, 0), ptx=True).ptx
     kernel.arguments = (IN, OUT, FLOAT, LONG)
     assert "parameters" in str(code_faults(kernel, ptx, wide=False))
+    assert wide(Kernel(copy4, ARGUMENTS, block=32), {"copy4"})
 
 
-def test_atomics_calls_and_local_arrays_are_found():
-    from numba import cuda, float32
-
-    def local(x, y, b, n):
-        kept = cuda.local.array(16, float32)
-        for k in range(16):
-            kept[k] = x[k]
-        y[n] = kept[n]
-
-    kernel = Kernel(local, ARGUMENTS, block=32)
-    assert "local memory" in str(code_faults(kernel, build(kernel, (8, 0), ptx=True).ptx, wide=False))
-    adds = ".visible .entry k(.param .u64 a)\n{ atom.global.add.f32 f, [rd], g; }"
-    assert "order is not fixed" in str(code_faults(Kernel(local, (IN,), block=32), adds, wide=False))
-    called = ".visible .entry k(.param .u64 a)\n{ call.uni f, (r); }"
-    assert "not inlined" in str(code_faults(Kernel(local, (IN,), block=32), called, wide=False))
-    odd = ".visible .entry k(.param .u64 a)\n{ .shared .align 4 .b8 s[20]; ld.shared.v4.f32 {a, b, c, d}, [s]; }"
-    assert "starts anywhere" in str(code_faults(Kernel(local, (IN,), block=32), odd, wide=False))
+def test_spills_and_registers_are_found():
+    """With 1,024 threads a thread has 64 registers; this keeps two hundred numbers while it waits."""
+    lines = [f" a{k} = x[{k} * n]" for k in range(200)] + [" cuda.syncthreads()"]
+    lines += [f" y[{k} * n] = a{k} * a{199 - k} + b" for k in range(200)]
+    names = {"cuda": cuda}
+    exec("def many(x, y, b, n):\n" + "\n".join(lines), names)
+    for block, said in ((1024, "bytes spilled"), (32, "registers for 32 threads")):
+        kernel = Kernel(names["many"], ARGUMENTS, block=block)
+        assert said in str(machine_faults(kernel, build(kernel, (8, 0))))

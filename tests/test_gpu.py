@@ -1,15 +1,15 @@
 """On a GPU: every kernel against the array code, every recipe against the CPU, captured steps against eager ones.
 
-The tests marked `gpu` are skipped elsewhere; the others show that what those compare is right.
+Kernels are held to the table of fusables, at real sizes; test_kernels.py shows that what compares finds mistakes.
 """
 
 import gc
 from importlib import import_module
 
-import gpu_cases
 import numpy as np
 import pytest
-from gpu_cases import ON_GPU, after, cases, described, faults, placed, widened
+from kernel_runs import called, faults, kernel, names
+from tables.fusables import TINY, rows, rows_of
 from tiny import arrays, samples, tiny
 
 import fastgan as fg
@@ -17,15 +17,12 @@ from fastgan import ops
 from fastgan.benchmarks.training import is_dense
 from fastgan.cli import doctor
 from fastgan.device import to_host
-from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
-from fastgan.ops.dense import linear_backward
-
-pytestmark = pytest.mark.slow
 
 gpu = pytest.mark.gpu
+pytestmark = [pytest.mark.slow, gpu]
+
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
-NAMES = [entry[3] for entry in ON_GPU]
 CONV = [name for name, recipe in fg.recipes.items() if not is_dense(recipe.generator)]
 
 
@@ -34,75 +31,54 @@ def cupy():
     return pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
 
 
-def truth(fusable, operands, settings):
-    """Array code's results in float32 and in float64, on the CPU."""
-    with np.errstate(all="ignore"), use_kernels(False):
-        return (
-            after(fusable.plain, operands, settings, np.copy),
-            after(fusable.plain, operands, settings, widened),
-        )
+def on_gpu(code, row, cupy, off=0):
+    """Results of a row on the GPU, its arrays `off` elements past where 16-byte accesses fit."""
+
+    def placed(x):
+        if not x.flags.c_contiguous:
+            return placed(x.T).T
+        there = cupy.empty(x.size + off, x.dtype)[off:].reshape(x.shape)
+        there[...] = cupy.asarray(x)
+        return there
+
+    return called(code, row, placed, cupy.asnumpy)
 
 
-@pytest.mark.parametrize("entry", ON_GPU, ids=NAMES)
-def test_the_cases_are_cases(entry):
-    """Array code takes them all, and gives what is finite."""
-    found = cases(entry[0])
-    assert found
-    for operands, settings in found:
-        plain, exact = truth(entry[0], operands, settings)
-        assert faults(plain, plain, exact) == []
-        assert all(np.isfinite(x).all() for x in plain)
-
-
-def test_a_mistake_is_found():
-    """In what is returned and in what is written, by little."""
-    fusable = linear_backward
-    operands, settings = cases(fusable)[0]
-    plain, exact = truth(fusable, operands, settings)
-    for k in (0, -1):
-        wrong = [x.copy() for x in plain]
-        wrong[k].flat[-1] += 1e-4 * abs(exact[k]).max()
-        assert len(faults(wrong, plain, exact)) == 1
-        wrong[k].flat[-1] = np.nan
-        assert len(faults(wrong, plain, exact)) == 1
-    assert len(faults([x.astype(np.float64) for x in plain], plain, exact)) == len(plain)
-
-
-@gpu
-@pytest.mark.parametrize("entry", ON_GPU, ids=NAMES)
-def test_a_kernel_is_as_accurate_as_the_array_code(entry, cupy):
-    fusable, _, module, function = entry
-    kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
-    found, declined = {}, 0
-    for operands, settings in cases(fusable):
-        got = after(kernel, operands, settings, lambda x: placed(x, cupy), cupy.asnumpy)
-        if got is None:
-            declined += 1
-        elif wrong := faults(got, *truth(fusable, operands, settings)):
-            found[described(operands, settings)] = wrong
+@pytest.mark.parametrize("name", names("cupy"))
+def test_a_kernel_is_as_accurate_as_the_array_code(name, cupy):
+    found, code = {}, kernel(name, "cupy")
+    for row in rows(name):
+        got = on_gpu(code, row, cupy)
+        if got is None and "cupy" not in row.left:
+            found[str(row)] = "left to the array code"
+        elif got is not None and (wrong := faults(row, got, "cupy", slack=2)):
+            found[str(row)] = wrong
     assert found == {}
-    assert declined < len(cases(fusable)) / 2
 
 
-@gpu
-@pytest.mark.parametrize("entry", ON_GPU, ids=NAMES)
-def test_a_kernel_gives_the_same_bits_again(entry, cupy):
-    fusable, _, module, function = entry
-    kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
-    for operands, settings in cases(fusable)[:6]:
-        first, second = (
-            after(kernel, operands, settings, lambda x: placed(x, cupy), cupy.asnumpy) for _ in range(2)
-        )
-        assert (first is None) == (second is None)
-        assert all(a.tobytes() == b.tobytes() for a, b in zip(first or [], second or [], strict=True))
+@pytest.mark.parametrize("name", names("cupy"))
+def test_a_kernel_gives_the_same_bits_again(name, cupy):
+    code = kernel(name, "cupy")
+    for row in rows(name)[-6:]:
+        first, second = (on_gpu(code, row, cupy) for _ in range(2))
+        assert [a.tobytes() for a in first or []] == [b.tobytes() for b in second or []]
 
 
-@gpu
+@pytest.mark.parametrize("name", names("cupy"))
+def test_a_kernel_takes_arrays_that_start_anywhere(name, cupy):
+    """16 bytes at once are read where they lie on 16 bytes only; a GPU refuses anything else."""
+    code, found = kernel(name, "cupy"), {}
+    for row in rows(name, TINY)[-12:]:
+        got = on_gpu(code, row, cupy, off=1)
+        if wrong := faults(row, got, "cupy", slack=2) if got else []:
+            found[str(row)] = wrong
+    assert found == {}
+
+
 def test_the_doctor_finds_kernels_right(cupy):
     assert doctor.gpu()[0] == "ok"
 
 
-@gpu
 def test_operands_that_no_kernel_takes_as_they_are(cupy):
     """Misaligned, not contiguous, of another dtype, empty: the answer is right, by a kernel or by array code."""
     rng = np.random.default_rng(0)
@@ -127,7 +103,6 @@ def test_operands_that_no_kernel_takes_as_they_are(cupy):
     assert empty.shape == (0, 36)
 
 
-@gpu
 def test_an_array_of_more_than_2_to_the_31_elements(cupy):
     """Its kernel declines or counts in 64 bits; the far end is what shows."""
     free, _ = cupy.cuda.runtime.memGetInfo()
@@ -175,7 +150,6 @@ def weights(trainer, side):
     return [x for name, x in sorted(on_host(trainer).items()) if name.startswith(f"{side}.") and x.ndim >= 2]
 
 
-@gpu
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_run_follows_the_one_on_the_cpu(name, cupy):
     """From one seed, with rounding alone between the two. The limit is far below what the run has moved.
@@ -199,7 +173,6 @@ def test_a_run_follows_the_one_on_the_cpu(name, cupy):
         assert apart(results(there), wanted) <= limit
 
 
-@gpu
 @pytest.mark.parametrize("name", fg.recipes)
 def test_captured_steps_equal_eager_ones(name, cupy, recwarn):
     """To the last bit: the same kernels on the same numbers."""
@@ -212,14 +185,12 @@ def test_captured_steps_equal_eager_ones(name, cupy, recwarn):
     assert [str(w.message) for w in recwarn if "no graph" in str(w.message)] == []
 
 
-@gpu
 @pytest.mark.parametrize("name", BIT_EQUAL)
 def test_a_thousand_steps_twice_to_the_same_bits(name, cupy):
     first, second = (on_host(run(name, "cuda", 1000)) for _ in range(2))
     assert all(first[key].tobytes() == second[key].tobytes() for key in first)
 
 
-@gpu
 @pytest.mark.parametrize("name", BIT_EQUAL)
 def test_memory_stays_as_it_is(name, cupy):
     pool = cupy.get_default_memory_pool()
@@ -246,7 +217,6 @@ def nodes_of_a_step(name):
     return recording.nodes() / steps
 
 
-@gpu
 @pytest.mark.parametrize(
     ("name", "limit"),
     # the design's: PyTorch's eager step has about 145 launches, this one two critic updates; beside WGAN-GP's critic
@@ -263,7 +233,6 @@ def test_launches_of_a_step(name, limit, cupy):
     assert nodes_of_a_step(name) <= limit
 
 
-@gpu
 def test_a_small_function_of_a_user(cupy):
     """Weights that a graph updates in place, an output that is overwritten, and eager work in between."""
     x = fg.tensor(np.ones((4, 3), np.float32), device="cuda")
@@ -289,7 +258,6 @@ def test_a_small_function_of_a_user(cupy):
     assert losses == eager[2:]
 
 
-@gpu
 def test_what_cannot_be_captured_is_said_and_leaves_the_gpu_usable(cupy):
     x = fg.tensor(np.ones((4, 4), np.float32), device="cuda")
     with pytest.raises(CaptureError, match="cannot be captured"):
@@ -301,7 +269,6 @@ def test_what_cannot_be_captured_is_said_and_leaves_the_gpu_usable(cupy):
     assert float(captured.outputs.data[0, 0]) == 3
 
 
-@gpu
 def test_cublas_as_array_code(cupy):
     """Where nvmath-python is installed: all four layouts, eagerly and captured."""
     blas = import_module("fastgan.kernels.cuda.blas")
@@ -322,7 +289,6 @@ def test_cublas_as_array_code(cupy):
             np.testing.assert_allclose(cupy.asnumpy(out), wanted, rtol=1e-4, atol=1e-4)
 
 
-@gpu
 def test_schedules_are_measured(cupy, tmp_path, monkeypatch):
     """Each candidate of each form runs, and computes what the built-in choice does."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
@@ -337,9 +303,7 @@ def test_schedules_are_measured(cupy, tmp_path, monkeypatch):
     for case in wanted:
         for name in measuring.candidates(case[0]):
             assert 0 < measuring._time(cupy, case, name) < np.inf
-    operands, settings = gpu_cases.cases(ops.linear.forward)[0]
-    truths = truth(ops.linear.forward, operands, settings)
     for name in measuring.candidates("forward"):
-        measuring.dense.MEASURED["forward", *operands[0].shape, operands[1].shape[1]] = name
-        got = after(measuring.dense.forward, operands, settings, lambda x: placed(x, cupy), cupy.asnumpy)
-        assert faults(got, *truths) == []
+        row = rows_of("forward", 32, 100, 256)[0]
+        measuring.dense.MEASURED["forward", 32, 100, 256] = name
+        assert faults(row, on_gpu(measuring.dense.forward, row, cupy), "cupy", slack=2) == []

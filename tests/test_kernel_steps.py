@@ -7,45 +7,44 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_cases import ON_CPU, Arrays, Code
-from test_conv_kernels import KERNELS as CONV_KERNELS
-from test_tape_kernels import KERNELS as TAPE_KERNELS
+from kernel_runs import Arrays, kernel, names
+from tables.fusables import OF, Draw
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import ops, optim, random
+from fastgan import ops, random
 from fastgan.dispatch import Fusable, use_kernels
-from fastgan.gan import batches
 from fastgan.gan.objectives import gradient_penalty
-from fastgan.nn import LeakyReLU, Linear, Sequential
-from fastgan.ops.dense import linear_backward, tangent, weight_gradients
-from fastgan.ops.loss import head_loss, penalty
-from fastgan.ops.norm import norm_backward, norm_forward
+from fastgan.kernels.splitting import over
+from fastgan.nn import BatchNorm, LeakyReLU, Linear, Sequential
 from fastgan.optim import Adam, RMSProp
 from fastgan.tape import Tensor, grad
-from fastgan.tape.arithmetic import product
+
+ON_CPU = names("numpy")
+UPDATES = ("adam_update", "rmsprop_update")
 
 
 class Spies:
-    """Counts of calls of kernels and of array code, by the array code."""
+    """How often each kernel was called, and each array code, by the kernel's name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.kernel: dict[Fusable, int] = {}
-        self.plain: dict[Fusable, int] = {}
-        for fusable, _, module, function in ON_CPU:
-            kernel = getattr(import_module(f"fastgan.kernels.{module}"), function)
-            monkeypatch.setitem(fusable.kernels, np.ndarray, self._counted(kernel, fusable, self.kernel))
-            monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, fusable, self.plain))
+        self.kernel, self.plain = dict.fromkeys(ON_CPU, 0), dict.fromkeys(ON_CPU, 0)
+        for name in ON_CPU:
+            fusable = OF[name]
+            monkeypatch.setitem(fusable.kernels, np.ndarray, self._counted(kernel(name), name, self.kernel))
+            monkeypatch.setattr(fusable, "plain", self._counted(fusable.plain, name, self.plain))
 
     @staticmethod
-    def _counted(code: Code, fusable: Fusable, counts: dict[Fusable, int]) -> Code:
-        counts[fusable] = 0
-
+    def _counted(code: Any, name: str, counts: dict[str, int]) -> Any:
         def counted(*operands: Any, **settings: Any) -> Any:
-            counts[fusable] += 1
+            counts[name] += 1
             return code(*operands, **settings)
 
         return counted
+
+    def ran(self) -> tuple[set[str], set[str]]:
+        """Names of the kernels that were called, and of the array code."""
+        return {name for name, n in self.kernel.items() if n}, {name for name, n in self.plain.items() if n}
 
 
 @pytest.fixture
@@ -53,11 +52,13 @@ def spies(monkeypatch: pytest.MonkeyPatch) -> Spies:
     return Spies(monkeypatch)
 
 
-def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
+def train() -> tuple[Arrays, list[float]]:
     """Two WGAN-GP steps with Adam for the critic and RMSProp for the generator: parameters and losses."""
     critic = Sequential(Linear(6, 33), LeakyReLU(0.2), Linear(33, 17), LeakyReLU(0.2), Linear(17, 1), seed=1)
     generator = Sequential(Linear(5, 19), LeakyReLU(0.0), Linear(19, 6), seed=2)
-    critic_optimizer, generator_optimizer = Adam(critic, lr=1e-3), RMSProp(generator, lr=1e-3)
+    # a large epsilon: where a gradient is 0 but for rounding, an adaptive step is the sign of that rounding
+    settings = {"lr": 1e-3, "eps": 1e-3}
+    critic_optimizer, generator_optimizer = Adam(critic, **settings), RMSProp(generator, **settings)
     losses = []
     for step in range(2):
         z = Tensor(random.normal((9, 5), seed=0, stream=1, step=step))
@@ -75,82 +76,99 @@ def train(dtype: Any = np.float32) -> tuple[Arrays, list[float]]:
     return [critic_optimizer.flat.buffer, generator_optimizer.flat.buffer], losses
 
 
-ON_TAPE = [  # what `train` runs
-    product,
-    ops.sum_to.forward,  # which it leaves to NumPy: of a few thousand numbers that is as fast
-    ops.linear.forward,
-    ops.linear_leaky_relu.forward,
-    ops.activation_grad.forward,
-    random.fill_normal,
-    random.fill_uniform,
-    optim.adam_update,
-    optim.rmsprop_update,
-]
+def steps(name: str, spies: Spies) -> tuple[set[str], set[str]]:
+    """What a step of a recipe, or `train`, ran."""
+    if name == "tape":
+        train()
+        return spies.ran()
+    recipe = tiny(name) if name in RUN else fg.recipes[name].replace(batch=8, log_every=2)
+    trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
+    for counts in (spies.kernel, spies.plain):
+        counts.update(dict.fromkeys(counts, 0))
+    trainer.fit(1)
+    return spies.ran()
 
 
-def test_a_wgan_gp_step_on_the_tape_runs_its_kernels_and_no_array_code(spies: Spies) -> None:
-    train()
-    assert {f for f, n in spies.kernel.items() if n} == set(ON_TAPE)
-    # NumPy multiplies a broadcast gradient as it is, and adds up a few thousand numbers as fast
-    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward, product}
+LAYERS = {"forward", "backward", "score_loss", "assemble"}
+RUN = {  # what steps run
+    "tape": {"matmul", "forward", "backward", "activation_grad", "fill_normal", "fill_uniform", *UPDATES},
+    "wgan-gp-mlp": {
+        *LAYERS,
+        "fill_uniform",
+        "tangent",
+        "weight_gradients",
+        "head_loss",
+        "penalty",
+        "adam_update",
+    },
+    "keras-mlp": {*LAYERS, "fill_normal", "norm_forward", "norm_backward", "adam_update"},
+    "wgan-mlp": {*LAYERS, "fill_normal", "rmsprop_update"},
+}
+LEFT = {
+    "tape": {"backward"},
+    "cs231n-dcgan": {"sum_to"},
+}  # some of which array code does: a broadcast v, few numbers
+BETWEEN = {name for name in ON_CPU if name.startswith(("norm", "max_pool", "sum_to"))}
+CONVOLUTIONAL = {name for name in ON_CPU if name.startswith("conv")} | BETWEEN - {"max_pool2d_pick"}
+
+
+@pytest.mark.parametrize("name", [*RUN, "cs231n-dcgan"])
+def test_a_step_runs_its_kernels_and_no_array_code(name: str, spies: Spies) -> None:
+    kernels, plain = steps(name, spies)
+    assert kernels >= RUN.get(name, CONVOLUTIONAL)
+    assert plain <= LEFT.get(name, set())
 
 
 def test_without_kernels_the_same_step_runs_array_code_alone(spies: Spies) -> None:
     with use_kernels(False):
-        train()
-    assert sum(spies.kernel.values()) == 0
-    assert {f for f, n in spies.plain.items() if n} >= set(ON_TAPE)
-
-
-CHAINS = {  # recipes, and what only they run
-    "wgan-gp-mlp": {tangent, weight_gradients, penalty},
-    "keras-mlp": {norm_forward, norm_backward},
-    "wgan-mlp": {optim.rmsprop_update},
-}
-
-
-@pytest.mark.parametrize("name", CHAINS)
-def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: Spies) -> None:
-    trainer = fg.Trainer(tiny(name), samples(tiny(name)), device="cpu")
-    spies.kernel.update(dict.fromkeys(spies.kernel, 0))
-    spies.plain.update(dict.fromkeys(spies.plain, 0))
-    trainer.fit(1)
-    ran = {f for f, n in spies.kernel.items() if n}
-    assert ran >= CHAINS[name] | {
-        ops.linear.forward,
-        linear_backward,
-        head_loss,
-        batches.assemble,
-    }
-    assert [f.plain.__name__ for f, n in spies.plain.items() if n] == []
+        kernels, plain = steps("tape", spies)
+    assert kernels == set()
+    assert plain >= RUN["tape"]
 
 
 def test_all_kernels_are_run_by_some_step() -> None:
-    run = {*ON_TAPE, optim.adam_update, ops.linear.forward, linear_backward, head_loss}
-    # no recipe has the last three by themselves
-    others = {batches.assemble, optim.sgd_update, ops.score_loss.forward, ops.max_pool2d_pick.forward}
-    assert {f for f, *_ in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
-
-
-CONVOLUTIONAL = {*CONV_KERNELS, *TAPE_KERNELS} - {ops.max_pool2d_pick.forward}
-
-
-def test_a_step_with_convolutions_runs_its_kernels(spies: Spies) -> None:
-    recipe = fg.recipes["cs231n-dcgan"].replace(batch=8, log_every=2)
-    trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
-    spies.plain.update(dict.fromkeys(spies.plain, 0))
-    trainer.fit(1)
-    assert {f for f, n in spies.kernel.items() if n} >= CONVOLUTIONAL
-    assert {f for f, n in spies.plain.items() if n} <= {ops.sum_to.forward}  # of few numbers
+    by_none = {"sgd_update", "max_pool2d_pick"}  # no recipe has them by themselves
+    assert {*ON_CPU} == by_none.union(*RUN.values(), CONVOLUTIONAL)
 
 
 def test_a_step_with_kernels_equals_one_without() -> None:
     parameters, losses = train()
     with use_kernels(False):
         plain_parameters, plain_losses = train()
-    np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-5, atol=1e-6)
     for a, b in zip(parameters, plain_parameters, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def batch_norm_net() -> Arrays:
+    """A small critic with batch norm and pooling: its score, its penalty's gradients, and the running statistics."""
+    draw = Draw(4)
+    draws = ((5, 5, 1, 16), (16,), (3, 3, 16, 24), (24,), (600, 1))
+    w1, b1, w2, b2, w3 = (Tensor(draw(*s, scale=0.2), requires_grad=True) for s in draws)
+    norms = BatchNorm(16), BatchNorm(24)
+    x = Tensor(draw(16, 28, 28, 1), requires_grad=True)
+    parameters = [w1, b1, w2, b2, w3, *(p for norm in norms for p in (norm.gamma, norm.beta))]
+
+    y = norms[0](ops.conv2d(x, w1, b1, slope=0.2))  # (16, 24, 24, 16)
+    y = ops.max_pool2d(y, size=(2, 2), stride=(2, 2))
+    y = norms[1](ops.conv2d(y, w2, b2, slope=0.2))  # (16, 10, 10, 24)
+    y = ops.max_pool2d(y, size=(2, 2), stride=(2, 2)).reshape(16, 600)
+    score = (y @ w3).mean()
+    (gx,) = grad(score, [x], create_graph=True)
+    loss = score + (gx * gx).sum() * 100
+    found = grad(loss, parameters)
+    return [score.data, gx.data, *(t.data for t in found), *(a for n in norms for a in (n.mean, n.variance))]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_net_with_batch_norm_has_the_array_codes_gradients(threads: int, spies: Spies) -> None:
+    with over(threads):
+        got = batch_norm_net()
+    assert all(spies.kernel[name] > spies.plain[name] for name in BETWEEN)  # some are left to array code
+    with use_kernels(False):
+        wanted = batch_norm_net()
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1, abs(b).max()))
 
 
 def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
@@ -165,17 +183,17 @@ def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
     ]
     for y in misfits:
         assert ops.activation_grad(y, y, slope=0.5).dtype == y.dtype
-    assert spies.kernel[ops.activation_grad.forward] == 0
-    assert spies.plain[ops.activation_grad.forward] == len(misfits)
+    assert spies.kernel["activation_grad"] == 0
+    assert spies.plain["activation_grad"] == len(misfits)
     ops.activation_grad(x, x.astype(np.float64), slope=0.5)
-    assert spies.kernel[ops.activation_grad.forward] == 0
+    assert spies.kernel["activation_grad"] == 0
     ops.activation_grad(x, x, slope=0.5)
-    assert spies.kernel[ops.activation_grad.forward] == 1
+    assert spies.kernel["activation_grad"] == 1
 
 
 def test_the_switch_nests_ends_with_an_error_and_is_the_threads_own(spies: Spies) -> None:
     counts, x = spies.kernel, np.ones(3, np.float32)
-    key = ops.activation_grad.forward
+    key = "activation_grad"
 
     def call() -> None:
         ops.activation_grad(x, x, slope=0.5)

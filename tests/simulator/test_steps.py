@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from labelled import TINY, labelled
 from tiny import arrays
 
 import fastgan as fg
@@ -121,48 +122,64 @@ DROPOUT = RECIPES["wgan-mlp"].replace(
 DATA = np.random.default_rng(0).integers(0, 256, (40, 3, 5, 1), np.uint8)
 
 
-def made(trainer):
-    """The trainer after one step."""
-    trainer.step()
-    return trainer
+LABELLED = TINY.replace(optimizer=ADAM, critic_steps=1, objective="least-squares")
+
+
+def both(recipe, data, run):
+    """What `run` gives and the arrays that it leaves: of a trainer on the stand-in, then by array code on the CPU."""
+    with standing_in():
+        there = fg.Trainer(recipe, data, device="cuda", seed=2)
+        done = run(there)
+        got = arrays(there)
+    with fg.use_kernels(False):
+        here = fg.Trainer(recipe, data, device="cpu", seed=2)
+        here_done = run(here)
+        wanted = arrays(here)
+    for key, array in wanted.items():
+        assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
+    return there, done, here, here_done
+
+
+def replayed(steps):
+    """Steps, each a replay of a captured one where there is a device."""
+
+    def run(trainer):
+        if trainer.device == "cpu":
+            for _ in range(steps):
+                trainer.step()
+            return None
+        replay = Replay(trainer.work)
+        replay.made = WARMUP
+        with replay.session():
+            for _ in range(steps):
+                replay.advance(1)
+        return replay
+
+    return run
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_step_through_the_kernels_is_the_array_codes(name):
     """From the second step on, so that a clock that the kernels read is not 0."""
-    recipe = RECIPES[name]
-    with standing_in(), counting() as launches:
-        there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        there.begin_at(3)
-        got = arrays(made(there))
-    with fg.use_kernels(False):
-        here = fg.Trainer(recipe, DATA, device="cpu", seed=2)
-        here.begin_at(3)
-        wanted = arrays(made(here))
+
+    def run(trainer):
+        trainer.begin_at(3)
+        with counting() as launches:
+            trainer.step()
+        return launches
+
+    there, launches, here, _ = both(RECIPES[name], DATA, run)
     assert launches
     assert not {"gemm", "pad", "reshape"} & {launch.name for launch in launches}  # array code's
-    for key, array in wanted.items():
-        assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
-    assert there.losses[0].get().any() == here.losses[0].any()
+    assert there.work.ring.array[0].get().any() == here.work.ring.array[0].any()
 
 
 @pytest.mark.parametrize("recipe", [RECIPES["wgan-mlp"], DROPOUT], ids=["noise", "masks"])
 def test_a_captured_step_draws_anew_at_each_replay(recipe):
     """Two replays of one captured step are two steps: the device counts by itself."""
-    with standing_in():
-        there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there.work)
-        replay.made = WARMUP
-        with replay.session():
-            replay.advance(1)
-            replay.advance(1)
-        got, done = arrays(there), int(there.clock.get()[0])
-    with fg.use_kernels(False):
-        here = fg.Trainer(recipe, DATA, device="cpu", seed=2)
-        wanted = arrays(made(made(here)))
+    there, *_ = both(recipe, DATA, replayed(2))
+    done = int(there.clock.array.get()[0])
     assert (done, there.steps_done, there.critic_optimizer.steps) == (2, 2, 2)
-    for key, array in wanted.items():
-        assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
 
 
 def test_replays_around_warm_up_steps_are_the_array_codes():
@@ -176,20 +193,13 @@ def test_replays_around_warm_up_steps_are_the_array_codes():
         "first": 6,
     }
     recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimizer=ADAM, **few, **small)
-    with standing_in():
-        there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there.work)
-        replay.made = WARMUP
-        with replay.session():
-            for _ in range(4):
-                replay.advance(1)
-        got = arrays(there)
-    with fg.use_kernels(False):
-        here = fg.Trainer(recipe, DATA, device="cpu", seed=2)
-        for _ in range(4):
-            here.step()
-        wanted = arrays(here)
+    there, replay, *_ = both(recipe, DATA, replayed(4))
     assert replay.possible
     assert (there.critic_optimizer.steps, there.generator_optimizer.steps) == (6, 8)
-    for key, array in wanted.items():
-        assert np.allclose(got[key], array, rtol=1e-4, atol=1e-5), key
+
+
+@pytest.mark.parametrize(("g", "c", "steps"), [("concat", "projection", 2), ("multiply", "concat", 1)])
+def test_replays_of_a_labelled_step_are_steps(g, c, steps):
+    recipe = LABELLED.replace(generator_labels=g, critic_labels=c)
+    _, replay, *_ = both(recipe, labelled(), replayed(steps))
+    assert replay.recordings
