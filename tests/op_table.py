@@ -33,7 +33,7 @@ from op_references import (
 
 from fastgan import ops
 from fastgan.gan.conditional import beside, columns
-from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.gan.published import seo_sigmoid_layer
 from fastgan.tape.engine import alias, cast
 
 Shapes = tuple[tuple[int, ...], ...]

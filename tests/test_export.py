@@ -127,9 +127,7 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
 
 
 def test_an_output_of_seo_as_published(tmp_path):
-    trainer = trained(
-        "seo-numpy", **fg.recipes["seo-numpy"].published | {"generator": nn.MLP((8,), output="seo_sigmoid")}
-    )
+    trainer = trained("seo-numpy", generator=nn.MLP((8,), output="sigmoid"), published="seo-numpy")
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
 

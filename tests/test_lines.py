@@ -13,7 +13,7 @@ from PIL import Image
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
 from fastgan.gan.lines import FORMATS, article_line, describe
-from fastgan.gan.objectives import OBJECTIVES
+from fastgan.gan.objectives import OBJECTIVES, slopes
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
 from fastgan.nn import MLP, Module
@@ -225,16 +225,23 @@ def test_of_many_samples_a_thousand_are_used():
     )
 
 
-@pytest.mark.parametrize(("rows", "share"), [(0, 4), (4, 8)])
-def test_the_penalty_is_in_it(rows, share):
-    """Brightness has a slope of 1/16 in each of 16 pixels everywhere: a norm of weight / 4, in each column / 8."""
+def own_penalty(*given):
+    return slopes(*given).mean()
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [(None, lambda weight: (weight / 4 - 1) ** 2), (own_penalty, lambda weight: weight / 16)],
+)
+def test_the_penalty_is_in_it(own, wanted):
+    """Brightness has a slope of 1/16 in each of 16 pixels everywhere: a norm of weight / 4."""
     recipe = TINY.replace(objective="wasserstein-gp", first=40, batch=4, steps=1)
-    rule = replace(OBJECTIVES["wasserstein-gp"], penalty=3.0, penalty_rows=rows)
+    rule = replace(OBJECTIVES["wasserstein-gp"], penalty=3.0, penalty_of=own)
     trainer = Trainer(recipe, images(), device="cpu", critic=Brightness(), objective=rule).fit()
     weight = float(trainer.critic.weight.data[0])
     real = float((images()[40:60] * 2 - 1).mean())
-    wanted = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * (weight / share - 1) ** 2
-    assert held_out_of(trainer) == pytest.approx(wanted, abs=1e-5)
+    loss = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * wanted(weight)
+    assert held_out_of(trainer) == pytest.approx(loss, abs=1e-5)
 
 
 def test_it_is_halved_where_the_trained_loss_is():

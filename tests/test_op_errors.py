@@ -10,7 +10,7 @@ from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.errors import FastganError, ShapeError, UsageError
 from fastgan.gan.objectives import gradient_penalty
-from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.gan.published import seo_sigmoid_layer
 from fastgan.tape import Tensor, grad, no_grad, tensor
 
 Shape = tuple[int, ...]

@@ -55,22 +55,6 @@ def test_same_seed_same_bits_other_seed_other_bits(name):
     assert run(5) != run(6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n, r in fg.recipes.items() if r.published])
-def test_as_published_differs_and_runs(name):
-    recipe = fg.recipes[name]
-    published = recipe.as_published()
-    changed = {k for k, v in published.to_dict().items() if recipe.to_dict().get(k) != v}
-    assert changed == set(recipe.published)
-    assert recipe.published_note
-    fg.Trainer(published.replace(steps=2), samples(recipe), device="cpu").fit(2)
-
-
-def test_nothing_to_publish_is_said():
-    with pytest.raises(UsageError, match="nothing to do"):
-        fg.recipes["cs231n-vanilla"].as_published()
-
-
 def test_updates_per_step():
     for name, critic_updates in (("wgan-mlp", 5), ("keras-mlp", 2), ("toy-mlp", 1), ("ring-gan", 1)):
         trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu").fit(2)

@@ -27,7 +27,6 @@ LEFT_OUT = (
     "split",
     "note",
     "published",
-    "published_note",
 )  # no options, or not a recipe's alone
 SHORT = {"optimizer.lr": "--lr"}
 GROUPS = {"generator": "Generator", "critic": "Critic", "optimizer": "Optimizer (of both networks)"}
@@ -93,7 +92,6 @@ HELP = {
     "weight_decay": "AdamW: decoupled weight decay",
     "max_norm": "clip the gradient's norm; 0: no clipping",
     "schedule": "factor on the rate: constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP",
-    "constant_correction": "Adam: correct the bias by 1 - beta, as one source does",
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "objective": tuple(OBJECTIVES),
@@ -101,7 +99,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": SAMPLING,
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
-    "output": (*(name for name in ACTIVATIONS if name != "maxout"), "seo_sigmoid"),
+    "output": tuple(name for name in ACTIVATIONS if name != "maxout"),
     "init": tuple(INITIALIZERS),
     "line": tuple(FORMATS),
     "kind": KINDS,

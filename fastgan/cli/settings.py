@@ -57,7 +57,6 @@ class Settings:
     source: Source
     seed: int
     device: str
-    as_published: bool
     threads: int | None = None
     paced: tuple[str, ...] = ()
 
@@ -92,7 +91,6 @@ def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict
         source,
         seed=chosen.get("seed", 0),
         device=chosen.get("device", "auto"),
-        as_published=bool(chosen.get("as_published")),
         threads=chosen.get("threads"),
         paced=paced,
     )
@@ -124,7 +122,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _kinds() -> dict[tuple[str, ...], Any]:
-    return dict(leaves(Recipe))
+    return {**dict(leaves(Recipe)), ("published",): str}
 
 
 def _check(
@@ -185,7 +183,7 @@ def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, comple
     if not complete:
         return RECIPES[wanted]
     # a complete file holds every value, and None as nothing; its recipe may be one of your own
-    base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="", published={})
+    base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="")
     return base.replace(penalty=None, clip=None, generator_lr=None)
 
 

@@ -14,6 +14,7 @@ from fastgan.errors import UsageError
 from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
 from fastgan.gan.networks import build
+from fastgan.gan.published import PUBLISHED, of
 from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
@@ -49,7 +50,9 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
     rows = [_row(recipe, times[recipe.name]) for recipe in chosen]
     shapes = [_table(rows)] if _fits(rows) else map(_paragraph, rows)
     show(*shapes)
-    notes = [f"* {recipe.name}: {recipe.published_note}" for recipe in chosen if recipe.published]
+    notes = [
+        f"* {recipe.name}: {PUBLISHED[recipe.name].note}" for recipe in chosen if recipe.name in PUBLISHED
+    ]
     if notes:
         show("\nas the source has it, mistakes included, with --as-published:", *notes)
 
@@ -60,7 +63,11 @@ def _searched(recipe: Recipe) -> str:
 
 def _row(recipe: Recipe, time: float | None) -> list[str]:
     """What the columns of COLUMNS say."""
-    name = recipe.name + (" *" if recipe.published else "") + (" (default)" if recipe.name == DEFAULT else "")
+    name = (
+        recipe.name
+        + (" *" if recipe.name in PUBLISHED else "")
+        + (" (default)" if recipe.name == DEFAULT else "")
+    )
     time_text = "" if time is None else estimate.in_words(time)
     return [name, recipe.data or OWN, recipe.objective, f"{recipe.steps:,}", time_text, recipe.source]
 
@@ -105,7 +112,7 @@ def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
         "seconds_on_this_cpu": time and round(time),
         "for_a_gpu": time and time > estimate.NIGHT,
         "source": recipe.source,
-        "as_published": recipe.published_note or None,
+        "as_published": of(recipe.name).note or None,
     }
 
 

@@ -21,6 +21,7 @@ from fastgan.data import Dataset, names
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.gan import Trainer, files, load
 from fastgan.gan.lock import claim
+from fastgan.gan.published import PUBLISHED
 from fastgan.gan.quality import classes_kept, mode_scores, tally, vote
 from fastgan.gan.run import POINTS, SAVE_EVERY, RunDirectory
 from fastgan.gan.source import Source
@@ -102,7 +103,7 @@ def train(
         threads=chosen.threads,
     )
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
-    with RunDirectory(place, as_published=chosen.as_published) as directory:
+    with RunDirectory(place) as directory:
         if not quiet:
             _introduce(trainer, place, chosen)
         return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
@@ -185,8 +186,8 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     what = f"images of {size}" if len(form.shape) == 3 else f"points of {size} numbers"
     arrays = "NumPy, Numba kernels" if trainer.device == "cpu" else "CuPy"
     print(f"recipe  {recipe.name}: {recipe.source}")
-    if chosen and chosen.as_published:
-        print(f"        as published: {recipe.published_note}")
+    if chosen and recipe.published:
+        print(f"        as published: {PUBLISHED[recipe.published].note}")
     data = trainer.dataset
     classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
     print(f"data    {form.name}: {form.count:,} {what}{classes}")

@@ -22,10 +22,10 @@ from fastgan.device import Array, to_host
 from fastgan.errors import OutputError, UsageError
 from fastgan.gan import files, standalone
 from fastgan.gan.conditional import LabelledGenerator
+from fastgan.gan.published import SeoOutput
 from fastgan.gan.run import POINTS
 from fastgan.gan.standalone import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
 from fastgan.gan.trainer import Trainer
-from fastgan.nn.published import SeoOutput
 from fastgan.ops.conv import Pad, pads, same_pads
 from fastgan.tape import Tensor, no_grad
 

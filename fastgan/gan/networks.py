@@ -3,6 +3,7 @@
 import math
 
 from fastgan.errors import UsageError
+from fastgan.gan import published
 from fastgan.gan.conditional import ConcatCritic, LabelledGenerator, ProjectionCritic
 from fastgan.gan.recipe import Recipe
 from fastgan.nn import Linear, Module, Sequential, SpectralNorm
@@ -19,6 +20,7 @@ def build(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Mo
     if recipe.classes:
         return _labelled(recipe, shape, seed)
     generator = recipe.generator.build(recipe.latent, features, seed=seed, shape=shape)
+    generator = published.of(recipe.published).generator(generator)
     return generator, recipe.critic.build(features, 1, seed=seed, number=1, shape=shape)
 
 
@@ -27,6 +29,7 @@ def _labelled(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module
     latent, classes, embed = recipe.latent, recipe.classes, recipe.label_features
     extra = embed if recipe.generator_labels == "concat" else 0
     body = recipe.generator.build(latent + extra, math.prod(shape), seed=seed, shape=shape)
+    body = published.of(recipe.published).generator(body)
     generator = LabelledGenerator(
         body, latent, classes, embed=embed, join=recipe.generator_labels, low=recipe.low, high=recipe.high
     )

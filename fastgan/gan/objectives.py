@@ -16,6 +16,7 @@ from fastgan.ops import relu, softplus, sqrt
 from fastgan.tape import Tensor, grad, recording
 
 Score = Callable[[Tensor], Tensor]
+Penalty = Callable[[Score, Tensor, Tensor, Tensor], Tensor]
 
 
 FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,8 +50,7 @@ class Objective:
     `boundary` is the score between fake and real, for an accuracy; None where scores are no classification but the
     difference of their means estimates the Wasserstein distance. `logits` says whether sigmoid(score) is the
     probability of being real. `clip` > 0 keeps the critic's weights in [-clip, clip]; `penalty` weighs
-    the gradient penalty. `penalty_rows` > 0 takes its norms down the columns of images of so many rows, as one source
-    does by mistake.
+    the gradient penalty, or with `penalty_of` another: a function of what gradient_penalty takes.
     """
 
     real: Score
@@ -60,7 +60,7 @@ class Objective:
     logits: bool = True
     clip: float = 0.0
     penalty: float = 0.0
-    penalty_rows: int = 0
+    penalty_of: Penalty | None = None
     source: str = ""
 
 
@@ -103,28 +103,12 @@ OBJECTIVES = {
         penalty=10.0,
         source="D(G(z)) - D(x) + 10 (|dD/dx| - 1)^2; G: -D(G(z)). Gulrajani et al. 2017",
     ),
-    "hs-published": Objective(
-        real=ScoreLoss("-s"),
-        fake=ScoreLoss("s"),
-        generator=ScoreLoss("-s"),
-        boundary=None,
-        logits=False,
-        penalty=10.0,
-        penalty_rows=32,
-        source="wasserstein-gp with a norm for each column of 32 rows, as published by handspeaker, which is wrong",
-    ),
     "hinge": Objective(
         real=ScoreLoss("max(0, 1 - s)"),
         fake=ScoreLoss("max(0, 1 + s)"),
         generator=ScoreLoss("-s"),
         logits=False,
         source="max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim and Ye 2017",
-    ),
-    "seo-published": Objective(
-        real=ScoreLoss("softplus(-s)"),
-        fake=ScoreLoss("-softplus(s)"),
-        generator=ScoreLoss("softplus(-s)"),
-        source="-log D(x) + log(1 - D(G(z))): the fake term's sign as published by Seo, which is wrong",
     ),
 }
 
@@ -147,17 +131,20 @@ def refuse_batch_norm(critic: object) -> None:
         )
 
 
-def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor, *, rows: int = 0
-) -> Tensor:
+def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
     """E[(|d critic(x) / dx| - 1)^2] at x = epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> ().
 
     `epsilon` is uniform in [0, 1), one per sample. The norm is over all of a sample's features, with 1e-12 under the
-    root, so that the penalty of a constant critic is 1 and its gradient finite. Gulrajani et al. 2017. With `rows`, the
-    norm is over each column of flat images of so many rows, and batch norm is let through: one source's mistakes.
+    root, so that the penalty of a constant critic is 1 and its gradient finite. Gulrajani et al. 2017.
     """
-    if not rows:
-        refuse_batch_norm(critic)
+    refuse_batch_norm(critic)
+    slope = slopes(critic, real, fake, epsilon)
+    square = (slope * slope).sum(axis=tuple(range(1, slope.ndim)))  # (n,)
+    return ((sqrt(square + 1e-12) - 1) ** 2).mean()
+
+
+def slopes(critic: Score, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
+    """d critic(x) / dx at x = epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> (n, ...). ShapeError."""
     if real.shape != fake.shape or epsilon.size != real.shape[0]:
         raise ShapeError(
             f"gradient_penalty: got real {real.shape}, fake {fake.shape}, epsilon {epsilon.shape}, "
@@ -169,8 +156,4 @@ def gradient_penalty(
         scores = critic(mixed)
     ones = Tensor(array_module(scores.data).ones_like(scores.data))
     (slope,) = grad([scores], [mixed], [ones], create_graph=True, allow_unused=True)  # (n, ...)
-    if rows:
-        slope = slope.reshape(len(slope), rows, -1)
-    axes = (1,) if rows else tuple(range(1, slope.ndim))
-    square = (slope * slope).sum(axis=axes)  # (n,)
-    return ((sqrt(square + 1e-12) - 1) ** 2).mean()
+    return slope

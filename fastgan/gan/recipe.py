@@ -1,12 +1,13 @@
 """A recipe as a value: networks, objective, optimizers, batches, schedule. One trainer runs them all."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 from fastgan.errors import UsageError
+from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
 from fastgan.gan.objectives import objective
@@ -32,12 +33,11 @@ class OptimizerSettings:
     weight_decay: float = 0.0
     max_norm: float = 0.0
     schedule: str = "constant"
-    constant_correction: bool = False
 
-    def build(self, network: Module, *, clip: float = 0.0) -> Optimizer:
-        """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0."""
+    def build(self, network: Module, *, clip: float = 0.0, adam: type[Adam] = Adam) -> Optimizer:
+        """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0; `adam` may be your own."""
         if self.kind in ("adam", "adamw"):
-            return Adam(
+            return adam(
                 network,
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
@@ -45,7 +45,6 @@ class OptimizerSettings:
                 weight_decay=self.weight_decay,
                 clip=clip,
                 max_norm=self.max_norm,
-                constant_correction=self.constant_correction,
             )
         if self.kind == "rmsprop":
             return RMSProp(
@@ -72,8 +71,8 @@ class Recipe:
     """Everything a training run needs but the data, the seed and the device.
 
     One step is `critic_steps` critic updates and `generator_steps` generator updates. `clip` and `penalty` replace the
-    objective's own values where they are given. `note` says what is not as in the source; `published` holds the fields
-    that the source has otherwise, where it is wrong.
+    objective's own values where they are given. `note` says what is not as in the source; `published` names the recipe
+    whose source's mistakes are made.
     """
 
     name: str
@@ -119,8 +118,7 @@ class Recipe:
     sample_every: int = 500
     checkpoint_every: int = 1000
     note: str = ""
-    published: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    published_note: str = ""
+    published: str = ""
 
     def __post_init__(self) -> None:
         parts = ("generator", "critic", "optimizer")
@@ -147,6 +145,10 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
             )
+        if self.published not in ("", *published.PUBLISHED):
+            raise UsageError(
+                f"{self.name}: got published {self.published!r}, wanted {', '.join(published.PUBLISHED)}, or none"
+            )
         objective(self.objective)
         schedule(self.optimizer.schedule, 0, 1)
 
@@ -170,17 +172,20 @@ class Recipe:
         return replace(self, **changes)
 
     def as_published(self) -> "Recipe":
-        """The recipe with its source's mistakes; UsageError where none are known."""
-        if not self.published:
+        """The recipe with its source's mistakes (see gan/published.py); UsageError where none are known."""
+        changes = published.of(self.name).changes
+        if not changes:
             raise UsageError(
                 f"recipe {self.name}: nothing to do for as-published, the source is followed as it stands"
             )
-        return self.replace(**self.published)
+        return from_dict({**changes, "published": self.name}, self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as config.toml and checkpoints hold them."""
         out = asdict(self)
-        del out["note"], out["published"], out["published_note"]
+        del out["note"]
+        if not self.published:
+            del out["published"]
         return {name: value for name, value in out.items() if value is not None}
 
 
@@ -190,15 +195,17 @@ def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
 
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values where `optimizer` may be spelt as it was until version 0.1, in files and in programs."""
-    return {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    """A recipe's values where some may be named as they were until version 0.1, in files and in programs."""
+    return published.translated(
+        {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    )
 
 
 def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
     known = {f.name: f.type for f in fields(base)}
     changes = {}
     for name, value in respelt(values).items():
-        if name not in known or name == "published":
+        if name not in known:
             raise UsageError(f"{where}: got {name!r}; {_nearest(name, known)}")
         changes[name] = _fit(known[name], getattr(base, name), value, f"{where}, {name}")
     return replace(base, **changes)

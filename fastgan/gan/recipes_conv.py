@@ -1,6 +1,6 @@
 """The recipes with convolutional networks for MNIST, each as one value: what the third and the fifth article train.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+Where a source is wrong the recipe is right, and published.py has what the source does instead; `note` says what else is
 another way. Mistakes that change no number of a run are not repeated: Keras-GAN's WGAN also clips the critic's running
 statistics, which nothing reads. What a source leaves to its library (a batch norm's epsilon and correction) is as its
 library has it, or ours where that changes no more than the first steps (TensorFlow's RMSProp begins at 1). First values
@@ -298,8 +298,6 @@ CONVOLUTIONAL = (
         warmup_critic_steps=0,
         optimizer=GP_ADAM,
         note=HS_NOTE,
-        published={"objective": "hs-published", "critic": _hs_critic(norm=True)},
-        published_note="a norm for each column of an image instead of one for all of it; batch norm in the critic",
     ),
     _igul(
         "dcgan",

@@ -1,6 +1,6 @@
 """The recipes with dense networks, each as one value: what the source articles train, and kin of it.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+Where a source is wrong the recipe is right, and published.py has what the source does instead; `note` says what else is
 another way. In all recipes the log has means of the interval and pictures show 100 fixed latents (2,500 in the plane),
 where most sources have the last batch's loss and a few new samples. tests/recipe_sources.py has the sources' numbers.
 """
@@ -122,8 +122,6 @@ DENSE = (
         optimizer=OptimizerSettings(lr=2e-4),
         log_every=200,
         sample_every=600,
-        published={"low": (0 - 0.1307) / 0.3081, "high": (1 - 0.1307) / 0.3081},
-        published_note="pixels normalised to [-0.42, 2.82], which tanh cannot reach",
     ),
     CS231N,
     CS231N.replace(
@@ -150,28 +148,6 @@ DENSE = (
         optimizer=OptimizerSettings(lr=9e-5, schedule="drop:0.01@9000"),
         note="batch, steps, the step at which the rate drops and the intervals of log and pictures are ours: the "
         "article's demo makes 10 steps of one image, and prints and draws each tenth",
-        published={
-            "split": "test",
-            "batch": 1,
-            "objective": "seo-published",
-            "generator": MLP(
-                (128, 256, 346, 480, 560, 686),
-                activation=("arctan", "relu", "arctan", "relu", "tanh", "relu"),
-                output="seo_sigmoid",
-                init="he_normal",
-                init_scale=0.002,
-            ),
-            "critic": MLP((128,), activation="relu", init="he_normal", init_scale=0.002),
-            "optimizer": OptimizerSettings(lr=9e-5, schedule="drop:0.01@1,41", constant_correction=True),
-            "steps": 10,
-            "log_every": 10,
-            "sample_every": 10,
-        },
-        published_note=(
-            "trains on test images one at a time, rewards the critic for calling fakes real, corrects Adam's bias by "
-            "1 - beta, squares a gradient in the generator's last layer; first weights times 0.002; the rate drops at "
-            "steps 1 and 41, and step 10 is the last"
-        ),
     ),
     Recipe(
         name="wgan-mlp",

@@ -27,6 +27,7 @@ from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
 from fastgan.gan import checkpoint, figures, files, judging, pictures
 from fastgan.gan.lock import Lock, claim
+from fastgan.gan.recipe import respelt
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
@@ -47,26 +48,19 @@ class RunDirectory(Callback):
     """Keeps a run directory while a Trainer trains; a callback, or use `fit`.
 
     `path` is new, and made at the first step (OutputError where it holds something), unless `go_on`: then it is the
-    directory that the Trainer was loaded from. `as_published` is only written down. Beside the recipe's checkpoints
-    there is one whenever the last is `save_every` seconds old. OutputError where another run is under way in the
-    directory, and at any step when the disk is full or read-only or the directory is gone; the checkpoints made so far
-    are then intact.
+    directory that the Trainer was loaded from. Beside the recipe's checkpoints there is one whenever the last is
+    `save_every` seconds old. OutputError where another run is under way in the directory, and at any step when the disk
+    is full or read-only or the directory is gone; the checkpoints made so far are then intact.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        as_published: bool = False,
         go_on: bool = False,
         save_every: float = SAVE_EVERY,
     ) -> None:
-        self.path, self.as_published, self.go_on, self.save_every = (
-            Path(path),
-            as_published,
-            go_on,
-            save_every,
-        )
+        self.path, self.go_on, self.save_every = Path(path), go_on, save_every
         self._saved = self._sampled = -1  # steps
         self._saved_at = 0.0  # seconds
         self._lock: Lock | None = None
@@ -153,7 +147,7 @@ class RunDirectory(Callback):
     def _write_config(self, trainer: Trainer) -> None:
         import tomli_w
 
-        text = _HEAD + tomli_w.dumps(config(trainer, as_published=self.as_published))
+        text = _HEAD + tomli_w.dumps(config(trainer))
         files.write_atomic(self.path / "config.toml", text.encode())
 
     def _sample(self, trainer: Trainer) -> None:
@@ -220,7 +214,7 @@ class RunDirectory(Callback):
             return "no checkpoint was saved"
 
 
-def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
+def config(trainer: Trainer) -> dict[str, Any]:
     """Plain values that repeat a run: version, recipe by name and field by field, seed, device, data."""
     recipe = trainer.recipe.to_dict()
     name, source = recipe.pop("name"), trainer.form.source
@@ -231,7 +225,7 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
     run = {
         "seed": trainer.seed,
         "device": trainer.device,
-        "as_published": as_published,
+        "as_published": recipe.pop("published", "") != "",
         "threads": trainer.threads.wanted,
     }
     values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
@@ -248,7 +242,7 @@ def edited(path: Path, trainer: Trainer) -> str:
     if not path.is_file():  # a pipe would block
         return "it is no file" if path.exists() else ""
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = respelt(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
     now = _plain(config(trainer))

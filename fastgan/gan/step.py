@@ -13,6 +13,7 @@ from fastgan import optim, random
 from fastgan.clock import Count, Rate
 from fastgan.device import Array, module_of, to_device, to_host
 from fastgan.errors import UsageError
+from fastgan.gan import published
 from fastgan.gan.objectives import Objective, objective, refuse_batch_norm
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.updates import TapeUpdates, Terms, mixes, updates_for
@@ -44,7 +45,7 @@ class Step:
         self.recipe, self.objective, self.generator, self.critic = recipe, objective, generator, critic
         self.device, self.seed = device, seed
         random.key_of(seed)  # an error now rather than at the first draw
-        if objective.penalty and not objective.penalty_rows:
+        if objective.penalty and not objective.penalty_of:
             refuse_batch_norm(critic)
         if objective.penalty and recipe.split_updates:
             raise UsageError(
@@ -55,8 +56,9 @@ class Step:
             raise UsageError("got simultaneous updates with several updates a step, wanted one joint update")
         for network in (generator, critic):
             flatten(network, device)
-        self.generator_optimizer = recipe.optimizer.build(generator)
-        self.critic_optimizer = recipe.optimizer.build(critic, clip=objective.clip)
+        adam = published.of(recipe.published).adam
+        self.generator_optimizer = recipe.optimizer.build(generator, adam=adam)
+        self.critic_optimizer = recipe.optimizer.build(critic, clip=objective.clip, adam=adam)
         self.ema = optim.Ema(generator, decay=recipe.ema) if recipe.ema else None
         self.steps_done = self.losses_from = 0  # the ring holds no losses of steps before that
         self.horizon = recipe.steps  # the step at which schedules end
@@ -293,7 +295,8 @@ class Step:
 
 def objective_of(recipe: Recipe) -> Objective:
     """The recipe's objective, with the recipe's own clip and penalty where it has them."""
-    base = objective(recipe.objective)
+    name = recipe.objective
+    base = published.of(recipe.published).objectives.get(name) or objective(name)
     changes = {
         name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
     }

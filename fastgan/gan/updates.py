@@ -85,16 +85,9 @@ class TapeUpdates:
         epsilon = random.uniform(
             (len(real), 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=device_of(x)
         )
-        penalty = (
-            gradient_penalty(
-                self.critic_network,
-                Tensor(real),
-                Tensor(fake),
-                Tensor(epsilon),
-                rows=self.objective.penalty_rows,
-            )
-            * self.objective.penalty
-        )
+        penalty_of = self.objective.penalty_of or gradient_penalty
+        penalty = penalty_of(self.critic_network, Tensor(real), Tensor(fake), Tensor(epsilon))
+        penalty = penalty * self.objective.penalty
         self.last["penalty"] = penalty.data
         return loss + penalty
 
@@ -192,7 +185,7 @@ def updates_for(
     """Chains where both networks, the objective and the kind of step allow them, else the tape."""
     chains = Chain.of(generator), Chain.of(critic)
     named = all(isinstance(x, ScoreLoss) for x in (objective.real, objective.fake, objective.generator))
-    if simultaneous or not named or objective.penalty_rows or chains[0] is None or chains[1] is None:
+    if simultaneous or not named or objective.penalty_of or chains[0] is None or chains[1] is None:
         return TapeUpdates(generator, critic, objective, seed=seed)
     fits = chains[1].ends_in_scores and not chains[1].has_norm and chains[0].layers[-1].norm is None
     if not fits or (objective.penalty and not chains[1].leaky):

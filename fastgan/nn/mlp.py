@@ -16,7 +16,6 @@ from fastgan.nn.layers import (
     Tanh,
 )
 from fastgan.nn.module import Module
-from fastgan.nn.published import SeoOutput
 from fastgan.random import Draws, Stream
 
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "arctan", "maxout", "linear")
@@ -62,10 +61,7 @@ class MLP:
         for width, name in zip(self.hidden, names, strict=True):
             layers += self._block(i, width, name)
             i = width
-        if self.output == "seo_sigmoid":
-            layers.append(SeoOutput(i, o, init=self.init, init_scale=self.init_scale))
-        else:
-            layers += [self._linear(i, o), *self._activation(self.output)]
+        layers += [self._linear(i, o), *self._activation(self.output)]
         network = Sequential(*layers)
         network.initialize(Draws(seed, Stream.INIT, step=number << 32))
         return network

@@ -55,7 +55,7 @@ VALUES = {
     "--generator-pieces": (COUNT, "2"),
     "--generator-hidden": (f"x 0 3,x -1 3.5 {HUGE} '' ,", "4,4"),
     "--generator-activation": ("rleu relu,tanh ''", "tanh maxout"),
-    "--generator-output": ("softmax", "tanh seo_sigmoid"),
+    "--generator-output": ("softmax", "tanh"),
     "--generator-init": ("xavier 3", "normal"),
     "--critic-slope": ("nan -inf", "1"),
     "--critic-dropout": ("1 nan", "0.1"),
