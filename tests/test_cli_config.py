@@ -111,6 +111,8 @@ def test_every_option_reaches_its_value():
             words = [f"--no-{flag[2:]}" if old else flag]
         elif path[-1] in CHOICES:
             words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
+        elif path[-1] == "line":
+            words = [flag, "{step}"]
         elif path[-1] == "layers":
             words = [flag, "linear 3; linear o"]
         elif path[-1] == "hidden":

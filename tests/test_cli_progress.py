@@ -54,7 +54,7 @@ def test_a_line_for_each_interval(capsys, monkeypatch):
 class ArticleSteps(Steps):
     """... of a run whose recipe has its article's lines."""
 
-    recipe = RECIPES["keras-mlp"].replace(line="keras", sample_every=50)
+    recipe = RECIPES["keras-mlp"].replace(sample_every=50)
     form = SimpleNamespace(count=60_000)
     horizon = 1000
 

@@ -10,10 +10,11 @@ import pytest
 from cli_helpers import same
 from PIL import Image
 
+from fastgan.cli.progress import article_line, describe
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
-from fastgan.gan.lines import FORMATS, article_line, describe
 from fastgan.gan.objectives import OBJECTIVES, slopes
+from fastgan.gan.recipe import from_dict
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
 from fastgan.nn import MLP, Module
@@ -31,58 +32,66 @@ WGAN = {"critic_loss": -0.25, "generator_loss": 1.5, "d_real": 0.5, "d_fake": 0.
 
 
 def line(name, step, metrics, **changes):
-    """A line of an article, with 60,000 samples."""
-    recipe = RECIPES["toy-mlp"].replace(line=name, **changes)
+    """A line of a recipe, with 60,000 samples."""
+    recipe = RECIPES[name].replace(**changes)
     trainer = SimpleNamespace(recipe=recipe, form=SimpleNamespace(count=60_000), horizon=recipe.steps)
     return article_line(trainer, {"step": step, **metrics})
 
 
-@pytest.mark.parametrize(
-    ("name", "step", "metrics", "text"),
-    [
-        ("keras", 1, GAN, "0 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
-        ("keras", 501, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
-        ("odog-wgan", 6, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
-        (
-            "cs231n",
-            251,
-            {"critic_loss": 0.08071, "generator_loss": 0.52312},
-            "Iter: 250, D: 0.08071, G:0.5231",
-        ),
-        (
-            "toy-mlp",
-            800,
-            GAN,
-            "Epoch [1/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
-        ),
-        ("hs", 1201, WGAN, "train:[2/0],d_loss:-0.250000,g_loss:1.500000"),
-        ("shekkizh", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
-        (
-            "shekkizh",
-            200,
-            {**WGAN, "steps_per_second": 8.0},
-            "Time: 0.125/itr, Step: 200, generator loss: 1.5, discriminator_loss: -0.25",
-        ),
-        ("seo", 11, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
-        ("igul-toy", 100, WGAN, "iter 99\tdisc cost\t-0.25"),
-        ("igul-mnist", 100, WGAN, "iter 99\ttrain disc cost\t-0.25"),
-        (
-            "igul-mnist",
-            100,
-            {**WGAN, "steps_per_second": 8.0, "critic_loss_held_out": -0.125},
-            "iter 99\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
-        ),
-        ("", 100, GAN, ""),
-    ],
-)
+HS, IGUL = ("dcgan", "wgan", "wgan-gp"), ("dcgan", "wgan", "wgan-gp")
+TOYS = [n for n in RECIPES if n.startswith("igul-toy")] + ["ring-wgan-gp", "grid-wgan-gp"]
+TIMED = {**WGAN, "steps_per_second": 8.0}
+LINES = [  # recipe, step, metrics, what its article prints
+    ("keras-mlp", 1, GAN, "0 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
+    ("odog-dcgan", 501, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
+    ("odog-wgan", 6, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
+    *(
+        (name, 251, {"critic_loss": 0.08071, "generator_loss": 0.52312}, "Iter: 250, D: 0.08071, G:0.5231")
+        for name in ("cs231n-vanilla", "cs231n-lsgan", "cs231n-dcgan")
+    ),
+    (
+        "toy-mlp",
+        800,
+        GAN,
+        "Epoch [1/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
+    ),
+    *((f"hs-{kind}", 1201, WGAN, "train:[2/0],d_loss:-0.250000,g_loss:1.500000") for kind in HS),
+    ("shekkizh-wgan", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
+    (
+        "shekkizh-wgan",
+        200,
+        TIMED,
+        "Time: 0.125/itr, Step: 200, generator loss: 1.5, discriminator_loss: -0.25",
+    ),
+    ("seo-numpy", 11, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
+    *((name, 100, WGAN, "iter 99\tdisc cost\t-0.25") for name in TOYS),
+    *((f"igul-mnist-{kind}", 100, WGAN, "iter 99\ttrain disc cost\t-0.25") for kind in IGUL),
+    (
+        "igul-mnist-wgan",
+        100,
+        {**TIMED, "critic_loss_held_out": -0.125},
+        "iter 99\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
+    ),
+    ("digits", 100, GAN, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "metrics", "text"), LINES)
 def test_each_article_in_its_own_words(name, step, metrics, text):
     assert line(name, step, metrics) == text
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("metrics", [GAN, WGAN, {"critic_loss": float("nan"), "generator_loss": 1e30}])
-def test_every_format_serves_every_objective(name, metrics):
-    assert re.fullmatch(r"[^{}\n]*\S", line(name, 1, metrics))
+FIRST = ("keras-mlp", "odog-", "cs231n-", "hs-", "seo-")  # articles that print at iterations 0, k, 2k ...
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_line_is_checked_and_serves_every_objective(name):
+    recipe = RECIPES[name]
+    assert bool(recipe.line) == (name in {row[0] for row in LINES if row[3]})
+    assert recipe.log_first == name.startswith(FIRST)
+    for metrics in (GAN, WGAN, {"critic_loss": float("nan"), "generator_loss": 1e30}):
+        text = line(name, 1, metrics)
+        assert re.fullmatch(r"[^{}\n|]*\S" if recipe.line else "", text)
 
 
 def test_an_epoch_is_of_the_samples_that_are_used():
@@ -98,12 +107,14 @@ def test_fastgans_own_words():
     )
 
 
-def test_formats_do_not_change_and_a_recipe_names_one():
-    with pytest.raises(TypeError):
-        FORMATS["keras"] = ()
-    with pytest.raises(UsageError, match=r"got line 'kerras', wanted one of keras, .* or none"):
-        RECIPES["digits"].replace(line="kerras")
-    assert {recipe.line for recipe in RECIPES.values()} <= {"", *FORMATS}
+@pytest.mark.parametrize("wrong", ["x", "{stepp}", "{step:zz}", "{step", "{step!r}", "{0}", "{step:9999999}"])
+def test_a_line_is_a_format_of_what_is_known(wrong):
+    with pytest.raises(UsageError, match=r"got line '.*', wanted text with numbers such as \{step\}"):
+        RECIPES["digits"].replace(line=wrong)
+
+
+def test_names_of_version_0_1_are_the_recipes_own_lines():
+    assert from_dict({"line": "keras"}, RECIPES["keras-mlp"]) == RECIPES["keras-mlp"]
 
 
 # When lines come
@@ -126,12 +137,12 @@ class Losses(Callback):
         self.rows.append(metrics)
 
 
-@pytest.mark.parametrize(("line", "wanted"), [("keras", [1, 6, 11, 13]), ("", [5, 10, 13])])
+@pytest.mark.parametrize(("first", "wanted"), [(True, [1, 6, 11, 13]), (False, [5, 10, 13])])
 @pytest.mark.parametrize("stop", [13, 1, 4, 6])
-def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, line, wanted, stop):
+def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, first, wanted, stop):
     """Iterations 0, 5 and 10 of an article that counts from 0 are the steps 1, 6 and 11; also across a resume."""
     seen = Losses()
-    trainer = Trainer(SHORT.replace(line=line), device="cpu").fit(stop, [seen])
+    trainer = Trainer(SHORT.replace(log_first=first), device="cpu").fit(stop, [seen])
     trainer.save(tmp_path / "a.safetensors")
     load(tmp_path / "a.safetensors", device="cpu").fit(13 - stop, [seen])
     rows = [row for row in seen.rows if row["step"] in wanted]
@@ -154,7 +165,7 @@ def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
 # Held-out samples
 
 TINY = RECIPES["cs231n-vanilla"].replace(
-    line="",
+    log_first=False,
     generator=MLP((12,), activation="relu", output="tanh"),
     critic=MLP((12,)),
     data="digits",

@@ -12,7 +12,6 @@ import fastgan as fg
 from fastgan.errors import UsageError
 from fastgan.gan import OptimizerSettings
 from fastgan.gan.batches import UNROLL
-from fastgan.gan.lines import FIRST_AT_ONCE
 from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.standin import counting, standing_in
 
@@ -47,7 +46,7 @@ def test_replays_keep_the_hosts_counters(name):
     assert trainer.steps_done == 47
     assert trainer.critic_optimizer.steps == 47 * trainer.critic_updates
     assert trainer.generator_optimizer.steps == 47
-    assert seen.logs == ([1, 21, 41, 47] if recipe.line in FIRST_AT_ONCE else [20, 40, 47])
+    assert seen.logs == ([1, 21, 41, 47] if recipe.log_first else [20, 40, 47])
     assert {*seen.logs, 30} <= set(seen.steps)
     assert len(seen.steps) < 30
     assert max(np.diff([0, *seen.steps])) == UNROLL

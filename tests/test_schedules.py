@@ -109,7 +109,7 @@ def test_a_run_resumed_around_warm_up_steps_has_the_same_bits(tmp_path, stop, sa
 
 
 def test_all_updates_of_a_step_may_share_their_latents():
-    trainer = trainer_of(tiny("hs-dcgan").replace(line=""))
+    trainer = trainer_of(tiny("hs-dcgan").replace(log_first=False))
     drawn, seen, losses, generator = [], [], [], trainer.updates.generator
     made = trainer.updates.generate
     trainer.updates.generate = lambda z, **to: seen.append(z.copy()) or made(z, **to)

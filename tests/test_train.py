@@ -10,7 +10,6 @@ import fastgan as fg
 from fastgan import data, nn, random
 from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
 from fastgan.gan import state
-from fastgan.gan.lines import FIRST_AT_ONCE
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import class_votes, classes_kept
 from fastgan.gan.updates import TapeUpdates
@@ -34,7 +33,7 @@ def test_every_recipe_trains(name):
 
     trainer.fit(4, [Log()])
     after = arrays(trainer)
-    assert [m["step"] for m in logged] == ([1, 3, 4] if recipe.line in FIRST_AT_ONCE else [2, 4])
+    assert [m["step"] for m in logged] == ([1, 3, 4] if recipe.log_first else [2, 4])
     assert all(np.isfinite(list(m.values())).all() for m in logged)
     for side in SIDES:
         assert any((after[k] != before[k]).any() for k in after if k.startswith(f"{side}."))

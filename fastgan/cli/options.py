@@ -12,7 +12,6 @@ import click
 
 from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.recipe import KINDS, NOISE, SAMPLING
 from fastgan.nn import INITIALIZERS
@@ -63,7 +62,8 @@ HELP = {
     "critic_labels": "how the critic is told: at its last layer, or as one more channel",
     "ema": "decay of the generator's average that samples are drawn from; 0: none",
     "held_out": "also log the critic's loss on samples after the first so many",
-    "line": "what a line of the log is like: an article's name",
+    "line": "what a line of the log is like: a format such as '{step} {critic_loss:.4}', or a recipe whose line to use",
+    "log_first": "lines of the log after the steps 1, k + 1, 2k + 1 ...",
     "log_every": "steps between lines of the log",
     "sample_every": "steps between sample pictures",
     "checkpoint_every": "steps between checkpoints",
@@ -101,7 +101,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "critic_labels": CRITIC_JOINS,
     "output": tuple(name for name in ACTIVATIONS if name != "maxout"),
     "init": tuple(INITIALIZERS),
-    "line": tuple(FORMATS),
     "kind": KINDS,
 }
 
@@ -147,6 +146,20 @@ class Layers(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
     ) -> tuple[str, ...]:
         """The lines; what they say is checked when the network is built."""
         return tuple(" ".join(line.split()) for line in str(value).split(";") if line.strip())
+
+
+class Line(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A format for the log's lines, or the name of a recipe that has one."""
+
+    name = "FORMAT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The format, which the recipe checks; a usage error for another name."""
+        if value and value not in RECIPES and "{" not in value:
+            self.fail(
+                f"got {value!r}, wanted a recipe's name, or text with numbers such as {{step}}", param, ctx
+            )
+        return RECIPES[value].line if value in RECIPES else str(value)
 
 
 class RecipeOption(click.Option):
@@ -254,6 +267,8 @@ def _type(name: str, annotation: Any) -> Any:
         return Widths()
     if annotation == tuple[str, ...]:
         return Layers()
+    if name == "line":
+        return Line()
     if str in kinds:
         return Names() if len(kinds) > 1 else click.STRING
     return click.FLOAT if float in kinds else click.INT

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fastgan.gan import Callback, Trainer
-from fastgan.gan.lines import article_line, describe
+from fastgan.gan.log import written
 from fastgan.gan.trainer import Metrics
 from fastgan.kernels import cache_folder
 
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 EVERY = 2.0  # seconds between an article's lines above a bar
 REFRESH = 0.2  # seconds between frames of the bar
+
+
+LABELS = {
+    "critic_loss": "critic",
+    "critic_loss_held_out": "held out",
+    "generator_loss": "generator",
+    "d_real": "D(x)",
+    "d_fake": "D(G(z))",
+    "wasserstein": "Wasserstein",
+    "penalty": "penalty",
+}
 
 
 class Pace:
@@ -148,6 +159,24 @@ def threads_line(trainer: Trainer, before: int) -> str:
     why = "other programs have the cores" if now < before else "cores are free again"
     keep = "--threads N keeps a number, and its bits"
     return f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})"
+
+
+def article_line(trainer: Trainer, metrics: Metrics) -> str:
+    """An interval's line as the recipe's article has it; "" for a recipe without a line of its own."""
+    recipe = trainer.recipe
+    if not recipe.line:
+        return ""
+    count = trainer.form.count
+    batches = max(1, min(recipe.first or count, count) // recipe.batch)
+    return written(recipe.line, metrics, batches=batches, steps=max(recipe.steps, trainer.horizon))
+
+
+def describe(metrics: Metrics) -> str:
+    """The metrics in fastgan's words: losses, scores, and the accuracy or the Wasserstein estimate."""
+    parts = [f"{label} {metrics[key]:.3f}" for key, label in LABELS.items() if key in metrics]
+    if "accuracy" in metrics:
+        parts.append(f"accuracy {metrics['accuracy']:.0%}")
+    return "  ".join(parts)
 
 
 def duration(seconds: float) -> str:

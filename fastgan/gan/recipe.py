@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from fastgan.errors import UsageError
 from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
+from fastgan.gan.log import check_line
 from fastgan.gan.objectives import objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
@@ -58,6 +58,7 @@ class OptimizerSettings:
 KINDS = ("adam", "adamw", "rmsprop", "sgd")
 NOISE = ("normal", "uniform")
 SAMPLING = ("replacement", "epochs", "sequential")
+OLD_LINES = ("keras", "odog-wgan", "cs231n", "toy-mlp", "hs", "shekkizh", "seo", "igul-toy", "igul-mnist")
 NAMED = {  # fields that hold a name, and the names there are
     "noise": NOISE,
     "sampling": SAMPLING,
@@ -113,7 +114,10 @@ class Recipe:
     critic_labels: str = "projection"  # onto the last layer's input, or concat: one more channel
     ema: float = 0.0  # decay of an average of the generator that samples are drawn from; 0: none
     held_out: bool = False  # also log the critic's loss on samples after the `first`
-    line: str = ""  # the log's lines in an article's words, a name of lines.FORMATS
+    line: str = ""  # of the log, as the article prints it: a format (see gan/log.py); "": fastgan's own words
+    log_first: bool = (
+        False  # lines come after the steps 1, k + 1, 2k + 1 ..., as of a loop that counts from 0
+    )
     log_every: int = 100
     sample_every: int = 500
     checkpoint_every: int = 1000
@@ -141,10 +145,8 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got held_out with first 0 (all samples), wanted some left: set first"
             )
-        if self.line not in ("", *FORMATS):
-            raise UsageError(
-                f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
-            )
+        if self.line:
+            check_line(self.name, self.line)
         if self.published not in ("", *published.PUBLISHED):
             raise UsageError(
                 f"{self.name}: got published {self.published!r}, wanted {', '.join(published.PUBLISHED)}, or none"
@@ -158,7 +160,7 @@ class Recipe:
 
     def until_log(self, step: int) -> int:
         """How many steps after the first `step` ones the log's next row comes: where its article has a line."""
-        return ((self.line in FIRST_AT_ONCE) - step) % self.log_every or self.log_every
+        return (self.log_first - step) % self.log_every or self.log_every
 
     def logs_at(self, step: int) -> bool:
         """Whether a row of the log comes after the first `step` steps, at least 1."""
@@ -196,9 +198,10 @@ def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's values where some may be named as they were until version 0.1, in files and in programs."""
-    return published.translated(
-        {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
-    )
+    renamed = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    if renamed.get("line") in OLD_LINES:  # the recipe has the format
+        del renamed["line"]
+    return published.translated(renamed)
 
 
 def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:

@@ -8,6 +8,8 @@ where most sources have the last batch's loss and a few new samples. tests/recip
 from fastgan.gan.recipe import OptimizerSettings, Recipe
 from fastgan.nn import MLP
 
+CS231N_LINE = "Iter: {index}, D: {critic_loss:.4}, G:{generator_loss:.4}"
+KERAS_LINE = "{index} [D loss: {critic_loss:f}|, acc.: {accuracy:.2%}|] [G loss: {generator_loss:f}]"
 TOY_GENERATOR = MLP((256, 256), activation="relu", output="tanh")
 TOY_CRITIC = MLP((256, 256), slope=0.2)
 CS231N_GENERATOR = MLP((1024, 1024), activation="relu", output="tanh")
@@ -16,7 +18,8 @@ RING_GENERATOR = MLP((512, 512, 512), activation="relu", init="he_uniform")
 
 CS231N = Recipe(
     name="cs231n-vanilla",
-    line="cs231n",
+    line=CS231N_LINE,
+    log_first=True,
     source="cs231n assignment 3: 96-1024-1024-784, stable BCE (summed, not halved), batches in order",
     generator=CS231N_GENERATOR,
     critic=CS231N_CRITIC,
@@ -32,7 +35,7 @@ CS231N = Recipe(
 )
 RING = Recipe(
     name="ring-wgan-gp",
-    line="igul-toy",
+    line="iter {index}\tdisc cost\t{critic_loss:.6g}",
     source="WGAN-GP's toy networks (igul222 gan_toy: ReLU 3 x 512, lambda 0.1) on PacGAN's ring",
     data="ring",
     points=True,
@@ -89,7 +92,8 @@ DENSE = (
     ),
     Recipe(
         name="keras-mlp",
-        line="keras",
+        line=KERAS_LINE,
+        log_first=True,
         source="One Day One GAN, day 1 (Keras-GAN gan.py): BCE, LeakyReLU 0.2 then batch norm, two critic updates",
         generator=MLP(
             (256, 512, 1024),
@@ -111,7 +115,8 @@ DENSE = (
     ),
     Recipe(
         name="toy-mlp",
-        line="toy-mlp",
+        line="Epoch [{epoch}/{epochs}], Step [{done}/{batches}], d_loss: {critic_loss:.4f}, "
+        "g_loss: {generator_loss:.4f}|, D(x): {d_real:.2f}, D(G(z)): {d_fake:.2f}",
         source="PyTorch MLP toy GAN: 64-256-256-784, BCE, Adam 2e-4, batch 100",
         generator=TOY_GENERATOR,
         critic=TOY_CRITIC,
@@ -131,7 +136,8 @@ DENSE = (
     ),
     Recipe(
         name="seo-numpy",
-        line="seo",
+        line="Current Iter:  {index}  Current D cost: {critic_loss:.8f}  Current G cost:  {generator_loss:.8f}",
+        log_first=True,
         source="Seo's NumPy-only GAN: mixed activations, the rate high first, then times 0.01; collapses, as his did",
         generator=MLP(
             (128, 256, 346, 480, 560, 686),
