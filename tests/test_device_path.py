@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 from test_train import arrays
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.errors import DeviceError
-from fastgan.standin import standing_in
 
 pytestmark = pytest.mark.slow
 

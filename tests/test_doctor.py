@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-import fake_cupy
 import pytest
+from fakes.cuda import ndarray, standing_in
 
 from fastgan import ops
 from fastgan.cli import doctor as module
@@ -15,7 +15,6 @@ from fastgan.cli import gpu_probes, main, probes
 from fastgan.cli.doctor import Finding, anonymous, examine
 from fastgan.cli.probes import PROBES
 from fastgan.kernels.cuda import blas, building
-from fastgan.standin import ndarray, standing_in
 
 pytestmark = pytest.mark.slow
 
@@ -210,9 +209,9 @@ def test_mnist_is_found_where_the_variable_says(monkeypatch, tmp_path):
 
 
 def test_cuda_without_a_driver(monkeypatch):
-    fake_cupy.install(monkeypatch)
-    monkeypatch.setattr("fastgan.device._driver_found", lambda: False)
-    status, detail, fix = probes.cuda()
+    with standing_in(), monkeypatch.context() as inside:
+        inside.setattr("fastgan.device._driver_found", lambda: False)
+        status, detail, fix = probes.cuda()
     assert (status, detail) == ("info", "no GPU in use: no NVIDIA driver on this machine")
     assert fix
     monkeypatch.setattr("fastgan.device.cuda_problem", lambda: "CuPy is not installed; pip install it")

@@ -6,6 +6,7 @@ The numbers that replays compute are checked in the simulator; here, that they a
 import numpy as np
 import pytest
 from cli_helpers import same
+from fakes.cuda import standing_in
 from test_train import arrays
 from tiny import samples, tiny
 
@@ -16,7 +17,6 @@ from fastgan.errors import UsageError
 from fastgan.gan.batches import UNROLL, Batches
 from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.nn import MLP
-from fastgan.standin import standing_in
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
 from fastgan.gan.networks import build
 from fastgan.gan.published import PUBLISHED, of
-from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
+from fastgan.gan.source import FORMS, data_shape, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
 
@@ -129,8 +129,8 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     recipe's source; needs no data.
 
     With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
-    reads and writes, and the fewest that it could: parameters and optimizer state once per pass that needs them,
-    activations where a later pass does.
+    reads and writes, and those that it cannot do without: weights, gradient and optimizer state once per update, and
+    the batches.
     """
     chosen = RECIPES[recipe]
     if data and size is not None:
@@ -139,7 +139,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
         raise UsageError("--no-kernels is for --launches; give both")
     given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
     shape = within_border(chosen, given)
-    rows = count(chosen, given, kernels=not no_kernels) if launches else []
+    found = _launches(chosen, given, kernels=not no_kernels) if launches else None
     features = 1
     for length in shape:
         features *= length
@@ -156,23 +156,27 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:
         print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
-    if launches:
+    if found:
         print()
-        show_launches(rows, floor(chosen, given))
+        show(found[0])
+        print(found[1])
 
 
-def show_launches(rows: list[Row], least: int) -> None:
-    """Print what a step launches, by name, and on the last line all of it beside the fewest bytes there are."""
+def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> tuple["RenderableType", str]:
+    """What a step launches, by name; all of it, beside bytes that it cannot do without."""
     from rich.table import Table
 
+    from fastgan.benchmarks.launches import count, floor
+
+    rows = count(recipe, shape, kernels=kernels)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in ("one step on a GPU", "launches", "MB read", "MB written"):
         table.add_column(heading, justify="left" if heading.startswith("one") else "right")
     for row in rows:
         table.add_row(row.name, str(row.launches), f"{row.read / 1e6:,.2f}", f"{row.written / 1e6:,.2f}")
-    show(table)
     launches, moved = sum(row.launches for row in rows), sum(row.read + row.written for row in rows)
-    print(f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB")
+    least = floor(recipe, shape)
+    return table, f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB"
 
 
 def describe(title: str, network: Module, features: int) -> int:

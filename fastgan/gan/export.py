@@ -28,6 +28,7 @@ from fastgan.gan.standalone import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
 from fastgan.gan.trainer import Trainer
 from fastgan.ops.conv import Pad, pads, same_pads
 from fastgan.tape import Tensor, no_grad
+from fastgan.tape.engine import Node
 
 Shape = tuple[int, ...]
 
@@ -60,6 +61,18 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
         parts.append(standalone.PICTURE if shape[2] != 4 else standalone.PICTURE_ON_WHITE)
     parts.append(standalone.main(images=images, classes=recipe.classes))
     return "\n\n\n".join(part.strip() for part in parts) + "\n", script.arrays
+
+
+def recorded(y: Tensor) -> list[Node]:
+    """All calls of ops that y was made by, the oldest first."""
+    found: set[Node] = set()
+    stack = [y]
+    while stack:
+        node = stack.pop().node
+        if node is not None and node not in found:
+            found.add(node)
+            stack += node.parents
+    return sorted(found, key=lambda node: node.order)
 
 
 class Script:

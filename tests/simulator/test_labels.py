@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 from test_conditional import TINY, trainer_of
 from test_train import arrays
 
 import fastgan as fg
 from fastgan.gan import OptimizerSettings
 from fastgan.gan.replay import WARMUP, Replay
-from fastgan.standin import standing_in
 
 # a large epsilon: where a gradient is 0 but for rounding, an adaptive step is the sign of that rounding
 RECIPE = TINY.replace(optimizer=OptimizerSettings(lr=1e-2, beta1=0.5, eps=1e-2))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from fakes.cuda import counting, standing_in
 from test_train import arrays
 
 import fastgan as fg
@@ -13,7 +14,6 @@ from fastgan.gan import OptimizerSettings
 from fastgan.gan.replay import WARMUP, Replay
 from fastgan.nn import MLP
 from fastgan.random import Draws, Stream
-from fastgan.standin import counting, standing_in
 
 GENERATOR = MLP((9, 12), slope=0.2, batch_norm=0.2, norm_eps=1e-3, output="tanh", init="glorot_uniform")
 PLAIN = MLP((9,), activation="relu", output="tanh")
