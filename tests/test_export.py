@@ -14,7 +14,7 @@ from tiny import samples, tiny
 import fastgan as fg
 from fastgan import nn
 from fastgan.gan import Trainer
-from fastgan.gan.export import LAYERS, export, script_of
+from fastgan.gan.export import LINES, export, script_of
 from fastgan.gan.run import POINTS
 
 pytestmark = pytest.mark.slow
@@ -86,13 +86,16 @@ def test_the_npz_has_the_weights_by_name_and_the_recipe(tmp_path):
     export(trainer, tmp_path / "out")
     with np.load(tmp_path / "out" / "generator.npz", allow_pickle=False) as kept:
         assert json.loads(str(kept["recipe"]))["latent"] == trainer.recipe.latent
-        assert set(kept) - {"recipe"} == trainer.generator.values().keys()
-        for name, array in trainer.generator.values().items():
-            np.testing.assert_array_equal(kept[name], array)
+        whole = trainer.generator.values()
+        assert {name for name in whole if not name.endswith(("gamma", "variance"))} <= set(kept)
+        for name in set(kept) & set(whole):
+            np.testing.assert_array_equal(kept[name], whole[name])
+        scale = whole["1.gamma"] / np.sqrt(whole["1.variance"] + trainer.generator[1].eps)
+        np.testing.assert_allclose(kept["1.gamma folded"], scale, rtol=1e-6)
 
 
-def test_every_layer_that_a_generator_may_have(tmp_path):
-    layers = (
+def every_layer():
+    return (
         nn.Linear(6, 12),
         nn.Arctan(),
         nn.BatchNorm(12),
@@ -117,13 +120,49 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
         nn.Tanh(),
         nn.Flatten(),
     )
-    trainer = of(*layers, noise="uniform")
+
+
+def test_every_layer_that_a_generator_may_have(tmp_path):
+    trainer = of(*every_layer(), noise="uniform")
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
     assert max(map(len, (tmp_path / "out" / "sample.py").read_text().splitlines())) <= 110
-    inside = {type(m) for m in trainer.generator.modules()}
-    rest = {nn.Mean, *(kind for kind in LAYERS if kind.__name__ == "SeoOutput")}
-    assert set(LAYERS) == (inside & set(LAYERS)) | rest  # these two have tests of their own
+
+
+class Own(nn.Module):
+    """Ops that no layer has, not one after the other, and with values that several need."""
+
+    def __init__(self):
+        self.first, self.back, self.last = nn.Linear(6, 8), nn.Linear(16, 8), nn.Linear(8, 64)
+
+    def __call__(self, x):
+        ops = fg.ops
+        h = ops.tanh(self.first(x))
+        y = ops.concat(ops.exp(h * 0.1), ops.absolute(h).reshape(len(x), -1), axis=1)
+        y = ops.softplus(y - 0.5) / ops.sqrt(y * y + 1.5) + ops.log(2 - ops.sigmoid(y))
+        a, b = h * (0.5 - (h + self.back(y))), h.T.T * 2
+        return ops.tanh(self.last(h + a * b - h * 0.25))
+
+
+def test_a_generator_of_ones_own_of_any_shape(tmp_path):
+    trainer = of(Own())
+    export(trainer, tmp_path / "out")
+    assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
+
+
+def test_every_op_that_has_a_line_is_exported_somewhere(monkeypatch, tmp_path):
+    """In the tests of this file, whose networks are run again here without the script."""
+    used, lines = set(), dict(LINES)
+    for name, line in lines.items():
+        monkeypatch.setitem(LINES, name, lambda call, name=name, line=line: used.add(name) or line(call))
+    for trainer in (
+        of(*every_layer(), noise="uniform"),
+        of(Own()),
+        *map(trained, ("seo-numpy", "cgan-mnist")),
+    ):
+        script_of(trainer)
+    script_of(trained("seo-numpy", published="seo-numpy"))
+    assert set(LINES) - used <= {"alias", "cast"}
 
 
 def test_an_output_of_seo_as_published(tmp_path):
