@@ -12,13 +12,14 @@ from fastgan.benchmarks.fake_cupy import Launches, counting, standing_in
 from fastgan.data import Dataset
 from fastgan.dispatch import use_kernels
 from fastgan.gan import Recipe, Trainer
-from fastgan.gan.export import LAYERS, recorded
+from fastgan.gan.export import recorded
 from fastgan.gan.networks import build
 from fastgan.gan.source import data_shape, within_border
 from fastgan.gan.step import objective_of
 from fastgan.nn import Module
 from fastgan.tape import Tensor
 
+PRODUCTS = ("linear", "matmul", "convolve")  # how the names of ops begin that multiply by a weight
 # numbers per parameter: the gradient, written and read, the weight and the optimizer's state, read and written
 MOVED = {"adam": 8, "adamw": 8, "rmsprop": 6, "sgd": 6}
 
@@ -116,7 +117,7 @@ def products(network: Module, i: int) -> tuple[int, int]:
     x = np.random.default_rng(0).uniform(-1, 1, (4, i)).astype(np.float32)
     work = []
     for node in recorded(network(Tensor(x))):
-        if node.op.name.startswith(LAYERS):
+        if node.op.name.startswith(PRODUCTS):
             places = node.inputs[0] if node.op.name == "convolve_transposed" else node.output
             work.append(int(2 * node.inputs[1].size * math.prod(places.shape[1:-1])))
     return sum(work), work[0]

@@ -34,7 +34,7 @@ def test_scripts_are_short_and_clean(tmp_path):
     for name in fg.recipes:
         recipe = fg.recipes[name]
         text, _ = script_of(Trainer(tiny(name).replace(latent=recipe.latent), samples(recipe), device="cpu"))
-        assert text.count("\n") < 80, name
+        assert text.count("\n") < 105, name
         (tmp_path / f"{name.replace('-', '_')}.py").write_text(text, encoding="utf-8")
     if shutil.which("ruff") is None and not (Path(sys.executable).parent / "ruff").exists():
         pytest.skip("ruff is not installed")

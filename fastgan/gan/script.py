@@ -31,11 +31,6 @@ UNIFORM = f"""{_WORDS.replace("DISTRIBUTION", "numbers in [-1, 1), by Philox4x32
 """
 
 FUNCTIONS = {  # that a network's lines may call
-    "leaky_relu": '''
-def leaky_relu(x, slope):
-    """x where positive, slope * x elsewhere."""
-    return np.maximum(x, slope * x)
-''',
     "windows": '''
 def windows(x, size, stride):
     """All windows of (n, h, w, c); (n, oh, ow, *size, c)."""
