@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgan import ops
 from fastgan.benchmarks.operations import Operands, Operation
 from fastgan.benchmarks.peer_kernels import Rival
 from fastgan.nn.flat import aligned_zeros
-from fastgan.ops import passes
+from fastgan.ops import dense, loss
+from fastgan.ops import norm as batch
 
 SLOPE = 0.2
 PRODUCT, ELEMENTS = 2e-5, 1e-5  # tolerances, see above
@@ -48,7 +50,7 @@ def linear(n: int, i: int, o: int) -> Operation:
         4 * (n * i + i * o + o + n * o),
         2 * n * i * o,
         lambda: [normal((n, i), 1), normal((i, o), 2, i**-0.5), normal(o, 3)],
-        lambda x, w, b: [passes.forward(x, w, b, slope=SLOPE)],
+        lambda x, w, b: [ops.linear.forward(x, w, b, slope=SLOPE)],
         PRODUCT,
         Rival(
             "linear_leaky_relu", lambda x, w, b: [x, w, b], settings={"slope": SLOPE}, layouts=("", "matrix")
@@ -61,7 +63,7 @@ def linear_backward(n: int, i: int, o: int) -> Operation:
     """All of a layer's backward pass, with the derivative of the activation below: a is leaky_relu(u), u the input."""
 
     def own(v: Any, a: Any, w: Any, gw: Any, gb: Any) -> list[Any]:
-        return [passes.backward(v, a, w, slope=SLOPE, gw=gw, gb=gb), gw, gb]
+        return [dense.linear_backward(v, a, w, slope=SLOPE, gw=gw, gb=gb), gw, gb]
 
     def prepare(v: Any, a: Any, w: Any, gw: Any, gb: Any) -> list[Any]:
         return [np.where(a > 0, a, a / np.float32(SLOPE)), w, gb, v]
@@ -95,7 +97,7 @@ def norm(n: int, f: int) -> Operation:
         6 * n * f,
         lambda: [*norm_operands((n, f)), np.zeros((2, f), np.float32)],
         lambda x, gamma, beta, mean, variance, stats: [
-            passes.norm_forward(x, gamma, beta, mean, variance, eps=EPS, momentum=0.1, stats=stats)
+            batch.norm_forward(x, gamma, beta, mean, variance, eps=EPS, momentum=0.1, stats=stats)
         ],
         ELEMENTS,
         Rival("batch_norm", lambda *operands: operands[:5], settings={"eps": EPS}),
@@ -126,7 +128,7 @@ def norm_backward(n: int, f: int) -> Operation:
 
     def own(u: Any, x: Any, gamma: Any, stats: Any, ggamma: Any, gbeta: Any, beta: Any) -> list[Any]:
         return [
-            passes.norm_backward(u, x, gamma, stats, ggamma=ggamma, gbeta=gbeta, slope=1.0),
+            batch.norm_backward(u, x, gamma, stats, ggamma=ggamma, gbeta=gbeta, slope=1.0),
             ggamma,
             gbeta,
         ]
@@ -159,7 +161,7 @@ def scores(n: int) -> Operation:
         8 * n,
         10 * n,
         lambda: [normal((n, 1), 1)],
-        lambda s: passes.score_loss(s, **settings),
+        lambda s: ops.score_loss.forward(s, **settings),
         ELEMENTS,
         Rival("score_loss", lambda s: [s, np.ones((n // 2, 1), np.float32), np.float32(1)], "both", wrt=(0,)),
     )
@@ -173,9 +175,9 @@ def penalty(n: int, f: int) -> Operation:
         {"batch": n, "features": f},
         8 * n * f,
         4 * n * f,
-        lambda: [normal((n, f), 1, 0.1), np.zeros((n, f), np.float32)],
-        lambda g, q: [passes.penalty(g, q, weight=10.0), q],
+        lambda: [normal((n, f), 1, 0.1), np.zeros((n, f), np.float32), np.zeros((), np.float32)],
+        lambda g, q, loss_: [loss.penalty(g, q, loss_, weight=10.0)[1], q],
         ELEMENTS,
-        Rival("penalty", lambda g, q: [g, np.float32(1)], "both", {"weight": 10.0}),
+        Rival("penalty", lambda g, q, _: [g, np.float32(1)], "both", {"weight": 10.0}),
         fresh=True,
     )

@@ -14,8 +14,8 @@ from fastgan.dispatch import use_kernels
 from fastgan.gan import Recipe, Trainer
 from fastgan.gan.export import recorded
 from fastgan.gan.networks import build
+from fastgan.gan.recipe import objective_of
 from fastgan.gan.source import data_shape, within_border
-from fastgan.gan.step import objective_of
 from fastgan.nn import Module
 from fastgan.tape import Tensor
 

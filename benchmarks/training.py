@@ -107,7 +107,7 @@ class Fit:
             trainer.fit(LOOKED - 1)
             if self.column.capture or self.clock.now() - start < (LOOKED - 1) * SLOW:
                 trainer.fit(FIRST - LOOKED)
-        losses = to_host(trainer.losses)
+        losses = to_host(trainer.work.ring.array)
         return [losses[np.arange(done, trainer.steps_done) % len(losses)]]
 
     def turn(self, count: int, seconds: float) -> list[Chunk]:

@@ -74,3 +74,22 @@ def refuse_while_capturing(what: str) -> None:
     """CaptureError while a step is being captured, which would freeze a number that changes from step to step."""
     if _capturing.get():
         raise CaptureError(f"{what} on the host; a replay would repeat it")
+
+
+class Clock:
+    """How many steps of a run are done: a number on the host, and one on the device that a replayed step moves on."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.steps = device, 0
+        self.array: Array = module_of(device).zeros(1, np.int64)
+
+    def set(self, steps: int) -> None:
+        """Go to a number of steps, on both sides."""
+        self.steps = steps
+        self.array[...] = steps
+
+    def count(self, times: int, plus: int = 0) -> int | Count:
+        """times * steps done + plus: a number on the CPU, and one that the device works out by itself there."""
+        if self.device == "cpu":
+            return times * self.steps + plus
+        return Count(self.array, times, plus, self.steps)

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.device import FLOAT32, Array, array_module
+from fastgan.device import FLOAT32, array_module
 from fastgan.errors import UsageError
 
 _kernels_wanted: ContextVar[bool] = ContextVar("kernels_wanted", default=True)
 _told: set[str] = set()  # reasons why there are no kernels that were said already
-_home: ContextVar[Array | None] = ContextVar("home", default=None)
 
 
 @contextmanager
@@ -113,22 +112,3 @@ def fits(x: Any) -> bool:
 def fits_transposed(x: Any) -> bool:
     """True for what the kernel of a matrix product takes: a transposed view as well."""
     return fits(x) or (hasattr(x, "flags") and x.ndim == 2 and fits(x.T))
-
-
-@contextmanager
-def home(array: Array) -> Iterator[None]:
-    """Offer an array as the place for the next result that fits it (see `take_home`)."""
-    token = _home.set(array)
-    try:
-        yield
-    finally:
-        _home.reset(token)
-
-
-def take_home(shape: tuple[int, ...], dtype: Any) -> Array | None:
-    """The offered array if it fits, at most once; else None. Saves a GEMM's result one trip through memory."""
-    array = _home.get()
-    if array is None or array.shape != shape or array.dtype != dtype:
-        return None
-    _home.set(None)
-    return array

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fastgan import ops, optim, random, threads
 from fastgan.dispatch import Fusable
-from fastgan.ops import passes
+from fastgan.ops import dense, loss, norm
 from fastgan.tape.arithmetic import product
 
 Row = tuple[Fusable, str, str]
@@ -14,29 +14,22 @@ Row = tuple[Fusable, str, str]
 BOTH: tuple[Row, ...] = (
     # array code, module of fastgan.kernels and of fastgan.kernels.cuda, function
     (product, "dense", "matmul"),
-    (ops.linear.forward, "dense", "linear"),
-    (ops.linear_leaky_relu.forward, "dense", "linear_leaky_relu"),
-    (ops.leaky_relu_grad.forward, "dense", "leaky_relu_grad"),
+    (ops.linear.forward, "dense", "forward"),
+    (dense.linear_backward, "dense", "backward"),
+    (dense.weight_gradients, "dense", "weight_gradients"),
+    (dense.tangent, "dense", "tangent"),
+    (ops.activation_grad.forward, "dense", "activation_grad"),
     (ops.convolve.forward, "conv", "convolve"),
     (ops.convolve_transposed.forward, "conv", "convolve_transposed"),
     (ops.convolve_weight_grad.forward, "conv", "convolve_weight_grad"),
-    (ops.moments, "norm", "moments"),
-    (ops.batch_norm.forward, "norm", "batch_norm"),
-    (ops.batch_norm_grad.forward, "norm", "batch_norm_grad"),
-    (ops.batch_norm_gamma_grad.forward, "norm", "batch_norm_gamma_grad"),
+    (norm.norm_forward, "norm", "norm_forward"),
+    (norm.norm_backward, "norm", "norm_backward"),
     (ops.max_pool2d.forward, "pooling", "max_pool2d"),
     (ops.max_pool2d_grad.forward, "pooling", "max_pool2d_grad"),
     (ops.max_pool2d_pick.forward, "pooling", "max_pool2d_pick"),
     (ops.sum_to.forward, "sums", "sum_to"),
-    (passes.forward, "dense", "forward"),
-    (passes.backward, "dense", "backward"),
-    (passes.weight_gradients, "dense", "weight_gradients"),
-    (passes.tangent, "dense", "tangent"),
-    (passes.norm_forward, "norm", "norm_forward"),
-    (passes.norm_backward, "norm", "norm_backward"),
-    (passes.score_loss, "loss", "score_loss"),
-    (passes.head_loss, "loss", "head_loss"),
-    (passes.penalty, "loss", "penalty"),
+    (ops.score_loss.forward, "loss", "score_loss"),
+    (loss.penalty, "loss", "penalty"),
     (random.fill_normal, "noise", "fill_normal"),
     (random.fill_uniform, "noise", "fill_uniform"),
     (optim.adam_update, "update", "adam_update"),
@@ -44,7 +37,7 @@ BOTH: tuple[Row, ...] = (
     (optim.sgd_update, "update", "sgd_update"),
 )
 CUDA_ONLY: tuple[Row, ...] = (  # BLAS and NumPy do these well on a CPU
-    (passes.forward_norm, "dense", "forward_norm"),
+    (norm.forward_norm, "dense", "forward_norm"),
     (ops.unfold.forward, "windows", "unfold"),
     (ops.fold.forward, "windows", "fold"),
 )

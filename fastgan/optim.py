@@ -91,8 +91,7 @@ def sgd_update(
 
 def _finish(p: Array, clip: float, average: Array | None, follow: float) -> None:
     """What may follow an update: weight clipping, and an average that moves towards the new weights."""
-    if clip:
-        array_module(p).clip(p, -clip, clip, out=p)
+    clip_weights(p, clip)
     if average is not None:
         average += follow * (p - average)
 
@@ -291,6 +290,12 @@ class RMSProp(Optimizer):
             eps=self.eps,
             **self._ending(),
         )
+
+
+def clip_weights(p: Array, clip: float) -> None:
+    """Keep the weights in [-clip, clip], in place, if clip > 0."""
+    if clip:
+        array_module(p).clip(p, -clip, clip, out=p)
 
 
 def clip_norm(gradient: Array, max_norm: float) -> None:

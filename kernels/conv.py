@@ -8,7 +8,7 @@ Shapes: as in fastgan/ops/conv.py, `n h w c` in, `o` channels out.
 
 import numpy as np
 
-from fastgan.kernels.dense import bias_leaky
+from fastgan.kernels.dense import bias_leaky, is_place
 from fastgan.kernels.splitting import edges, scratch, split
 from fastgan.kernels.windows import Block, Run, added, copied, plan_of
 
@@ -68,7 +68,7 @@ def convolve_transposed(v, w, *b, stride, pad, size, slope=1.0):
     return x
 
 
-def convolve_weight_grad(x, v, *, stride, pad, kernel):
+def convolve_weight_grad(x, v, *, stride, pad, kernel, out=None):
     """See fastgan.ops.conv.convolve_weight_grad."""
     fits = x.ndim == 4 and v.ndim == 4 and len(x) == len(v)
     plan = plan_of(x.shape[1:3], tuple(kernel), tuple(stride), tuple(pad)) if fits else None
@@ -79,7 +79,11 @@ def convolve_weight_grad(x, v, *, stride, pad, kernel):
     rows = (Run(0, plan.out[0], 0, kernel[0]),) if narrow else plan.rows
     least = _least(plan, kernel[0] * kernel[1] * x.shape[3] * v.shape[3])
     begins = edges(len(x), least=least)[:-1]
-    parts = np.empty((len(begins), *shape), np.float32)
+    if out is not None and not is_place(out, *shape):
+        return NotImplemented
+    parts = [np.empty(shape, np.float32) for _ in begins]
+    if out is not None:
+        parts[0] = out
 
     def work(first, last):
         part = parts[begins.index(first)]

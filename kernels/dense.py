@@ -143,17 +143,21 @@ def activate(y, act, slope):
 
 def mask(u, a, act, slope):
     """u times the derivative of the activation that made a, in place; both C-contiguous, of one shape."""
-    flat = u.reshape(-1)
+    if act != "leaky" or slope != 1:
+        _mask(u.reshape(-1), a.reshape(-1), act, slope, u.reshape(-1))
+
+
+def _mask(g, y, act, slope, out):
     if act == "tanh":
-        _tanh_grad(flat, a.reshape(-1), flat)
+        _tanh_grad(g, y, out)
     elif act == "sigmoid":
-        _sigmoid_grad(flat, a.reshape(-1), flat)
-    elif slope != 1:
-        _leaky_grad(flat, a.reshape(-1), np.float32(slope), flat)
+        _sigmoid_grad(g, y, out)
+    else:
+        _leaky_grad(g, y, np.float32(slope), out)
 
 
 def forward(x, w, b, *, act="leaky", slope=1.0):
-    """act(x @ w + b), see fastgan.ops.passes.forward."""
+    """act(x @ w + b), see fastgan.ops.dense.linear."""
     fits = x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0] and b.shape == w.shape[1:]
     if not fits or not is_activation(act, slope):
         return NotImplemented
@@ -164,27 +168,13 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     return y
 
 
-def linear(x, w, b):
-    """x @ w + b; (n, i), (i, o), (o,) -> (n, o)."""
-    return forward(x, w, b)
-
-
-def linear_leaky_relu(x, w, b, *, slope=0.2):
-    """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
-    return forward(x, w, b, slope=slope)
-
-
-def leaky_relu_grad(g, y, *, slope):
-    """g where y > 0, slope * g elsewhere; g and y of one shape."""
-    if g.shape != y.shape:
+def activation_grad(g, y, *, act="leaky", slope=0.2):
+    """See fastgan.ops.elementwise.activation_grad; g and y of one shape."""
+    if g.shape != y.shape or act not in ACTS:
         return NotImplemented
     out = np.empty_like(g)
-    flat, signs, places = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-    split(
-        lambda a, b: _leaky_grad(flat[a:b], signs[a:b], np.float32(slope), places[a:b]),
-        g.size,
-        least=ELEMENTS,
-    )
+    flat, outputs, places = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+    split(lambda a, b: _mask(flat[a:b], outputs[a:b], act, slope, places[a:b]), g.size, least=ELEMENTS)
     return out
 
 
@@ -195,7 +185,7 @@ def _sums_fit(a, v, gw, gb):
 
 
 def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
-    """A layer's backward pass, see fastgan.ops.passes.backward."""
+    """A layer's backward pass, see fastgan.ops.dense.linear_backward."""
     fits = v.ndim == 2 and a.ndim == 2 and len(a) == len(v) and w.shape == (a.shape[1], v.shape[1])
     if not fits or act not in ACTS or (gw is not None and not _sums_fit(a, v, gw, gb)):
         return NotImplemented
@@ -210,7 +200,7 @@ def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
 
 
 def weight_gradients(a, v, *, gw, gb, rows):
-    """a^T v and the sum of v's first rows, see fastgan.ops.passes.weight_gradients."""
+    """a^T v and the sum of v's first rows, see fastgan.ops.dense.weight_gradients."""
     if not _sums_fit(a, v, gw, gb) or rows < 0:
         return NotImplemented
     multiply(a.T, v, gw)
@@ -219,7 +209,7 @@ def weight_gradients(a, v, *, gw, gb, rows):
 
 
 def tangent(p, w, a, *, slope):
-    """(p @ w) times a derivative, written over a, see fastgan.ops.passes.tangent."""
+    """(p @ w) times a derivative, written over a, see fastgan.ops.dense.tangent."""
     if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
         return NotImplemented
     product = multiply(p, w)

@@ -11,7 +11,7 @@ from numba import float32
 
 from fastgan.kernels.compiling import compiled, inlined
 
-KINDS = (  # fastgan.ops.passes.SCORE_LOSSES
+KINDS = (  # fastgan.ops.loss.SCORE_LOSSES
     "softplus(-s)",
     "softplus(s)",
     "-softplus(s)",
@@ -107,7 +107,7 @@ def _penalty(g, q, weight):
 
 
 def score_loss(scores, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.score_loss."""
+    """See fastgan.ops.loss.score_loss."""
     fits = scores.shape == (scores.size, 1) and len(kinds) == len(counts) and sum(counts) == scores.size
     if not fits or min(counts) < 1 or any(kind not in KINDS for kind in kinds):
         return NotImplemented
@@ -120,7 +120,7 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
 
 
 def head_loss(x, w, b, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.head_loss."""
+    """See fastgan.ops.loss.head_loss."""
     if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
         return NotImplemented
     scores = np.matmul(x, w)
@@ -129,8 +129,9 @@ def head_loss(x, w, b, *, kinds, counts, weight=1.0):
     return result if result is NotImplemented else (result[0], scores, result[1])
 
 
-def penalty(g, q, *, weight):
-    """See fastgan.ops.passes.penalty."""
-    if g.ndim != 2 or g.shape != q.shape:
+def penalty(g, q, loss, *, weight):
+    """See fastgan.ops.loss.penalty."""
+    if g.ndim != 2 or g.shape != q.shape or loss.shape != ():
         return NotImplemented
-    return np.array(_penalty(g, q, np.float32(weight)), np.float32)
+    p = np.float32(_penalty(g, q, np.float32(weight)))
+    return np.array([loss + p, p], np.float32)

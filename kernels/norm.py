@@ -251,11 +251,11 @@ def norm_forward(
     slope=1.0,
     stats=None,
 ):
-    """See fastgan.ops.passes.norm_forward."""
-    if x.ndim != 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
+    """See fastgan.ops.norm.norm_forward."""
+    if x.ndim < 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
         return NotImplemented
     if stats is None or not training:
-        stats = np.empty((2, x.shape[1]), np.float32)
+        stats = np.empty((2, x.shape[-1]), np.float32)
     if training:
         spread = _statistics(x, eps, stats)
         _running(mean, variance, stats, spread, np.float32(momentum), np.float32(widening))
@@ -267,8 +267,8 @@ def norm_forward(
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
-    """See fastgan.ops.passes.norm_backward."""
-    fits = x.ndim == 2 and act in ACTS and _fits(x, stats, (gamma,), like=(u,))
+    """See fastgan.ops.norm.norm_backward."""
+    fits = x.ndim >= 2 and act in ACTS and _fits(x, stats, (gamma,), like=(u,))
     if not fits or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta)):
         return NotImplemented
     out = _through(u, x, gamma, stats, ggamma, gbeta, slope if act == "leaky" else 1)

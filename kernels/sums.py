@@ -54,11 +54,11 @@ def _summed(x):
     return out
 
 
-def sum_to(x, *, shape):
+def sum_to(x, *, shape, out=None):
     """The sum over all axes but the last; (..., f) -> (f,). See fastgan.tape.arithmetic.sum_to."""
     if x.ndim < 2 or shape != x.shape[-1:] or x.size < SMALL or not 1 < shape[0] < BROAD:
         return NotImplemented
     rows = side_by_side(x, shape[0])
     while len(rows) > 1:
         rows = _summed(rows)
-    return rows.reshape(-1, *shape).sum(axis=0)
+    return rows.reshape(-1, *shape).sum(axis=0, out=out)

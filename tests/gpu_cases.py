@@ -8,7 +8,10 @@ import numpy as np
 
 from fastgan import fused, ops, optim, random
 from fastgan.gan import batches
-from fastgan.ops import passes
+from fastgan.gan.ring import record
+from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
+from fastgan.ops.norm import forward_norm, norm_backward, norm_forward
 from fastgan.tape.arithmetic import product
 
 # (n, i, o): the layers of the recipes, batches of 32 to 256 (and three of them joined), then ragged ones
@@ -108,7 +111,7 @@ def forward_norm_cases(draw):
 
 def loss_cases(draw):
     for k, (n, _, _) in enumerate(SHAPES):
-        names = passes.SCORE_LOSSES
+        names = SCORE_LOSSES
         for j in range(3):
             groups = min(n, j + 1)
             counts = tuple(len(part) for part in np.array_split(np.arange(n), groups))
@@ -259,17 +262,17 @@ def record_cases(draw):
 CASES = {
     ops.linear.forward: lambda draw: [(draw.layer(*s), {}) for s in SHAPES],
     ops.linear_leaky_relu.forward: lambda draw: [(draw.layer(*s), {"slope": 0.2}) for s in SHAPES],
-    ops.leaky_relu_grad.forward: lambda draw: [((draw(*s), draw.away(*s)), {"slope": 0.2}) for s in SIZES],
-    passes.forward: layer_cases,
-    passes.backward: backward_cases,
-    passes.weight_gradients: gradient_cases,
-    passes.tangent: tangent_cases,
-    passes.norm_forward: norm_cases,
-    passes.norm_backward: norm_backward_cases,
-    passes.forward_norm: forward_norm_cases,
-    passes.score_loss: loss_cases,
-    passes.head_loss: head_cases,
-    passes.penalty: penalty_cases,
+    ops.activation_grad.forward: lambda draw: [((draw(*s), draw.away(*s)), {"slope": 0.2}) for s in SIZES],
+    ops.linear.forward: layer_cases,
+    linear_backward: backward_cases,
+    weight_gradients: gradient_cases,
+    tangent: tangent_cases,
+    norm_forward: norm_cases,
+    norm_backward: norm_backward_cases,
+    forward_norm: forward_norm_cases,
+    ops.score_loss.forward: loss_cases,
+    head_loss: head_cases,
+    penalty: penalty_cases,
     random.fill_normal: lambda draw: [((np.zeros(s, np.float32),), DRAW) for s in SIZES],
     random.fill_uniform: lambda draw: [
         ((np.zeros(s, np.float32),), DRAW | {"low": -2.0, "high": 3.0}) for s in SIZES
@@ -279,7 +282,7 @@ CASES = {
     optim.sgd_update: lambda draw: update_cases(draw, 1, {"lr": 0.1, "momentum": 0.9}),
     batches.assemble: assemble_cases,
     product: matmul_cases,
-    passes.record: record_cases,
+    record: record_cases,
     ops.convolve.forward: convolve_cases,
     ops.convolve_transposed.forward: convolve_transposed_cases,
     ops.convolve_weight_grad.forward: weight_grad_cases,

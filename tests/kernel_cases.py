@@ -15,7 +15,10 @@ from fastgan import fused, ops, optim, random
 from fastgan.device import to_host
 from fastgan.dispatch import Fusable
 from fastgan.gan import batches
-from fastgan.ops import passes
+from fastgan.gan.ring import record
+from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
+from fastgan.ops.norm import forward_norm, norm_backward, norm_forward
 from fastgan.tape.arithmetic import product
 
 Arrays = list[NDArray[Any]]
@@ -58,50 +61,50 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
         ops.linear.forward: [(xs, {}) for xs in dense],
         ops.linear_leaky_relu.forward: [(xs, {"slope": s}) for xs in dense for s in (0.0, 0.2, 1.0)]
         + [(dense[1], {})],
-        ops.leaky_relu_grad.forward: [([normal(*s), normal(*s)], {"slope": 0.2}) for s in SIZES],
+        ops.activation_grad.forward: [([normal(*s), normal(*s)], {"slope": 0.2}) for s in SIZES],
         product: [(xs[:2], {}) for xs in dense],
-        passes.forward: [(xs, a) for xs in dense for a in ACTS],
-        passes.backward: [
+        ops.linear.forward: [(xs, a) for xs in dense for a in ACTS],
+        linear_backward: [
             ([normal(n, o), normal(n, i), normal(i, o)], a | more)
             for n, i, o in MATRICES
             for a in ACTS
             for more in ({}, {"gw": (i, o), "gb": (o,)}, {"gw": (i, o), "gb": (o,), "dx": False})
         ],
-        passes.weight_gradients: [
+        weight_gradients: [
             ([normal(n, i), normal(n, o)], {"gw": (i, o), "gb": (o,), "rows": rows})
             for n, i, o in MATRICES
             for rows in {n, 1, n // 2}
         ],
-        passes.tangent: [
+        tangent: [
             ([normal(n, i), normal(i, o), normal(n, o)], {"slope": s})
             for n, i, o in MATRICES
             for s in (0.0, 0.2)
         ],
-        passes.norm_forward: [
+        norm_forward: [
             ([normal(n, f) + 3, normal(f), normal(f), normal(f), normal(f) ** 2], NORM | more)
             for n, f in NORMS
             for more in ({"stats": (2, f)}, {}, {"training": False}, *ACTS)
         ],
-        passes.norm_backward: [
+        norm_backward: [
             ([normal(n, f), normal(n, f), normal(f), np.stack([normal(f), normal(f) ** 2])], a | PLACES(f))
             for n, f in NORMS
             for a in ACTS
         ],
-        passes.forward_norm: [
+        forward_norm: [
             ([normal(n, i), normal(i, o), *(normal(o) ** 2 for _ in range(5))], NORM | {"slope": 0.2} | more)
             for n, i, o in MATRICES
             for more in ({"stats": (2, o)}, {"training": False})
         ],
-        passes.score_loss: [([3 * normal(n, 1)], g) for n in (1, 6, 129) for g in groups(n)],
-        passes.head_loss: [
+        ops.score_loss.forward: [([3 * normal(n, 1)], g) for n in (1, 6, 129) for g in groups(n)],
+        head_loss: [
             ([normal(n, i), normal(i, 1), normal(1)], g)
             for n, i in ((1, 3), (6, 33), (129, 256))
             for g in groups(n)
         ],
-        passes.penalty: [
+        penalty: [
             ([normal(n, f), normal(n, f)], {"weight": 10.0}) for n, f in (*NORMS, (300, 784), (2, 8259))
         ],
-        passes.record: [
+        record: [
             ([normal(5, 2), normal(), normal()], {"step": 13, "scale": 0.5} | more)
             for more in ({}, {"more": np.float32(2).reshape(())})
         ],
@@ -126,7 +129,7 @@ def PLACES(f: int) -> dict[str, Any]:
 
 def groups(n: int) -> list[dict[str, Any]]:
     """Each loss alone, and groups of losses over n rows."""
-    alone = [{"kinds": (kind,), "counts": (n,)} for kind in passes.SCORE_LOSSES]
+    alone = [{"kinds": (kind,), "counts": (n,)} for kind in SCORE_LOSSES]
     if n < 3:
         return alone
     a = n // 3

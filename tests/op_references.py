@@ -39,23 +39,6 @@ def normalised(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> 
     return (((flat - flat.mean(0)) / np.sqrt(flat.var(0) + eps)) * gamma + beta).reshape(x.shape)
 
 
-def normalised_back(g: Values, x: Values, gamma: Values, *, eps: float) -> Values:
-    """The chain rule step by step, as in Ioffe and Szegedy 2015, section 3."""
-    g2, x2 = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
-    m, centred, variance = len(x2), x2 - x2.mean(0), x2.var(0) + eps
-    d_hat = g2 * gamma
-    d_variance = (d_hat * centred).sum(0) * -0.5 * variance**-1.5
-    d_mean = -d_hat.sum(0) / np.sqrt(variance) - 2 * d_variance * centred.mean(0)
-    return (d_hat / np.sqrt(variance) + d_variance * 2 * centred / m + d_mean / m).reshape(x.shape)
-
-
-def normalised_gamma(g: Values, x: Values, *, eps: float) -> Values:
-    zeros, ones = np.zeros(x.shape[-1], x.dtype), np.ones(x.shape[-1], x.dtype)
-    return np.einsum(
-        "nf,nf->f", *(a.reshape(-1, a.shape[-1]) for a in (g, normalised(x, ones, zeros, eps=eps)))
-    )
-
-
 def window_sum(
     x: Values, w: Values, b: Values | float = 0.0, *, stride: Any, pad: Any, slope: float = 1.0
 ) -> Values:

@@ -17,8 +17,6 @@ from op_references import (
     linear,
     logistic,
     normalised,
-    normalised_back,
-    normalised_gamma,
     picked,
     pooled,
     pooled_back,
@@ -93,6 +91,24 @@ PLAIN = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
 RAGGED = {"stride": (2, 1), "pad": (1, 2, 0, 1)}  # (7, 6) by (3, 2): 4 x 6 windows
 ROWS = np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
 
+KINK = {"keep_from": 0.0}
+ACTS: dict[str, Callable[..., Values]] = {
+    "leaky": lambda x, slope: leaky(x, slope=slope),
+    "tanh": lambda x, slope: 1 - 2 / (np.exp(2 * x) + 1),
+    "sigmoid": lambda x, slope: logistic(x),
+}
+SCORES: dict[str, Callable[[Values], Values]] = {
+    "softplus(-s)": lambda s: np.logaddexp(0, -s),
+    "softplus(s)": lambda s: np.logaddexp(0, s),
+    "-softplus(s)": lambda s: -np.logaddexp(0, s),
+    "(s - 1)^2 / 2": lambda s: np.square(s - 1) / 2,
+    "s^2 / 2": lambda s: np.square(s) / 2,
+    "-s": lambda s: -s,
+    "s": lambda s: s,
+    "max(0, 1 - s)": lambda s: np.maximum(0, 1 - s),
+    "max(0, 1 + s)": lambda s: np.maximum(0, 1 + s),
+}
+
 CASES = [
     _binary(ops.add, np.add),
     _binary(ops.subtract, np.subtract),
@@ -142,14 +158,42 @@ CASES = [
     _unary(ops.leaky_relu, leaky, settings={"slope": 0.01}, keep_from=0.0),
     _unary(ops.relu, lambda x: leaky(x, slope=0), keep_from=0.0),
     Case(
-        ops.leaky_relu_grad,
+        ops.activation_grad,
         ((3, 4), (3, 4)),
         lambda g, y, slope: g * np.where(y > 0, 1, slope).astype(g.dtype),
         {"slope": 0.2},
         keep_from=0.0,
     ),
+    *(
+        Case(
+            ops.activation_grad,
+            ((3, 4), (3, 4)),
+            lambda g, y, act, slope, own=own: g * own(y),
+            {"act": act, "slope": 1.0},
+        )
+        for act, own in (("tanh", lambda y: 1 - y**2), ("sigmoid", lambda y: y - y**2))
+    ),
+    *(
+        Case(
+            ops.activation,
+            ((3, 4),),
+            lambda x, act, slope: ACTS[act](x, slope),
+            {"act": a, "slope": s},
+            **away,
+        )
+        for a, s, away in (("leaky", 0.3, KINK), ("leaky", 1.0, {}), ("tanh", 1.0, {}), ("sigmoid", 1.0, {}))
+    ),
     Case(ops.dropout, ((3, 4), (3, 4)), np.multiply),
     Case(ops.linear, ((17, 33), (33, 5), (5,)), linear),
+    *(
+        Case(
+            ops.linear,
+            ((4, 3), (3, 2), (2,)),
+            lambda x, w, b, act, slope: ACTS[act](linear(x, w, b), slope),
+            {"act": act, "slope": slope},
+        )
+        for act, slope in (("leaky", 0.2), ("tanh", 1.0), ("sigmoid", 1.0))
+    ),
     Case(ops.linear_leaky_relu, ((17, 33), (33, 5), (5,)), lambda x, w, b: leaky(linear(x, w, b))),
     Case(
         ops.linear_leaky_relu,
@@ -210,10 +254,56 @@ CASES = [
     Case(ops.crop2d, ((2, 4, 7, 2),), lambda x, pads: x[:, 1:-2, 3:], {"pads": (1, 2, 3, 0)}),
     Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalised),
     Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalised, {"eps": 1e-3}),
-    Case(ops.batch_norm_grad, ((7, 3), (7, 3), (3,)), normalised_back, {"eps": 1e-5}),
-    Case(ops.batch_norm_grad, ((2, 3, 2, 4), (2, 3, 2, 4), (4,)), normalised_back, {"eps": 1e-3}),
-    Case(ops.batch_norm_gamma_grad, ((7, 3), (7, 3)), normalised_gamma, {"eps": 1e-5}),
-    Case(ops.batch_norm_gamma_grad, ((2, 3, 2, 4), (2, 3, 2, 4)), normalised_gamma, {"eps": 1e-3}),
+    *(
+        Case(
+            ops.batch_norm,
+            ((7, 3), (3,), (3,)),
+            lambda x, gamma, beta, act, slope: ACTS[act](normalised(x, gamma, beta), slope),
+            {"act": act, "slope": slope},
+        )
+        for act, slope in (("leaky", 0.2), ("tanh", 1.0))
+    ),
+    Case(
+        ops.batch_norm,
+        ((7, 3), (3,), (3,)),
+        lambda x, gamma, beta, training, mean, variance: (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta,
+        {"training": False, "mean": np.array([0.5, -1, 2], "f4"), "variance": np.array([0.5, 1.5, 2], "f4")},
+    ),
+    *(
+        Case(
+            ops.linear_norm,
+            ((7, 4), (4, 3), (3,), (3,), (3,)),
+            lambda x, w, b, gamma, beta, act, slope, **_: normalised(
+                ACTS[act](linear(x, w, b), slope), gamma, beta
+            ),
+            {"act": act, "slope": slope, "mean": np.zeros(3), "variance": np.ones(3)},
+        )
+        for act, slope in (("leaky", 0.3), ("tanh", 1.0))
+    ),
+    *(
+        Case(
+            ops.score_loss,
+            ((6, 1),),
+            lambda s, kinds, counts, weight=1.0: np.asarray(
+                sum(
+                    weight * SCORES[kind](s[start : start + n]).mean()
+                    for kind, n, start in zip(kinds, counts, (0, counts[0]), strict=False)
+                )
+            ),
+            {"kinds": kinds, "counts": (6,) if len(kinds) == 1 else (2, 4), **more},
+            **(
+                {"keep_from": 1.0}
+                if kinds == ("max(0, 1 - s)",)
+                else {"keep_from": -1.0}
+                if "max" in kinds[0]
+                else {}
+            ),
+        )
+        for kinds, more in (
+            *(((kind,), {}) for kind in ops.SCORE_LOSSES),
+            (("softplus(-s)", "softplus(s)"), {"weight": 0.5}),
+        )
+    ),
     Case(ops.maximum, ((3, 4, 5),), lambda x, axis: np.sort(x, axis=2)[:, :, -1], {"axis": 2}),
     Case(ops.maximum, ((3, 4),), lambda x, axis: np.sort(x, axis=0)[-1], {"axis": -2}),
     Case(ops.concat, ((2, 3), (1, 3), (4, 3)), lambda *xs: np.vstack(xs)),

@@ -56,7 +56,7 @@ class ArticleSteps(Steps):
 
     recipe = RECIPES["keras-mlp"].replace(sample_every=50)
     form = SimpleNamespace(count=60_000)
-    horizon = 1000
+    work = SimpleNamespace(horizon=1000)
 
 
 def test_an_articles_lines_come_once_per_interval(capsys, monkeypatch):

@@ -315,7 +315,6 @@ def test_a_list_that_a_sequential_keeps_besides_is_not_run():
     assert (len(kept), [*kept.values()]) == (2, [*plain.values()])
     plain.more = [nn.Linear(2, 2)]
     assert len(plain) == 2
-    assert nn.Chain.of(plain) is None
 
 
 def test_tensors_and_running_statistics_in_lists_count_too():

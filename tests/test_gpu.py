@@ -20,7 +20,7 @@ from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
 from fastgan.nn import Net
-from fastgan.ops import passes
+from fastgan.ops.dense import linear_backward
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_the_cases_are_cases(entry):
 
 def test_a_mistake_is_found():
     """In what is returned and in what is written, by little."""
-    fusable = passes.backward
+    fusable = linear_backward
     operands, settings = cases(fusable)[0]
     plain, exact = truth(fusable, operands, settings)
     for k in (0, -1):
@@ -137,7 +137,7 @@ def test_an_array_of_more_than_2_to_the_31_elements(cupy):
         pytest.skip("needs 39 GB of free GPU memory")
     g, y = cupy.ones(size, np.float32), cupy.full(size, -1, np.float32)
     y[-3:] = 1
-    out = ops.leaky_relu_grad(g, y, slope=0.25).data
+    out = ops.activation_grad(g, y, slope=0.25).data
     assert cupy.asnumpy(out[-5:]).tolist() == [0.25, 0.25, 1, 1, 1]
     assert float(out[0]) == float(out[2**31 - 1]) == float(out[2**31]) == 0.25
     del g, y, out
@@ -338,8 +338,8 @@ def test_schedules_are_measured(cupy, tmp_path, monkeypatch):
     for case in wanted:
         for name in measuring.candidates(case[0]):
             assert 0 < measuring._time(cupy, case, name) < np.inf
-    operands, settings = gpu_cases.cases(passes.forward)[0]
-    truths = truth(passes.forward, operands, settings)
+    operands, settings = gpu_cases.cases(ops.linear.forward)[0]
+    truths = truth(ops.linear.forward, operands, settings)
     for name in measuring.candidates("forward"):
         measuring.dense.MEASURED["forward", *operands[0].shape, operands[1].shape[1]] = name
         got = after(measuring.dense.forward, operands, settings, lambda x: placed(x, cupy), cupy.asnumpy)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from fastgan import ops, optim
 from fastgan.dispatch import Fusable
 from fastgan.gan import batches
-from fastgan.ops import passes
+from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.loss import head_loss, penalty
+from fastgan.ops.norm import norm_backward, norm_forward
 
 
 def misfits() -> list[tuple[Fusable, Arrays, dict[str, Any]]]:
@@ -32,28 +34,31 @@ def misfits() -> list[tuple[Fusable, Arrays, dict[str, Any]]]:
         {"gw": zeros(3, 2).T},
         {"gw": zeros(9, 9)},
     ):
-        out.append((passes.backward, [v, a, w], fit | bad))
-        out.append((passes.weight_gradients, [a, v], fit | bad | {"rows": 4}))
-    out.append((passes.weight_gradients, [a, v], fit | {"rows": -1}))
-    out.append((passes.weight_gradients, [zeros(5, 2), v], fit | {"rows": 4}))
-    out.append((passes.tangent, [v, zeros(3, 2), zeros(3, 2)], {"slope": 0.2}))
-    out += [(passes.forward, [a, w, zeros(2)], {}), (passes.forward, [a, w, zeros(3)], {"act": "sine"})]
-    out.append((passes.forward, [a, w, zeros(3)], {"slope": 1.5}))
+        out.append((linear_backward, [v, a, w], fit | bad))
+        out.append((weight_gradients, [a, v], fit | bad | {"rows": 4}))
+    out.append((weight_gradients, [a, v], fit | {"rows": -1}))
+    out.append((weight_gradients, [zeros(5, 2), v], fit | {"rows": 4}))
+    out.append((tangent, [v, zeros(3, 2), zeros(3, 2)], {"slope": 0.2}))
+    out += [
+        (ops.linear.forward, [a, w, zeros(2)], {}),
+        (ops.linear.forward, [a, w, zeros(3)], {"act": "sine"}),
+    ]
+    out.append((ops.linear.forward, [a, w, zeros(3)], {"slope": 1.5}))
     for k in range(1, 5):
-        out.append((passes.norm_forward, [zeros(2) if i == k else v[i % 4] for i in range(5)], NORM))
+        out.append((norm_forward, [zeros(2) if i == k else v[i % 4] for i in range(5)], NORM))
         out[-1][1][0] = v
-    out.append((passes.norm_forward, [v, *v], NORM | {"stats": zeros(3, 2)}))
+    out.append((norm_forward, [v, *v], NORM | {"stats": zeros(3, 2)}))
     places = {"ggamma": zeros(3), "gbeta": zeros(3)}
-    out.append((passes.norm_backward, [v, v, v[0], zeros(2, 2)], places))
-    out.append((passes.norm_backward, [v, v, zeros(2), zeros(2, 3)], places))
+    out.append((norm_backward, [v, v, v[0], zeros(2, 2)], places))
+    out.append((norm_backward, [v, v, zeros(2), zeros(2, 3)], places))
     for name in places:
-        out.append((passes.norm_backward, [v, v, v[0], zeros(2, 3)], places | {name: zeros(2)}))
+        out.append((norm_backward, [v, v, v[0], zeros(2, 3)], places | {name: zeros(2)}))
     losses = {"kinds": ("s", "-s"), "counts": (2, 2)}
     for bad in ({"counts": (2, 3)}, {"counts": (5, -1)}, {"counts": (4, 0)}, {"kinds": ("s",)}):
-        out.append((passes.score_loss, [zeros(4, 1)], losses | bad))
-    out.append((passes.score_loss, [zeros(4, 1)], losses | {"kinds": ("s", "s^3")}))
-    out.append((passes.head_loss, [v, zeros(4, 1), zeros(1)], losses))
-    out.append((passes.penalty, [v, zeros(4, 2)], {"weight": 1.0}))
+        out.append((ops.score_loss.forward, [zeros(4, 1)], losses | bad))
+    out.append((ops.score_loss.forward, [zeros(4, 1)], losses | {"kinds": ("s", "s^3")}))
+    out.append((head_loss, [v, zeros(4, 1), zeros(1)], losses))
+    out.append((penalty, [v, zeros(4, 2)], {"weight": 1.0}))
     updates: list[tuple[Fusable, int, dict[str, Any]]] = [
         (optim.adam_update, 4, ADAM),
         (optim.rmsprop_update, 3, RMSPROP),
@@ -104,11 +109,11 @@ def test_what_would_pass_the_end_of_an_array_is_left_to_the_array_code() -> None
 def test_unequal_shapes_give_the_array_codes_answer_or_an_error(shapes: tuple[tuple[int, ...], ...]) -> None:
     g, y = (np.random.default_rng(0).normal(size=s).astype(np.float32) for s in shapes)
     try:
-        wanted = ops.leaky_relu_grad.forward.plain(g, y, slope=0.5)
+        wanted = ops.activation_grad.forward.plain(g, y, slope=0.5)
     except ValueError:
         wanted = None
     if wanted is None:
-        with pytest.raises(ValueError, match="leaky_relu_grad"):
-            ops.leaky_relu_grad(g, y, slope=0.5)
+        with pytest.raises(ValueError, match="activation_grad"):
+            ops.activation_grad(g, y, slope=0.5)
     else:
-        assert np.array_equal(ops.leaky_relu_grad(g, y, slope=0.5).data, wanted)
+        assert np.array_equal(ops.activation_grad(g, y, slope=0.5).data, wanted)

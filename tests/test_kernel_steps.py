@@ -20,7 +20,9 @@ from fastgan.dispatch import Fusable, use_kernels
 from fastgan.gan import batches
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.nn import LeakyReLU, Linear, Sequential
-from fastgan.ops import passes
+from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.loss import head_loss, penalty
+from fastgan.ops.norm import norm_backward, norm_forward
 from fastgan.optim import Adam, RMSProp
 from fastgan.tape import Tensor, grad
 from fastgan.tape.arithmetic import product
@@ -80,7 +82,7 @@ ON_TAPE = [  # what `train` runs
     ops.sum_to.forward,  # which it leaves to NumPy: of a few thousand numbers that is as fast
     ops.linear.forward,
     ops.linear_leaky_relu.forward,
-    ops.leaky_relu_grad.forward,
+    ops.activation_grad.forward,
     random.fill_normal,
     random.fill_uniform,
     optim.adam_update,
@@ -103,8 +105,8 @@ def test_without_kernels_the_same_step_runs_array_code_alone(spies: Spies) -> No
 
 
 CHAINS = {  # recipes, and what only they run
-    "wgan-gp-mlp": {passes.tangent, passes.weight_gradients, passes.penalty},
-    "keras-mlp": {passes.norm_forward, passes.norm_backward},
+    "wgan-gp-mlp": {tangent, weight_gradients, penalty},
+    "keras-mlp": {norm_forward, norm_backward},
     "wgan-mlp": {optim.rmsprop_update},
 }
 
@@ -117,18 +119,18 @@ def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: S
     trainer.fit(1)
     ran = {f for f, n in spies.kernel.items() if n}
     assert ran >= CHAINS[name] | {
-        passes.forward,
-        passes.backward,
-        passes.head_loss,
+        ops.linear.forward,
+        linear_backward,
+        head_loss,
         batches.assemble,
     }
     assert [f.plain.__name__ for f, n in spies.plain.items() if n] == []
 
 
 def test_all_kernels_are_run_by_some_step() -> None:
-    run = {*ON_TAPE, optim.adam_update, passes.forward, passes.backward, passes.head_loss}
+    run = {*ON_TAPE, optim.adam_update, ops.linear.forward, linear_backward, head_loss}
     # no recipe has the last three by themselves
-    others = {batches.assemble, optim.sgd_update, passes.score_loss, ops.max_pool2d_pick.forward}
+    others = {batches.assemble, optim.sgd_update, ops.score_loss.forward, ops.max_pool2d_pick.forward}
     assert {f for f, *_ in ON_CPU} == run.union(others, *CHAINS.values(), CONVOLUTIONAL)
 
 
@@ -164,21 +166,21 @@ def test_a_kernel_is_left_out_where_it_does_not_fit(spies: Spies) -> None:
         x.astype(np.float16),
     ]
     for y in misfits:
-        assert ops.leaky_relu_grad(y, y, slope=0.5).dtype == y.dtype
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
-    assert spies.plain[ops.leaky_relu_grad.forward] == len(misfits)
-    ops.leaky_relu_grad(x, x.astype(np.float64), slope=0.5)
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 0
-    ops.leaky_relu_grad(x, x, slope=0.5)
-    assert spies.kernel[ops.leaky_relu_grad.forward] == 1
+        assert ops.activation_grad(y, y, slope=0.5).dtype == y.dtype
+    assert spies.kernel[ops.activation_grad.forward] == 0
+    assert spies.plain[ops.activation_grad.forward] == len(misfits)
+    ops.activation_grad(x, x.astype(np.float64), slope=0.5)
+    assert spies.kernel[ops.activation_grad.forward] == 0
+    ops.activation_grad(x, x, slope=0.5)
+    assert spies.kernel[ops.activation_grad.forward] == 1
 
 
 def test_the_switch_nests_ends_with_an_error_and_is_the_threads_own(spies: Spies) -> None:
     counts, x = spies.kernel, np.ones(3, np.float32)
-    key = ops.leaky_relu_grad.forward
+    key = ops.activation_grad.forward
 
     def call() -> None:
-        ops.leaky_relu_grad(x, x, slope=0.5)
+        ops.activation_grad(x, x, slope=0.5)
 
     with use_kernels(False):
         with use_kernels(True):

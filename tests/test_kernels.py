@@ -15,7 +15,8 @@ from fastgan.device import module_of
 from fastgan.dispatch import Fusable, use_kernels
 from fastgan.gan import batches
 from fastgan.gan.objectives import FORMULAS
-from fastgan.ops import passes
+from fastgan.ops.loss import SCORE_LOSSES
+from fastgan.ops.norm import norm_forward
 from fastgan.tape import Tensor
 
 
@@ -95,11 +96,11 @@ def test_an_activation_or_a_loss_of_no_number_is_no_number(kernels: bool) -> Non
         for act, finite in (({"slope": 0.0}, [0, np.inf, 0]), ({"act": "sigmoid"}, [0, 1, 1 / (1 + np.e)])):
             gamma, beta, mean, variance = np.repeat(np.float32([[1], [0], [0], [1]]), 4, axis=1)
             operands = x, gamma, beta, mean, variance
-            y = passes.norm_forward(*operands, eps=0.0, training=False, **act)
+            y = norm_forward(*operands, eps=0.0, training=False, **act)
             assert np.isnan(y[0, 0])
             np.testing.assert_allclose(y[0, 1:], finite, rtol=1e-6)
-        for kind in passes.SCORE_LOSSES[:-1]:
-            loss, d = passes.score_loss(x[:, :1].copy(), kinds=(kind,), counts=(1,))
+        for kind in SCORE_LOSSES:
+            loss, d = ops.score_loss.forward(x[:, :1].copy(), kinds=(kind,), counts=(1,))
             assert np.isnan(loss)
             assert loss.shape == ()
             assert loss.dtype == d.dtype == np.float32
@@ -118,5 +119,5 @@ def test_an_update_moves_only_parameters_and_state(code: Fusable) -> None:
 def test_losses_have_one_list() -> None:
     """Kernels import nothing of ours, so theirs is written twice; numbers in it are what a kernel is given."""
     kernels_list = import_module("fastgan.kernels.loss").KINDS
-    assert kernels_list == passes.SCORE_LOSSES
+    assert kernels_list == SCORE_LOSSES
     assert set(FORMULAS) | {"gradient"} == set(kernels_list)

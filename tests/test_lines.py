@@ -13,7 +13,8 @@ from PIL import Image
 from fastgan.cli.progress import article_line, describe
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
-from fastgan.gan.objectives import OBJECTIVES, slopes
+from fastgan.gan.objectives import OBJECTIVES
+from fastgan.gan.penalty import between, slopes
 from fastgan.gan.recipe import from_dict
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
@@ -34,7 +35,9 @@ WGAN = {"critic_loss": -0.25, "generator_loss": 1.5, "d_real": 0.5, "d_fake": 0.
 def line(name, step, metrics, **changes):
     """A line of a recipe, with 60,000 samples."""
     recipe = RECIPES[name].replace(**changes)
-    trainer = SimpleNamespace(recipe=recipe, form=SimpleNamespace(count=60_000), horizon=recipe.steps)
+    trainer = SimpleNamespace(
+        recipe=recipe, form=SimpleNamespace(count=60_000), work=SimpleNamespace(horizon=recipe.steps)
+    )
     return article_line(trainer, {"step": step, **metrics})
 
 
@@ -236,8 +239,8 @@ def test_of_many_samples_a_thousand_are_used():
     )
 
 
-def own_penalty(*given):
-    return slopes(*given).mean()
+def own_penalty(critic, *points):
+    return slopes(critic, between(*points)).mean()
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastgan import nn, ops
+from fastgan import nn
 from fastgan.clock import Count
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
-from fastgan.nn import MLP, BatchNorm, Chain, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
+from fastgan.nn import MLP, BatchNorm, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
 from fastgan.optim import Adam
 from fastgan.tape import Op, Tensor, grad, tensor
 
@@ -57,21 +57,13 @@ def test_batch_norms_gradient_in_inference_does_not_go_through_the_statistics() 
     np.testing.assert_allclose(gx.data, 1 / np.sqrt(3 + 1e-5), rtol=1e-6)
 
 
-def test_moments_are_mean_and_inverse_deviation() -> None:
-    x = np.random.default_rng(0).normal(size=(4, 3, 2)) * 7 + 3
-    _, mean, variance = normalise(x, 0)
-    np.testing.assert_allclose(ops.moments(x, eps=0.5), [mean, 1 / np.sqrt(variance + 0.5)])
-
-
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=str)
 def test_batch_norm_refuses_a_batch_of_one(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1,.* more than 1"):
         BatchNorm(3, correction=0)(Tensor(np.ones(shape, np.float32)))
     generator = MLP((3,), batch_norm=0.1).build(2, 3, seed=0)
-    chain = Chain.of(generator)
-    assert chain
     with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1, 3\)"):
-        chain.forward(np.ones((1, 2), np.float32))
+        generator(Tensor(np.ones((1, 2), np.float32)))
 
 
 @pytest.mark.parametrize("correction", [-1, float("nan"), float("inf")])
@@ -142,7 +134,7 @@ def test_sequential_runs_linear_and_leaky_relu_as_one_op(
     x = Tensor(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
     with use_kernels(kernels):
         got = net(x)
-    assert ran == ["linear_leaky_relu", "matmul", "leaky_relu", "leaky_relu"]
+    assert ran == ["linear", "matmul", "activation", "activation"]
     wanted = activation(activation(last(activation(first(x)))))
     np.testing.assert_allclose(got.data, wanted.data, rtol=1e-6)
     fused = grad(got.sum(), net.parameters())

@@ -4,9 +4,9 @@ import pytest
 from recipe_sources import OWN, SOURCES
 
 from fastgan.gan.networks import build
+from fastgan.gan.recipe import objective_of
 from fastgan.gan.recipes import RECIPES
 from fastgan.gan.source import data_shape, within_border
-from fastgan.gan.step import objective_of
 from fastgan.nn import BatchNorm, LeakyReLU
 
 FLAGS = (

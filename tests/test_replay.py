@@ -44,7 +44,7 @@ def test_replays_keep_the_hosts_counters(name):
         graphs = sorted(trainer.replay.recordings)
     assert graphs == [1, UNROLL]
     assert trainer.steps_done == 47
-    assert trainer.critic_optimizer.steps == 47 * trainer.critic_updates
+    assert trainer.critic_optimizer.steps == 47 * trainer.work.critic_updates
     assert trainer.generator_optimizer.steps == 47
     assert seen.logs == ([1, 21, 41, 47] if recipe.log_first else [20, 40, 47])
     assert {*seen.logs, 30} <= set(seen.steps)
@@ -57,15 +57,15 @@ def test_a_replay_shows_the_scores_of_its_own_graph():
     recipe = tiny("wgan-gp-mlp").replace(log_every=20)
     with standing_in(kernels_compute=False), np.errstate(all="ignore"):
         trainer = trainer_of(recipe).fit(WARMUP + UNROLL)
-        whole = dict(trainer.updates.last)
+        whole = dict(trainer.work.scores)
         trainer.fit(1)
-        single = dict(trainer.updates.last)
+        single = dict(trainer.work.scores)
         trainer.step()
         trainer.fit(1)
-        assert all(trainer.updates.last[key] is single[key] is not whole[key] for key in whole)
+        assert all(trainer.work.scores[key] is single[key] is not whole[key] for key in whole)
         trainer.fit(UNROLL - 2).fit(UNROLL)
         assert sorted(trainer.replay.recordings) == [1, UNROLL]
-        assert all(trainer.updates.last[key] is whole[key] for key in whole)
+        assert all(trainer.work.scores[key] is whole[key] for key in whole)
 
 
 def test_a_schedule_goes_step_by_step_and_sets_the_rate_in_between():
@@ -102,7 +102,7 @@ def test_a_replay_launches_what_the_steps_would():
         trainer = trainer_of(recipe)
         with counting() as eager:
             trainer.step()
-        replay = Replay(trainer)
+        replay = Replay(trainer.work)
         replay.made = WARMUP
         with replay.session():
             replay.advance(UNROLL)
@@ -115,11 +115,11 @@ def test_a_replay_launches_what_the_steps_would():
 def test_due():
     recipe = tiny("digits").replace(log_every=10, sample_every=15, checkpoint_every=100)
     step = fg.Trainer(recipe, samples(recipe), device="cpu")
-    assert [due(step, goal) for goal in (3, 50)] == [3, 10]
+    assert [due(recipe, step.steps_done, goal) for goal in (3, 50)] == [3, 10]
     step.begin_at(12)
-    assert due(step, 50) == 3
+    assert due(recipe, step.steps_done, 50) == 3
     step.begin_at(20)
-    assert due(step, 22) == 2
+    assert due(recipe, step.steps_done, 22) == 2
 
 
 def test_a_gradient_from_before_a_replay_is_refused():

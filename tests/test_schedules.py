@@ -30,11 +30,11 @@ def trainer_of(recipe, device="cpu", **settings):
 
 def seen_batches(monkeypatch):
     """The numbers of the critic updates that samples are drawn for, as they come."""
-    numbers, fill = [], Batches.fill
+    numbers, draw = [], Batches.draw
     monkeypatch.setattr(
         Batches,
-        "fill",
-        lambda self, x, update, **to: numbers.append(int(update)) or fill(self, x, update, **to),
+        "draw",
+        lambda self, update, *fake, **to: numbers.append(int(update)) or draw(self, update, *fake, **to),
     )
     return numbers
 
@@ -71,9 +71,11 @@ def test_warm_up_steps_have_batches_of_their_own(monkeypatch, sampling):
 def test_critic_updates_of_a_warm_up_step_see_other_samples_and_latents(monkeypatch):
     drawn = []
     trainer = trainer_of(WARM.replace(sampling="epochs"))
-    made, critic = trainer.updates.generate, trainer.updates.critic
-    trainer.updates.critic = lambda x, *rest: drawn.append(x.copy()) or critic(x, *rest)
-    trainer.updates.generate = lambda z, **to: drawn.append(z.copy()) or made(z, **to)
+    made, draw = trainer.work._fakes, Batches.draw
+    monkeypatch.setattr(
+        Batches, "draw", lambda *batch, **to: drawn.append(draw(*batch, **to)) or drawn[-1].copy()
+    )
+    trainer.work._fakes = lambda z: drawn.append(z.copy()) or made(z)
     trainer.fit(1)
     assert len(drawn[0]) == 5 * 8
     assert len(np.unique(drawn[0], axis=0)) == 5 * 8
@@ -90,12 +92,13 @@ def test_small_data_sets_begin_epochs_within_a_step(monkeypatch, sampling):
     alone = Batches(few, recipe, seed=2, device="cpu")
     numbers, drawn = seen_batches(monkeypatch), []
     trainer = fg.Trainer(recipe, few, device="cpu", seed=2)
-    critic = trainer.updates.critic
-    trainer.updates.critic = lambda x, *rest: drawn.append(x[:8].copy()) or critic(x, *rest)
+    draw = trainer.batches.draw
+    trainer.batches.draw = lambda *batch, **to: drawn.append(draw(*batch, **to)) or drawn[-1].copy()
     trainer.fit(10)
     assert len(drawn) == len(numbers) == 6 * 5 + 4 * 2
     for number, x in zip(tuple(numbers), drawn, strict=True):
-        assert (alone.draw(number) == x).all(), number
+        alone.prepare(number, number)
+        assert (alone.draw(number) == x[:8]).all(), number
 
 
 @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
@@ -110,11 +113,11 @@ def test_a_run_resumed_around_warm_up_steps_has_the_same_bits(tmp_path, stop, sa
 
 def test_all_updates_of_a_step_may_share_their_latents():
     trainer = trainer_of(tiny("hs-dcgan").replace(log_first=False))
-    drawn, seen, losses, generator = [], [], [], trainer.updates.generator
-    made = trainer.updates.generate
-    trainer.updates.generate = lambda z, **to: seen.append(z.copy()) or made(z, **to)
-    trainer.updates.generator = lambda z, g: (
-        drawn.append(z.copy()) or losses.append(generator(z, g)) or losses[-1]
+    drawn, seen, losses, generator = [], [], [], trainer.work.generator_update
+    made = trainer.work._fakes
+    trainer.work._fakes = lambda z: seen.append(z.copy()) or made(z)
+    trainer.work.generator_update = lambda z: (
+        drawn.append(z.copy()) or losses.append(generator(z)) or losses[-1]
     )
     trainer.fit(3)
     assert len(drawn) == 6
@@ -124,15 +127,15 @@ def test_all_updates_of_a_step_may_share_their_latents():
     assert trainer.generator_optimizer.steps == 6
     assert trainer.critic_optimizer.steps == 3
     assert losses[4] != losses[5]
-    assert trainer.losses[2 % trainer.recipe.log_every, 1] == losses[5]
+    assert trainer.work.ring.array[2 % trainer.recipe.log_every, 1] == losses[5]
 
 
 @pytest.mark.parametrize("steps", [1, 3])  # a warm-up step, and one that is none
 def test_the_generator_learns_from_latents_that_the_critic_has_not_seen(steps):
     trainer, seen, own = trainer_of(WARM), [], []
-    made, generator = trainer.updates.generate, trainer.updates.generator
-    trainer.updates.generate = lambda z, **to: seen.append(z.copy()) or made(z, **to)
-    trainer.updates.generator = lambda z, g: own.append(z.copy()) or generator(z, g)
+    made, generator = trainer.work._fakes, trainer.work.generator_update
+    trainer.work._fakes = lambda z: seen.append(z.copy()) or made(z)
+    trainer.work.generator_update = lambda z: own.append(z.copy()) or generator(z)
     trainer.fit(steps)
     assert [len(z) for z in own] == [8] * steps
     assert len(np.unique(np.concatenate([*seen, *own]), axis=0)) == sum(map(len, seen)) + 8 * steps
@@ -170,11 +173,11 @@ def test_several_updates_are_no_simultaneous_ones():
 def test_due_ends_at_a_warm_up_step():
     step = trainer_of(WARM)
     step.begin_at(13)
-    assert due(step, 1000) == 7
+    assert due(WARM, step.steps_done, 1000) == 7
     step.begin_at(20)
-    assert due(step, 1000) == 10
-    assert due(trainer_of(PLAIN), 1000) == 20
-    assert due(trainer_of(PLAIN.replace(warmup_every=7)), 1000) == 20  # there are none
+    assert due(WARM, step.steps_done, 1000) == 10
+    assert due(PLAIN, 0, 1000) == 20
+    assert due(PLAIN.replace(warmup_every=7), 0, 1000) == 20  # there are none
 
 
 class Watched(Replay):
@@ -183,10 +186,10 @@ class Watched(Replay):
     log, counts = (), ()
 
     def advance(self, most):
-        before, recorded = self.step.steps_done, len(self.log)
+        before, recorded = self.step.clock.steps, len(self.log)
         super().advance(most)
         if len(self.log) == recorded:
-            self.log.append(("eager", before, self.step.steps_done))
+            self.log.append(("eager", before, self.step.clock.steps))
 
     def _record(self, steps):
         self.noted = []
@@ -198,24 +201,24 @@ class Watched(Replay):
         trainer = self.step
         for optimizer in (trainer.critic_optimizer, trainer.generator_optimizer):
             count = next(count for who, count in self.counts[steps] if who is optimizer)
-            assert count.times * trainer.steps_done + count.plus == optimizer.steps + 1
-        before = trainer.steps_done
+            assert count.times * trainer.clock.steps + count.plus == optimizer.steps + 1
+        before = trainer.clock.steps
         super()._replay(steps)
-        self.log.append(("replayed", before, trainer.steps_done))
+        self.log.append(("replayed", before, trainer.clock.steps))
 
 
 def watched(recipe, steps):
     """A trainer on the stand-in after some steps, and how they were made."""
     trainer = trainer_of(recipe, "cuda")
-    replay = trainer.replay = Watched(trainer)
+    replay = trainer.replay = Watched(trainer.work)
     replay.log, replay.counts, replay.noted = [], {}, []
     for optimizer in (trainer.critic_optimizer, trainer.generator_optimizer):
 
-        def step(gradients, optimizer=optimizer, made=optimizer.step):
+        def step(optimizer=optimizer, made=optimizer.step):
             assert isinstance(optimizer.count, Count)
             assert optimizer.count.times * trainer.steps_done + optimizer.count.plus == optimizer.steps + 1
             replay.noted.append((optimizer, optimizer.count))
-            made(gradients)
+            made()
 
         optimizer.step = step
     trainer.fit(steps)

@@ -42,7 +42,7 @@ def trainer_facts(trainer: fg.Trainer, steps: int = STEPS) -> list[NDArray[Any]]
     """What a new trainer's networks make of fixed inputs, and what its first steps do; it trains on one image."""
     played, start, before, done = _played(trainer), start_like(trainer), _updates(trainer), trainer.steps_done
     trainer.fit(steps)
-    losses = to_host(trainer.losses)[np.arange(done, done + steps) % len(trainer.losses)]
+    losses = to_host(trainer.work.ring.array)[np.arange(done, done + steps) % len(trainer.work.ring.array)]
     counts = [*_sizes(trainer), *(np.array(_updates(trainer)) - before), trainer.recipe.batch]
     return [*played, losses, _moves(start, start_like(trainer)), np.array(counts)]
 

@@ -7,7 +7,7 @@ and each one's costs must be those of the tutorial's code in float64. Rungs of o
 * plain: `article.py`, array expressions and a backward pass by hand; both costs are read at every step.
 * tape: the same work in array code, but recorded and differentiated by the tape, into gradient arrays that are kept.
 * fused: kernels for all that has one: layers with activation and bias, losses, Adam, noise, the batch; dense networks
-  whose passes are all known run as a chain (nn/chain.py), others on the tape. Still an Adam call per parameter, and
+  run the tape with its first-order rules and kernels. Still an Adam call per parameter, and
   both costs are read at every step.
 * flat Adam: all parameters in one buffer, updated in one pass; costs stay on the device.
 * captured: `Trainer.fit` on a GPU, whole steps replayed as CUDA graphs. On a CPU, where nothing is captured, the last
@@ -201,12 +201,13 @@ def reference(network: str, size: str) -> list[NDArray[np.float64]]:
 def fused(recipe: fg.Recipe, images: Images, column: Column) -> Work:
     """The trainer's steps one by one, with an Adam call for each parameter and both costs read."""
     trainer = trainer_of(recipe, images, column)
-    trainer.critic_optimizer = in_pieces(trainer.critic_optimizer)
-    trainer.generator_optimizer = in_pieces(trainer.generator_optimizer)
+    work = trainer.work
+    work.critic_optimizer = in_pieces(work.critic_optimizer)
+    work.generator_optimizer = in_pieces(work.generator_optimizer)
 
     def step() -> tuple[float, float]:
         trainer.step()
-        critic_loss, generator_loss = trainer.losses[(trainer.steps_done - 1) % recipe.log_every]
+        critic_loss, generator_loss = trainer.work.ring.array[(trainer.steps_done - 1) % recipe.log_every]
         return float(critic_loss), float(generator_loss)
 
     return stepping(trainer, step, column)
@@ -258,7 +259,7 @@ def stepping(trainer: fg.Trainer, step: Callable[[], Any], column: Column) -> Wo
     def results() -> Results:
         for _ in range(FIRST):
             call()
-        return [to_host(trainer.losses[:FIRST])]
+        return [to_host(trainer.work.ring.array[:FIRST])]
 
     return Calls(call, results, column.clock())
 
@@ -270,7 +271,7 @@ class Fitted(Fit):
         """(steps, 2)."""
         with self.column.switched():
             self.trainer.fit(FIRST)
-        return [to_host(self.trainer.losses[:FIRST])]
+        return [to_host(self.trainer.work.ring.array[:FIRST])]
 
 
 RUNGS: tuple[tuple[str, Make, tuple[str, ...], str], ...] = (

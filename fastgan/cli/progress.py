@@ -168,7 +168,7 @@ def article_line(trainer: Trainer, metrics: Metrics) -> str:
         return ""
     count = trainer.form.count
     batches = max(1, min(recipe.first or count, count) // recipe.batch)
-    return written(recipe.line, metrics, batches=batches, steps=max(recipe.steps, trainer.horizon))
+    return written(recipe.line, metrics, batches=batches, steps=max(recipe.steps, trainer.work.horizon))
 
 
 def describe(metrics: Metrics) -> str:

@@ -141,7 +141,7 @@ def resume(
         threads = _before(run, "threads") if threads is None else threads
         trainer = load(run, device=device or str(_before(run, "device", "auto")), threads=threads)
         trainer.capture = not no_capture
-        goal = steps or trainer.horizon
+        goal = steps or trainer.work.horizon
         if data is not None or data_dir is not None:  # compared with what the run began with
             old = trainer.form.source or Source(trainer.recipe.data)
             place = old.data_dir if data_dir is None else absolute(data_dir)
@@ -163,7 +163,7 @@ def _complete(trainer: Trainer, directory: RunDirectory, goal: int) -> int:
     if directory.complete(step):
         raise UsageError(f"{path} is at step {step} of {goal}; {more}")
     if not directory.picture_of(step).exists():
-        trainer.prepare_data(step, step)  # a scatter shows them
+        trainer.batches.prepare(step, step)  # a scatter shows them
     directory.fit(trainer, 0)
     print(f"{path} is complete, with the pictures of its end that were missing; {more}")
     return 0
@@ -207,7 +207,7 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
 def _rates(trainer: Trainer, goal: int) -> str:
     """A line on the learning rates where steps beyond the end of a schedule move that; else nothing."""
     text, step = trainer.recipe.optimizer.schedule, trainer.steps_done
-    if text == "constant" or goal <= trainer.horizon:
+    if text == "constant" or goal <= trainer.work.horizon:
         return ""
     first, last = (number(schedule(text, at, goal)) for at in (step, goal))
     return f"rates   schedule {text}, which ends at step {goal:,} now: times {first} at step {step:,}, {last} there"
@@ -215,7 +215,7 @@ def _rates(trainer: Trainer, goal: int) -> str:
 
 def _fit(trainer: Trainer, directory: RunDirectory, goal: int, *, quiet: bool) -> int:
     """Train up to step `goal` and say what came of it; the exit code."""
-    steps = None if goal == trainer.horizon else goal - trainer.steps_done
+    steps = None if goal == trainer.work.horizon else goal - trainer.steps_done
     with stopping(trainer) as stop, watched(stop.output_failed), shown(goal, quiet=quiet) as callbacks:
         directory.fit(trainer, steps, callbacks)
     finished = trainer.steps_done >= goal
@@ -240,7 +240,7 @@ def _conclude(trainer: Trainer, directory: RunDirectory, *, finished: bool) -> N
     if not finished:
         print(_stopped(trainer, directory))
         return
-    more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.horizon else ""
+    more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.work.horizon else ""
     print(f"next      fastgan sample {shlex.quote(str(path))} --seed 42")
     print(f"          fastgan resume {shlex.quote(str(path))}{more}")
 

@@ -5,8 +5,8 @@ from fastgan.gan.batches import assemble
 from fastgan.gan.recipe import OptimizerSettings, Recipe
 from fastgan.gan.recipes import DEFAULT, RECIPES
 from fastgan.gan.restore import load
+from fastgan.gan.ring import record
 from fastgan.gan.trainer import Callback, Trainer
-from fastgan.ops.passes import record
 
 fused.install(both=[(assemble, "batch", "assemble")], cuda_only=[(record, "batch", "record")])
 

@@ -54,8 +54,15 @@ class Batches:
                 )
                 self._held[slot] = epoch
 
-    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
-        """Fill x with the batch of a critic update, counted from 0, and what goes with it (see `assemble`)."""
+    def draw(self, update: int | Count, fake: Array | None = None, *, mixed: bool = False) -> Array:
+        """The real samples of a critic update, counted from 0, then `fake`, then mixed ones, in one new array (., f).
+
+        A number that only the device knows must have been prepared. See `assemble`.
+        """
+        if isinstance(update, int):
+            self.prepare(update, update)
+        kinds = 1 + (fake is not None) + mixed
+        x = module_of(self.device).empty((kinds * self.recipe.batch, self.rows.shape[1]), "float32")
         assemble(
             x,
             rows=self.rows,
@@ -69,12 +76,6 @@ class Batches:
             fake=fake,
             mixed=mixed,
         )
-
-    def draw(self, update: int) -> Array:
-        """The real samples of a critic update; (n, f) float32."""
-        self.prepare(update, update)
-        x = module_of(self.device).empty((self.recipe.batch, self.rows.shape[1]), "float32")
-        self.fill(x, update)
         return x
 
 

@@ -73,7 +73,7 @@ def _network(trainer: Trainer) -> tuple[list[str], str, dict[str, Array]]:
         x = Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)
         y = generator(x)
         if y.shape[1] > features:  # labels stand behind the pixels, which nobody draws
-            y, *_ = y.node.inputs  # type: ignore[union-attr]
+            y, *_ = y.node.inputs
         writer = Writer(generator, x)
         value = writer.write(y)
     finally:
@@ -114,17 +114,24 @@ class Writer:
         last = {_origin(x): i for i, node in enumerate(calls) for x in node.inputs if isinstance(x, Tensor)}
         last[_origin(y)] = len(calls)
         for number, node in enumerate(calls):
-            if node.op.name not in LINES:
+            operands = [self._operand(x) for x in node.inputs]
+            settings = {
+                name: self._operand(Tensor(x)) if hasattr(x, "dtype") else x
+                for name, x in _settings(node).items()
+            }
+            try:
+                line = LINES[node.op.name]
+                text = line.format(*operands, **settings) if isinstance(line, str) else line(node, *operands)
+                activation = _activation(settings)
+            except KeyError as error:  # of the op, of its activation, or of a setting that its line is about
                 raise UsageError(
-                    f"export: got op {node.op.name}, for which there is no line of NumPy; known are {', '.join(LINES)}"
-                )
-            operands, line = [self._operand(x) for x in node.inputs], LINES[node.op.name]
-            settings = _settings(node)
-            text = line.format(*operands, **settings) if isinstance(line, str) else line(node, *operands)
+                    f"export: got op {node.op.name}, for which there is no line of NumPy (no {error}); known are "
+                    f"{', '.join(LINES)}"
+                ) from error
             held = {name for value, name in self.values.items() if last.get(value, 0) > number}
             name = self.values[node] = next(name for name in NAMES if name not in held)
             self.lines += [f"{name} = {text}"] * (text != name)
-            if activation := _activation(settings):
+            if activation:
                 self.lines.append(f"{name} = {activation.format(name)}")
         return self.values[_origin(y)]
 
@@ -188,16 +195,11 @@ def _reshaped(shape: tuple[int, ...], x: str) -> str:
 
 
 def _activation(settings: dict[str, Any]) -> str:
-    """The line for the activation that an op ends in: its `act`, or leaky_relu where it has a slope."""
-    slope = float(settings.get("slope", 1))
-    act = settings.get("act") or ("linear" if slope == 1 else "leaky_relu")
-    if act not in ACTIVATIONS:
-        raise UsageError(
-            f"export: got activation {act!r}, for which there is no line of NumPy; known are {', '.join(ACTIVATIONS)}"
-        )
-    return ACTIVATIONS["relu" if act.startswith("leaky") and not slope else act].replace(
-        "{slope}", str(slope)
-    )
+    """The line for the activation that an op ends in: what it has as `act`, or "leaky", with its `slope`."""
+    act, slope = settings.get("act", "leaky"), float(settings.get("slope", 1))
+    if act == "leaky" and slope in (0, 1):
+        act = "relu" if slope == 0 else "linear"
+    return ACTIVATIONS[act].replace("{slope}", str(slope))
 
 
 def _convolution(function: str, pads: slice) -> Callable[..., str]:
@@ -235,25 +237,24 @@ def _joined(node: Node, *xs: str) -> str:
 
 ACTIVATIONS = {  # by the names of ops and of settings
     "linear": "",
-    **dict.fromkeys(("leaky_relu", "leaky"), "np.maximum({0}, {slope} * {0})"),
+    "leaky": "np.maximum({0}, {slope} * {0})",
     "relu": "np.maximum({0}, 0)",
     "tanh": "np.tanh({0})",
     "sigmoid": "(np.tanh({0} / 2) + 1) / 2",  # cannot overflow
-    "arctan": "np.arctan({0})",
 }
 LINES: dict[str, str | Callable[..., str]] = {
-    "leaky_relu": "{0}",  # its line is that of its slope
-    **{name: ACTIVATIONS[name] for name in ("tanh", "sigmoid", "arctan")},
+    "activation": "{0}",
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "{0} / {1}",
     "matmul": "{0} @ {1}",
     "power": "np.power({0}, {exponent})",
-    **{name: f"np.{name}({{0}})" for name in ("exp", "log", "sqrt")},
+    **{name: f"np.{name}({{0}})" for name in ("exp", "log", "sqrt", "arctan")},
     "absolute": "np.abs({0})",
     "softplus": "np.logaddexp({0}, 0)",
-    **dict.fromkeys(("linear", "linear_leaky_relu"), "{0} @ {1} + {2}"),
+    "linear": "{0} @ {1} + {2}",
+    "batch_norm": "({0} - {mean}) / np.sqrt({variance} + {eps}) * {1} + {2}",
     "seo_sigmoid_layer": "(np.tanh(({0} @ {1} + {2}) / 2) + 1) / 2",
     "convolve": _convolution("conv", slice(None)),
     "convolve_transposed": _convolution("conv_transpose", slice(None, None, 2)),

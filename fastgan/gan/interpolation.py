@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgan.device import to_host
-from fastgan.random import Stream
 
 if TYPE_CHECKING:
     from fastgan.gan.trainer import Trainer
@@ -45,7 +44,7 @@ def images_between(
 
     A way keeps its class, where the run has classes: `label`, or each in turn. UsageError for a wrong label.
     """
-    z = to_host(trainer.noise(2 * n, 0, stream=Stream.SAMPLE, seed=seed))
+    z = to_host(trainer.sampler().noise(2 * n, seed))
     ways = between(z[:n], z[n:], steps, spherical=trainer.recipe.noise == "normal")
     labels: Any = label
     if label is None and trainer.recipe.classes:

@@ -2,12 +2,14 @@
 
 import math
 
+from fastgan.device import Array
 from fastgan.errors import UsageError
 from fastgan.gan import published
 from fastgan.gan.conditional import ConcatCritic, LabelledGenerator, ProjectionCritic
 from fastgan.gan.recipe import Recipe
 from fastgan.nn import Linear, Module, Sequential, SpectralNorm
 from fastgan.random import Draws, Stream
+from fastgan.tape import Tensor, no_grad
 
 
 def build(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Module]:
@@ -68,3 +70,21 @@ def _joining(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     return ConcatCritic(
         body, shape, recipe.classes, embed=recipe.label_features, low=recipe.low, high=recipe.high
     )
+
+
+def check_fit(generator: Module, critic: Module, z: Array, features: int) -> None:
+    """Run both networks once, on latents z (2, .): networks that do not fit fail here and by name. UsageError."""
+    with no_grad():
+        fake = generator.eval()(Tensor(z))
+        if fake.shape != (2, features):
+            raise UsageError(
+                f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},) as the data have: "
+                "choose other data, --image-size or --border, or other --generator-layers"
+            )
+        scores = critic.eval()(fake)
+        if scores.shape != (2, 1):
+            raise UsageError(
+                f"the critic gives scores of shape {scores.shape}, wanted (2, 1) for two samples"
+            )
+    generator.train()
+    critic.train()

@@ -8,39 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from fastgan.device import array_module
-from fastgan.errors import ShapeError, UsageError
-from fastgan.nn.layers import BatchNorm
-from fastgan.nn.module import Module
-from fastgan.ops import relu, softplus, sqrt
-from fastgan.tape import Tensor, grad, recording
+from fastgan.errors import UsageError
+from fastgan.gan.penalty import gradient_penalty
+from fastgan.ops import score_loss
+from fastgan.tape import Tensor
+
+__all__ = ["OBJECTIVES", "Objective", "Score", "ScoreLoss", "gradient_penalty", "objective"]
 
 Score = Callable[[Tensor], Tensor]
 Penalty = Callable[[Score, Tensor, Tensor, Tensor], Tensor]
 
 
-FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
-    "softplus(-s)": lambda s: softplus(-s),
-    "softplus(s)": softplus,
-    "-softplus(s)": lambda s: -softplus(s),
-    "(s - 1)^2 / 2": lambda s: (s - 1) ** 2 * 0.5,
-    "s^2 / 2": lambda s: s * s * 0.5,
-    "-s": lambda s: -s,
-    "s": lambda s: s,
-    "max(0, 1 - s)": lambda s: relu(1 - s),
-    "max(0, 1 + s)": lambda s: relu(1 + s),
-}
-
-
 @dataclass(frozen=True)
 class ScoreLoss:
-    """The mean over scores s of one of FORMULAS, by its text: a function that kernels know by name."""
+    """The mean over scores s of one of ops.SCORE_LOSSES, by its text: a function that kernels know by name."""
 
     kind: str
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The loss of scores (n, 1), a Tensor of shape ()."""
-        return FORMULAS[self.kind](scores).mean()
+        return score_loss(scores, kinds=(self.kind,), counts=(len(scores),))
 
 
 @dataclass(frozen=True)
@@ -62,6 +49,13 @@ class Objective:
     penalty: float = 0.0
     penalty_of: Penalty | None = None
     source: str = ""
+
+    def critic(self, scores: Tensor) -> Tensor:
+        """The critic's loss of scores (2n, 1), real ones before fake ones; a Tensor of shape ()."""
+        n = len(scores) // 2
+        if isinstance(self.real, ScoreLoss) and isinstance(self.fake, ScoreLoss):
+            return score_loss(scores, kinds=(self.real.kind, self.fake.kind), counts=(n, n))
+        return self.real(scores[:n]) + self.fake(scores[n:])
 
 
 OBJECTIVES = {
@@ -120,40 +114,3 @@ def objective(name: str) -> Objective:
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(OBJECTIVES)}"
         raise UsageError(f"got objective {name!r}; {hint}")
     return OBJECTIVES[name]
-
-
-def refuse_batch_norm(critic: object) -> None:
-    """UsageError for a critic with batch norm, where a gradient penalty would be wrong."""
-    if isinstance(critic, Module) and any(isinstance(m, BatchNorm) for m in critic.modules()):
-        raise UsageError(
-            "got a critic with BatchNorm under a gradient penalty, wanted one without: a sample's gradient "
-            "would depend on the whole batch, and the penalty is on each sample's own (Gulrajani et al. 2017, 4)"
-        )
-
-
-def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-    """E[(|d critic(x) / dx| - 1)^2] at x = epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> ().
-
-    `epsilon` is uniform in [0, 1), one per sample. The norm is over all of a sample's features, with 1e-12 under the
-    root, so that the penalty of a constant critic is 1 and its gradient finite. Gulrajani et al. 2017.
-    """
-    refuse_batch_norm(critic)
-    slope = slopes(critic, real, fake, epsilon)
-    square = (slope * slope).sum(axis=tuple(range(1, slope.ndim)))  # (n,)
-    return ((sqrt(square + 1e-12) - 1) ** 2).mean()
-
-
-def slopes(critic: Score, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-    """d critic(x) / dx at x = epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> (n, ...). ShapeError."""
-    if real.shape != fake.shape or epsilon.size != real.shape[0]:
-        raise ShapeError(
-            f"gradient_penalty: got real {real.shape}, fake {fake.shape}, epsilon {epsilon.shape}, "
-            "wanted (n, f), (n, f), (n, 1)"
-        )
-    e = epsilon.data.reshape(-1, *[1] * (real.ndim - 1))
-    mixed = Tensor(fake.data + e * (real.data - fake.data), requires_grad=True)
-    with recording(True):  # the slope needs a tape even where the penalty itself does not
-        scores = critic(mixed)
-    ones = Tensor(array_module(scores.data).ones_like(scores.data))
-    (slope,) = grad([scores], [mixed], [ones], create_graph=True, allow_unused=True)  # (n, ...)
-    return slope

@@ -11,7 +11,8 @@ from typing import Any
 
 from fastgan import ops
 from fastgan.device import Array
-from fastgan.gan.objectives import OBJECTIVES, Objective, ScoreLoss, slopes
+from fastgan.gan.objectives import OBJECTIVES, Objective, ScoreLoss
+from fastgan.gan.penalty import between, slopes
 from fastgan.nn import Linear, Sequential, Sigmoid
 from fastgan.optim import Adam
 from fastgan.tape import Tensor, Thunk, op
@@ -35,7 +36,7 @@ class Published:
 
 def column_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
     """gradient_penalty with a norm for each column of an image instead of one for all of it."""
-    slope = slopes(critic, real, fake, epsilon).reshape(len(real), HS_ROWS, -1)
+    slope = slopes(critic, between(real, fake, epsilon)).reshape(len(real), HS_ROWS, -1)
     square = (slope * slope).sum(axis=(1,))
     return ((ops.sqrt(square + 1e-12) - 1) ** 2).mean()
 
@@ -57,7 +58,7 @@ class ConstantAdam(Adam):
 @op
 def seo_sigmoid_layer(x: Array, w: Array, b: Array) -> Array:
     """sigmoid(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
-    return ops.sigmoid.forward.plain(ops.linear.forward.plain(x, w, b))
+    return ops.linear.forward.plain(x, w, b, act="sigmoid")
 
 
 @seo_sigmoid_layer.vjp

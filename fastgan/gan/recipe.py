@@ -10,7 +10,7 @@ from fastgan.errors import UsageError
 from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.log import check_line
-from fastgan.gan.objectives import objective
+from fastgan.gan.objectives import Objective, objective
 from fastgan.nn import MLP, Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
 from fastgan.ranges import check_ranges
@@ -189,6 +189,16 @@ class Recipe:
         if not self.published:
             del out["published"]
         return {name: value for name, value in out.items() if value is not None}
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """The recipe's objective, with the recipe's own clip and penalty where it has them."""
+    name = recipe.objective
+    base = published.of(recipe.published).objectives.get(name) or objective(name)
+    changes = {
+        name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
+    }
+    return replace(base, **changes)
 
 
 def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastgan.capture import Capturer, Recording
-from fastgan.device import Array
 from fastgan.errors import CaptureError
 from fastgan.gan.batches import UNROLL
-from fastgan.gan.step import Step
+from fastgan.gan.recipe import Recipe
+from fastgan.gan.step import Scores, Step
 
 WARMUP = 3  # steps that compile kernels, choose schedules and grow the memory pool
 
@@ -23,7 +23,7 @@ class Replay:
     def __init__(self, step: Step) -> None:
         self.step, self.possible = step, True
         self.capturer = Capturer()
-        self.recordings: dict[int, tuple[Recording, dict[str, Array]]] = {}  # by the number of steps
+        self.recordings: dict[int, tuple[Recording, Scores]] = {}  # by the number of steps
         self.made = 0
 
     @contextmanager
@@ -34,7 +34,7 @@ class Replay:
 
     def advance(self, most: int) -> None:
         """Make one step, or several at once where up to `most` are wanted."""
-        warms_up = self.step.recipe.warms_up(self.step.steps_done)
+        warms_up = self.step.recipe.warms_up(self.step.clock.steps)
         if not self.possible or self.made < WARMUP or warms_up:
             with self.capturer.memory():
                 self.step.step()
@@ -43,7 +43,8 @@ class Replay:
             else:
                 self.made += 1
             return
-        steps = UNROLL if most >= UNROLL and self._steady else 1
+        steady = self.step.recipe.optimizer.schedule == "constant"  # else the host sets a rate between steps
+        steps = UNROLL if most >= UNROLL and steady else 1
         if steps not in self.recordings:
             try:
                 self.recordings[steps] = self._record(steps)
@@ -55,58 +56,38 @@ class Replay:
                 return self.advance(most)
         self._replay(steps)
 
-    @property
-    def _steady(self) -> bool:
-        """Whether the learning rate stays, so that several steps need nothing of the host in between."""
-        return self.step.recipe.optimizer.schedule == "constant"
-
-    def _record(self, steps: int) -> tuple[Recording, dict[str, Array]]:
+    def _record(self, steps: int) -> tuple[Recording, Scores]:
         """Capture some steps. Nothing is computed, so the host's counters go back to where they were."""
         step = self.step
-        before = _counters(step)
+        before, optimizers = step.clock.steps, (step.generator_optimizer, step.critic_optimizer)
+        counts = [optimizer.steps for optimizer in optimizers]
 
         def make() -> None:
             for _ in range(steps):
                 step.make()
-                step.steps_done += 1
+                step.clock.steps += 1
 
         try:
             recording = self.capturer.record(make)
         finally:
-            _set_counters(step, before)
-        return recording, dict(step.updates.last)
+            step.clock.steps = before
+            for optimizer, count in zip(optimizers, counts, strict=True):
+                optimizer.steps = count
+        return recording, dict(step.scores)
 
     def _replay(self, steps: int) -> None:
-        recording, last = self.recordings[steps]
+        recording, scores = self.recordings[steps]
         step = self.step
         step.prepare(steps)
         recording.replay()
         for optimizer in (step.critic_optimizer, step.generator_optimizer):
             optimizer.flat.mark_changed()
-        step.updates.last = dict(last)  # an eager step or a recording would write to the recording's own
-        done, critic, generator = _counters(step)
-        _set_counters(
-            step,
-            (
-                done + steps,
-                critic + steps * step.critic_updates,
-                generator + steps * step.recipe.generator_steps,
-            ),
-        )
+        step.scores = dict(scores)  # an eager step or a recording would write to the recording's own
+        step.passed(steps)
 
 
-def _counters(step: Step) -> tuple[int, int, int]:
-    return step.steps_done, step.critic_optimizer.steps, step.generator_optimizer.steps
-
-
-def _set_counters(step: Step, values: tuple[int, int, int]) -> None:
-    step.steps_done, step.critic_optimizer.steps, step.generator_optimizer.steps = values
-
-
-def due(step: Step, goal: int) -> int:
+def due(recipe: Recipe, done: int, goal: int) -> int:
     """Steps until something is due: a log row, a picture, a checkpoint, a warm-up step, or the end at `goal`."""
-    recipe = step.recipe
     intervals = [recipe.sample_every, recipe.checkpoint_every]
     intervals += [recipe.warmup_every] if recipe.warmup_critic_steps else []
-    done = step.steps_done
     return min(goal - done, recipe.until_log(done), *(every - done % every for every in intervals))

@@ -86,7 +86,7 @@ def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> Non
     if trainer.ema:
         trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
     trainer.begin_at(meta["steps_done"], values["losses"])
-    trainer.horizon = meta["horizon"]
+    trainer.work.horizon = meta["horizon"]
     trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
 
 

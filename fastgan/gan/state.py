@@ -53,7 +53,7 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "recipe": trainer.recipe.to_dict(),
         "seed": trainer.seed,
         "steps_done": trainer.steps_done,
-        "horizon": trainer.horizon,
+        "horizon": trainer.work.horizon,
         f"{STATE}_steps": [getattr(trainer, f"{network}_optimizer").steps for network in NETWORKS],
         "own_networks": trainer.own_networks,
         "arithmetic": trainer.arithmetic,

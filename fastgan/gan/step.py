@@ -1,173 +1,249 @@
-"""One training step: the networks, their optimizers, and the updates of an objective.
+"""One training step, as the algorithm has it: updates of the critic, then of the generator.
 
-A step is `critic_steps` critic updates (more in a warm-up step) and `generator_steps` generator updates. Everything
-random in it is a function of the seed and the step's number, and nothing in it reads from the device: losses stay in a
-small ring there until somebody asks.
+A step is `critic_steps` critic updates (more in a warm-up step) and `generator_steps` generator updates; each is a
+loss, its gradient, written to the flat buffer of an optimizer, and that optimizer's step. Everything random in it is a
+function of the seed and the step's number, and nothing in it reads from the device.
+
+Shapes: `n` batch, `f` features of a sample, `z` latent.
 """
 
-from dataclasses import replace
-
-import numpy as np
-
 from fastgan import optim, random
-from fastgan.clock import Count, Rate
-from fastgan.device import Array, module_of, to_device, to_host
+from fastgan.clock import Clock, Count, Rate
+from fastgan.device import Array
 from fastgan.errors import UsageError
-from fastgan.gan import published
-from fastgan.gan.objectives import Objective, objective, refuse_batch_norm
+from fastgan.gan.batches import Batches
+from fastgan.gan.latents import draw_latents
+from fastgan.gan.objectives import Objective, ScoreLoss
+from fastgan.gan.penalty import gradient_penalty, penalised_loss, piecewise_linear, refuse_batch_norm
 from fastgan.gan.recipe import Recipe
-from fastgan.gan.updates import TapeUpdates, Terms, mixes, updates_for
-from fastgan.nn import Dropout, Module, flatten
-from fastgan.ops import passes
+from fastgan.gan.ring import Ring, record
+from fastgan.nn import BatchNorm, Dropout, MinibatchStdDev, Module
+from fastgan.optim import Optimizer
 from fastgan.random import Stream
-from fastgan.tape import Tensor, no_grad
+from fastgan.tape import Tensor, grad, no_grad
 
 WARMUP_UPDATES = 1 << 40  # beyond the number of any other update
+Scores = dict[str, Array]  # "real" and "fake" (n, 1), and "penalty" () where there is one
 
 
 class Step:
-    """Networks and optimizers of one run, and the step that trains them; a subclass says where real samples come from.
+    """What a step works on, and the step. `networks` and `optimizers` are the generator's and the critic's.
 
-    `features` is the size of a sample. The networks are moved to the device. UsageError where they do not fit.
+    `batches` may be set later. UsageError where recipe, objective and networks do not fit one another.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         objective: Objective,
-        generator: Module,
-        critic: Module,
+        networks: tuple[Module, Module],
+        optimizers: tuple[Optimizer, Optimizer],
+        batches: Batches | None,
         *,
-        features: int,
-        device: str,
+        clock: Clock,
         seed: int,
     ) -> None:
-        self.recipe, self.objective, self.generator, self.critic = recipe, objective, generator, critic
-        self.device, self.seed = device, seed
-        random.key_of(seed)  # an error now rather than at the first draw
-        if objective.penalty and not objective.penalty_of:
-            refuse_batch_norm(critic)
-        if objective.penalty and recipe.split_updates:
-            raise UsageError(
-                "got a gradient penalty with split updates, wanted joint ones: --no-split-updates"
-            )
-        several = max(recipe.critic_steps, recipe.warmup_critic_steps, recipe.generator_steps) > 1
-        if recipe.simultaneous and (several or recipe.split_updates or recipe.inference_fakes):
-            raise UsageError("got simultaneous updates with several updates a step, wanted one joint update")
-        for network in (generator, critic):
-            flatten(network, device)
-        adam = published.of(recipe.published).adam
-        self.generator_optimizer = recipe.optimizer.build(generator, adam=adam)
-        self.critic_optimizer = recipe.optimizer.build(critic, clip=objective.clip, adam=adam)
-        self.ema = optim.Ema(generator, decay=recipe.ema) if recipe.ema else None
-        self.steps_done = self.losses_from = 0  # the ring holds no losses of steps before that
+        self.recipe, self.objective, self.batches = recipe, objective, batches
+        self.generator, self.critic = networks
+        self.generator_optimizer, self.critic_optimizer = optimizers
+        self.clock, self.seed = clock, seed
         self.horizon = recipe.steps  # the step at which schedules end
-        self._draws = any(isinstance(m, Dropout) for net in (generator, critic) for m in net.modules())
-        self._together = not mixes(critic)
-        self._mixed = mixes(generator)
-        self.updates = updates_for(generator, critic, objective, seed=seed, simultaneous=recipe.simultaneous)
-        xp = module_of(device)
-        self.features = features
+        self.ring = Ring(recipe.log_every, clock)
+        self.scores: Scores = {}  # of the last critic update
         self.critic_updates = recipe.critic_steps * (1 + recipe.split_updates)  # a step's
-        self.losses: Array = xp.zeros((recipe.log_every, 2), np.float32)
-        self.clock: Array = xp.zeros(1, np.int64)  # steps done, as the device knows it
-        if self.ema:
-            self.generator_optimizer.average = self.ema
-        if device != "cpu":
-            self.critic_optimizer.lr, self.generator_optimizer.lr = Rate(device), Rate(device)
-        self._check_shapes(features)
-
-    def begin_at(self, steps_done: int, losses: Array | None = None) -> None:
-        """Set the number of steps done, on both sides, and what `losses_since_log` gave then."""
-        self.steps_done = self.losses_from = steps_done
-        self.clock[...] = steps_done
-        if losses is not None and len(losses):
-            self.losses_from -= len(losses)
-            ring = to_host(self.losses)
-            ring[self._rows(len(losses))] = losses
-            self.losses[...] = to_device(ring, self.device)
+        self._together = not mixes(self.critic)  # real and fake samples share a pass
+        self._draws = any(isinstance(m, Dropout) for net in networks for m in net.modules())
+        kinds = [part.kind for part in (objective.real, objective.fake) if isinstance(part, ScoreLoss)]
+        closed = (
+            objective.penalty and not objective.penalty_of and len(kinds) == 2 and not recipe.simultaneous
+        )
+        self._closed = piecewise_linear(self.critic) if closed else None
 
     def step(self) -> None:
         """The critic updates and the generator update of one step."""
         self.prepare(1)
         self.make()
-        self.steps_done += 1
+        self.clock.steps += 1
 
     def prepare(self, steps: int) -> None:
-        """What the host does ahead of the next steps: learning rates, and what `prepare_data` needs."""
+        """What the host does ahead of the next steps: learning rates, and the orders of epochs that begin in them."""
+        assert self.batches
         self._set_rates()
-        first, last = self._update(0), self._update(steps * self._critic_steps() - 1)
-        self.prepare_data(int(first), int(last))
+        first, last = self._update_number(0), self._update_number(steps * self._critic_steps() - 1)
+        self.batches.prepare(int(first), int(last))
 
     def make(self) -> None:
         """A step's work on the device: all updates, and the losses written to the ring."""
-        critic_loss, generator_loss = self._updates()
-        passes.record(
-            self.losses,
+        recipe, count = self.recipe, self._critic_steps()
+        drawn = (count + (not recipe.shared_latents)) * recipe.batch
+        z = draw_latents(recipe, drawn, self.clock.count(1), seed=self.seed, device=self.clock.device)
+        latent = z[-recipe.batch :]
+        if recipe.simultaneous:
+            critic_losses, generator_loss = self._simultaneous_update(latent)
+        else:
+            for k, fake in enumerate(self._fakes(z[: count * recipe.batch])):
+                critic_losses, self.scores = self.critic_update(k, fake)
+            self._begin(count)
+            for _ in range(recipe.generator_steps):
+                generator_loss = self.generator_update(latent)
+        self._record(critic_losses, generator_loss)
+
+    def critic_update(self, k: int, fake: Array) -> tuple[list[Array], Scores]:
+        """A step's k-th update of the critic, against fakes (n, f): its loss (), in terms to add up, and the scores."""
+        self._begin(k)
+        update = self._update_number(k)
+        if self.recipe.split_updates:
+            return self._half_updates(update, fake)
+        loss, scores = self._critic_loss(update, fake)
+        self._descend(self.critic_optimizer, loss)
+        return [loss.data], scores
+
+    def generator_update(self, z: Array) -> Array:
+        """An update of the generator on the fakes of z: its loss ()."""
+        loss = self.objective.generator(self.critic(self.generator(Tensor(z))))
+        self._descend(self.generator_optimizer, loss)
+        return loss.data
+
+    def _critic_loss(self, update: int | Count, fake: Array) -> tuple[Tensor, Scores]:
+        """The critic's loss on a batch of real samples and as many fakes, with its penalty where it has one."""
+        assert self.batches
+        objective, n = self.objective, len(fake)
+        if self._closed:
+            return self._closed_loss(self.batches.draw(update, fake, mixed=True), *self._closed)
+        if self._together:
+            x = self.batches.draw(update, fake)
+            both = self.critic(Tensor(x))
+            loss, real = objective.critic(both), x[:n]
+            scores = {"real": both.data[:n], "fake": both.data[n:]}
+        else:
+            real = self.batches.draw(update)
+            real_scores, fake_scores = self.critic(Tensor(real)), self.critic(Tensor(fake))
+            loss = objective.real(real_scores) + objective.fake(fake_scores)
+            scores = {"real": real_scores.data, "fake": fake_scores.data}
+        if objective.penalty:
+            penalty = self._penalty(real, fake, update) * objective.penalty
+            loss, scores["penalty"] = loss + penalty, penalty.data
+        return loss, scores
+
+    def _penalty(self, real: Array, fake: Array, update: int | Count) -> Tensor:
+        e = random.uniform(
+            (len(real), 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=self.clock.device
+        )
+        penalty_of = self.objective.penalty_of or gradient_penalty
+        return penalty_of(self.critic, Tensor(real), Tensor(fake), Tensor(e))
+
+    def _closed_loss(
+        self, x: Array, parameters: list[Tensor], slopes: tuple[float, ...]
+    ) -> tuple[Tensor, Scores]:
+        """The loss and its penalty as one op; x (3n, f) holds real, fake and mixed samples."""
+        real, fake = self.objective.real, self.objective.fake
+        assert isinstance(real, ScoreLoss)
+        assert isinstance(fake, ScoreLoss)
+        kinds = real.kind, fake.kind
+        loss = penalised_loss(
+            Tensor(x), *parameters, kinds=kinds, weight=self.objective.penalty, slopes=slopes
+        )
+        kept, n = loss.node.kept, len(x) // 3
+        return loss, {"real": kept["scores"][:n], "fake": kept["scores"][n:], "penalty": kept["penalty"]}
+
+    def _half_updates(self, update: int | Count, fake: Array) -> tuple[list[Array], Scores]:
+        """One critic update for real and one for fake samples, after which weights are clipped."""
+        assert self.batches
+        losses, scores = [], {}
+        for name, x, part in (
+            ("real", self.batches.draw(update), self.objective.real),
+            ("fake", fake, self.objective.fake),
+        ):
+            y = self.critic(Tensor(x))
+            loss, scores[name] = part(y), y.data
+            self._descend(self.critic_optimizer, loss)
+            losses.append(loss.data)
+        optim.clip_weights(self.critic_optimizer.flat.buffer, self.objective.clip)
+        return losses, scores
+
+    def _simultaneous_update(self, z: Array) -> tuple[list[Array], Array]:
+        """Both networks updated from gradients taken at the same point, on the same fakes."""
+        self._begin(0)
+        fake = self.generator(Tensor(z))
+        generator_loss = self.objective.generator(self.critic(fake))
+        critic_loss, self.scores = self._critic_loss(self.clock.count(1), fake.data)
+        both = ((self.generator_optimizer, generator_loss), (self.critic_optimizer, critic_loss))
+        for optimizer, loss in both:
+            self._differentiate(optimizer, loss)
+        for optimizer, _ in both:
+            self._move(optimizer)
+        return [critic_loss.data], generator_loss.data
+
+    def _fakes(self, z: Array) -> list[Array]:
+        """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
+        n, inference = self.recipe.batch, self.recipe.inference_fakes
+        pieces = [slice(first, first + n) for first in range(0, len(z), n)]
+        self.generator.train(not inference)
+        with no_grad():
+            if mixes(self.generator) and not inference:  # a sample's fake depends on its batch
+                fakes = []
+                for k, piece in enumerate(pieces):
+                    self._begin(k)
+                    fakes.append(self.generator(Tensor(z[piece])).data)
+            else:
+                self._begin(0)
+                whole = self.generator(Tensor(z)).data
+                fakes = [whole[piece] for piece in pieces]
+        self.generator.train()
+        return fakes
+
+    def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """One step of an optimizer down the gradient of a loss."""
+        self._differentiate(optimizer, loss)
+        self._move(optimizer)
+
+    @staticmethod
+    def _differentiate(optimizer: Optimizer, loss: Tensor) -> None:
+        grad(loss, optimizer.flat.parameters, out=optimizer.gradients, allow_unused=True)
+
+    def _move(self, optimizer: Optimizer) -> None:
+        """An optimizer's step; on a device its number is worked out there, from the steps done."""
+        if self.clock.device != "cpu":
+            critic = optimizer is self.critic_optimizer
+            per_step = self.critic_updates if critic else self.recipe.generator_steps
+            ahead = optimizer.steps - per_step * self.clock.steps
+            optimizer.count = Count(self.clock.array, per_step, ahead + 1, self.clock.steps)
+        optimizer.step()
+
+    def passed(self, steps: int) -> None:
+        """Count steps that a replay made."""
+        self.clock.steps += steps
+        self.critic_optimizer.steps += steps * self.critic_updates
+        self.generator_optimizer.steps += steps * self.recipe.generator_steps
+
+    def _record(self, critic_losses: list[Array], generator_loss: Array) -> None:
+        first, *rest = critic_losses
+        record(
+            self.ring.array,
             generator_loss,
-            critic_loss[0],
-            more=critic_loss[1] if len(critic_loss) > 1 else None,
+            first,
+            more=rest[0] if rest else None,
             scale=0.5 if self.recipe.halved_loss else 1.0,
-            step=self.count(1, 0),
+            step=self.clock.count(1),
             advance=True,
         )
-
-    def _updates(self) -> tuple[Terms, Array]:
-        """The critic's updates and the generator's; the last critic loss, in terms, and the generator's."""
-        count, batch = self._critic_steps(), self.recipe.batch
-        z = self.latent((count + (not self.recipe.shared_latents)) * batch, self.count(1, 0))
-        if self.recipe.simultaneous:
-            return self._simultaneously(z[-batch:])
-        for k, fake in enumerate(self._fakes(z[: count * batch])):
-            critic_loss = self._critic_update(k, fake)
-        self._begin(count)
-        for _ in range(self.recipe.generator_steps):
-            generator_loss = self.updates.generator(z[-batch:], self.generator_optimizer.gradients)
-            self._move(self.generator_optimizer)
-        return critic_loss, generator_loss
 
     def _critic_steps(self) -> int:
         """Critic updates of the step that comes next."""
         recipe = self.recipe
-        return recipe.warmup_critic_steps if recipe.warms_up(self.steps_done) else recipe.critic_steps
+        return recipe.warmup_critic_steps if recipe.warms_up(self.clock.steps) else recipe.critic_steps
 
-    def _update(self, k: int) -> int | Count:
+    def _update_number(self, k: int) -> int | Count:
         """The number of a step's critic update, which says what samples it sees.
 
         Those of warm-up steps are numbered by themselves, so that the others stay a multiple of the step.
         """
-        if self.recipe.warms_up(self.steps_done):
-            return WARMUP_UPDATES + self.recipe.warmup_critic_steps * self.steps_done + k
-        return self.count(self.recipe.critic_steps, k)
-
-    def count(self, times: int, plus: int) -> int | Count:
-        """times * steps done + plus: a number on the CPU, and one that the device works out by itself there."""
-        if self.device == "cpu":
-            return times * self.steps_done + plus
-        return Count(self.clock, times, plus, self.steps_done)
-
-    def losses_since_log(self) -> Array:
-        """The losses, (k, 2) on the host, of the steps since the last one that was logged."""
-        return self.last_losses(self.recipe.log_every - self.recipe.until_log(self.steps_done))
-
-    def last_losses(self, most: int) -> Array:
-        """The losses, (k, 2) on the host, of up to `most` steps: as many as are known."""
-        return to_host(self.losses)[self._rows(min(most, self.steps_done - self.losses_from))]
-
-    def _rows(self, count: int) -> Array:
-        """Where the ring of losses holds those of the last `count` steps."""
-        return np.arange(self.steps_done - count, self.steps_done) % self.recipe.log_every
-
-    def _begin(self, k: int) -> None:
-        """Tell layers that draw random numbers which pass of the step this is."""
-        if self._draws:  # going through all layers takes as long as one of them
-            most = max(self.recipe.critic_steps, self.recipe.warmup_critic_steps)
-            number = self.count(most + 1, k)
-            self.critic.begin(self.seed, number)
-            self.generator.begin(self.seed, number, first=sum(1 for _ in self.critic.modules()))
+        if self.recipe.warms_up(self.clock.steps):
+            return WARMUP_UPDATES + self.recipe.warmup_critic_steps * self.clock.steps + k
+        return self.clock.count(self.recipe.critic_steps, k)
 
     def _set_rates(self) -> None:
-        factor = optim.schedule(self.recipe.optimizer.schedule, self.steps_done, self.horizon)
+        factor = optim.schedule(self.recipe.optimizer.schedule, self.clock.steps, self.horizon)
         own, lr = self.recipe.generator_lr, self.recipe.optimizer.lr
         for optimizer, rate in (
             (self.critic_optimizer, lr * factor),
@@ -178,126 +254,26 @@ class Step:
             else:
                 optimizer.lr = rate
 
-    def latent(
-        self, n: int, number: int | Count, *, stream: int = Stream.NOISE, seed: int | None = None
-    ) -> Array:
-        """The latents of one draw; (n, z), or with k classes (n, z + k), each as likely as another."""
-        z, k = self.noise(n, number, stream=stream, seed=seed), self.recipe.classes
-        if not k:
-            return z
-        xp, seed = module_of(self.device), self.seed if seed is None else seed
-        u = random.uniform(
-            (n, 1), seed=seed, stream=Stream.LABEL | stream << 4, step=number, device=self.device
-        )
-        y = xp.floor(u * k) == xp.arange(k, dtype=np.float32)
-        return xp.concatenate([z, y.astype(np.float32)], axis=1)
-
-    def noise(
-        self, n: int, number: int | Count, *, stream: int = Stream.NOISE, seed: int | None = None
-    ) -> Array:
-        """The random part of latents; (n, z)."""
-        shape, seed = (n, self.recipe.latent), self.seed if seed is None else seed
-        if self.recipe.noise == "normal":
-            return random.normal(shape, seed=seed, stream=stream, step=number, device=self.device)
-        return random.uniform(shape, -1, 1, seed=seed, stream=stream, step=number, device=self.device)
-
-    def prepare_data(self, first: int, last: int) -> None:
-        """Get the real samples of the critic updates `first` to `last` ready to be drawn."""
-
-    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
-        """Fill x (., f) with the real samples of a critic update, then fakes, then mixed ones (see assemble)."""
-        raise NotImplementedError
-
-    def _fakes(self, z: Array) -> list[Array]:
-        """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
-        batch = self.recipe.batch
-        count = len(z) // batch
-        pieces = [slice(k * batch, (k + 1) * batch) for k in range(count)]
-        if self._mixed and not self.recipe.inference_fakes:
-            return [self._fake(k, z[piece]) for k, piece in enumerate(pieces)]
-        fakes = self._fake(0, z)
-        return [fakes[piece] for piece in pieces]
-
-    def _fake(self, k: int, z: Array) -> Array:
-        self._begin(k)
-        return self.updates.generate(z, training=not self.recipe.inference_fakes)
-
-    def _critic_update(self, k: int, fake: Array) -> Terms:
-        """One critic update, or one for real and one for fake samples, after which weights are clipped."""
-        self._begin(k)
-        update = self._update(k)
-        optimizer, gradients = self.critic_optimizer, self.critic_optimizer.gradients
-        if self.recipe.split_updates:
-            optimizer.clip = 0.0
-            real_loss = self.updates.critic_part(self._samples(update), True, gradients)
-            self._move(optimizer)
-            optimizer.clip = self.objective.clip
-            fake_loss = self.updates.critic_part(fake, False, gradients)
-            self._move(optimizer)
-            return real_loss, fake_loss
-        if self._together:
-            x = self._samples(update, fake, mixed=self.updates.draws_mixed)
-            loss = self.updates.critic(x, None, update, gradients)
-        else:
-            loss = self.updates.critic(self._samples(update), fake, update, gradients)
-        self._move(optimizer)
-        return loss
-
-    def _samples(self, update: int | Count, fake: Array | None = None, *, mixed: bool = False) -> Array:
-        """Real samples, then fake, then mixed ones, in one new array."""
-        kinds = 1 + (fake is not None) + mixed
-        x = module_of(self.device).empty((kinds * self.recipe.batch, self.features), np.float32)
-        self.fill(x, update, fake=fake, mixed=mixed)
-        return x
-
-    def _simultaneously(self, z: Array) -> tuple[Terms, Array]:
-        """Both networks updated from gradients taken at the same point, on the same fakes."""
-        assert isinstance(self.updates, TapeUpdates)
-        self._begin(0)
-        update = self.count(1, 0)
-        critic_loss, generator_loss = self.updates.both(
-            self._samples(update),
-            z,
-            update,
-            self.critic_optimizer.gradients,
-            self.generator_optimizer.gradients,
-        )
-        self._move(self.generator_optimizer)
-        self._move(self.critic_optimizer)
-        return (critic_loss,), generator_loss
-
-    def _move(self, optimizer: optim.Optimizer) -> None:
-        """An optimizer's step; on a device its number is worked out there, from the steps done."""
-        if self.device != "cpu":
-            critic = optimizer is self.critic_optimizer
-            per_step = self.critic_updates if critic else self.recipe.generator_steps
-            done = optimizer.steps - per_step * self.steps_done
-            optimizer.count = Count(self.clock, per_step, done + 1, self.steps_done)
-        optimizer.step(optimizer.gradients)  # which the updates have written, on the tape or by a chain
-
-    def _check_shapes(self, features: int) -> None:
-        """Run both networks once on two samples, so that networks that do not fit fail here and by name."""
-        with no_grad():
-            fake = self.generator.eval()(Tensor(self.latent(2, 0)))
-            if fake.shape != (2, features):
-                raise UsageError(
-                    f"the generator gives shape {fake.shape[1:]} per sample, wanted ({features},) as the data have: "
-                    "choose other data, --image-size or --border, or other --generator-layers"
-                )
-            scores = self.critic.eval()(fake)
-            if scores.shape != (2, 1):
-                raise UsageError(
-                    f"the critic gives scores of shape {scores.shape}, wanted (2, 1) for two samples"
-                )
-        self.generator.train()
-        self.critic.train()
+    def _begin(self, k: int) -> None:
+        """Tell layers that draw random numbers which pass of the step this is."""
+        if self._draws:  # going through all layers takes as long as one of them
+            most = max(self.recipe.critic_steps, self.recipe.warmup_critic_steps)
+            number = self.clock.count(most + 1, k)
+            self.critic.begin(self.seed, number)
+            self.generator.begin(self.seed, number, first=sum(1 for _ in self.critic.modules()))
 
 
-def objective_of(recipe: Recipe) -> Objective:
-    """The recipe's objective, with the recipe's own clip and penalty where it has them."""
-    name = recipe.objective
-    base = published.of(recipe.published).objectives.get(name) or objective(name)
-    changes = {
-        name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
-    }
-    return replace(base, **changes)
+def check_updates(recipe: Recipe, objective: Objective, critic: Module) -> None:
+    """UsageError where a recipe's kind of step, an objective and a critic do not fit one another."""
+    if objective.penalty and not objective.penalty_of:
+        refuse_batch_norm(critic)
+    if objective.penalty and recipe.split_updates:
+        raise UsageError("got a gradient penalty with split updates, wanted joint ones: --no-split-updates")
+    several = max(recipe.critic_steps, recipe.warmup_critic_steps, recipe.generator_steps) > 1
+    if recipe.simultaneous and (several or recipe.split_updates or recipe.inference_fakes):
+        raise UsageError("got simultaneous updates with several updates a step, wanted one joint update")
+
+
+def mixes(network: Module) -> bool:
+    """Whether a sample's output depends on the batch that it is in, or on the call."""
+    return any(isinstance(m, BatchNorm | Dropout | MinibatchStdDev) for m in network.modules())

@@ -13,23 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.clock import Count
-from fastgan.device import Array, array_module, resolve_device, to_device, to_host
+from fastgan.clock import Clock, Rate
+from fastgan.device import Array, resolve_device, to_host
 from fastgan.errors import DivergedError, UsageError
-from fastgan.gan import state
+from fastgan.gan import published, state
 from fastgan.gan.batches import Batches
 from fastgan.gan.judging import held_out_loss
-from fastgan.gan.networks import build
+from fastgan.gan.latents import draw_latents, draw_noise
+from fastgan.gan.networks import build, check_fit
 from fastgan.gan.objectives import Objective
-from fastgan.gan.recipe import Recipe
+from fastgan.gan.recipe import Recipe, objective_of
 from fastgan.gan.recipes import RECIPES
 from fastgan.gan.replay import Replay, due
+from fastgan.gan.sampling import Sampler
 from fastgan.gan.sharing import Threads
 from fastgan.gan.source import bordered, find
-from fastgan.gan.step import Step, objective_of
-from fastgan.nn import Module
-from fastgan.random import Stream
-from fastgan.tape import Tensor, no_grad
+from fastgan.gan.step import Step, check_updates
+from fastgan.nn import Module, flatten
+from fastgan.optim import Ema, Optimizer
+from fastgan.random import Stream, key_of
 from fastgan.threads import blas_kernels
 
 Metrics = dict[str, float]
@@ -61,14 +63,14 @@ class Callback:
         """Last of all, after an error too: to give back what on_start took."""
 
 
-class Trainer(Step):
-    """One run: networks, optimizers, data, and the loop.
+class Trainer:
+    """One run: networks, optimizers, data, and the loop around the step that trains them.
 
     `recipe` is a Recipe or its name; `data` an array, a Dataset, or what `fastgan.data.load` takes (default: the
     recipe's). `generator`, `critic` and `objective` replace the recipe's by your own. On a GPU steps are captured as
     graphs and replayed, unless `capture` is False. `threads` keeps a number of CPU threads, on which bits depend; None
-    takes what fits, and fewer while other programs have the cores. Errors: UsageError, DataError or DeviceError before
-    the first step; DivergedError while training.
+    takes what fits, and fewer while other programs have the cores. The networks are moved to the device. Errors:
+    UsageError, DataError or DeviceError before the first step; DivergedError while training.
     """
 
     def __init__(
@@ -85,40 +87,91 @@ class Trainer(Step):
         threads: int | None = None,
     ) -> None:
         recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
-        device = resolve_device(device)
+        self.recipe, self.device, self.seed = recipe, resolve_device(device), int(seed)
+        key_of(self.seed)  # an error now rather than at the first draw
         self.dataset, self.form = find(data, recipe)
-        features = self.form.features + recipe.classes
         given = {"generator": generator, "critic": critic, "objective": objective}
         self.own_networks = [name for name, own in given.items() if own is not None]
-        seed = int(seed)
         if generator is None or critic is None:
-            built = build(recipe, self.form.shape, seed)
+            built = build(recipe, self.form.shape, self.seed)
             generator, critic = generator or built[0], critic or built[1]
-        super().__init__(
-            recipe,
-            objective or objective_of(recipe),
-            generator,
-            critic,
-            features=features,
-            device=device,
-            seed=seed,
-        )
-        self.batches = self._batches() if self.dataset else None
+        self.generator, self.critic = generator, critic
+        self.objective = objective or objective_of(recipe)
+        check_updates(recipe, self.objective, critic)
+        self.clock = Clock(self.device)
+        self.ema: Ema | None = None
+        self.work = self._step()
+        features = self.form.features + recipe.classes
+        check_fit(generator, critic, self.latent(2, 0), features)
         self.stop_wanted = False
         self.arithmetic = ""  # of the newest steps, see _arithmetic
         self.capture = capture
         self.replay: Replay | None = None
         self.threads = self._threads(threads)
 
-    def prepare_data(self, first: int, last: int) -> None:
-        """See Step."""
-        self.batches = self.batches or self._batches()
-        self.batches.prepare(first, last)
+    def _step(self) -> Step:
+        """The step, with an optimizer for each network."""
+        recipe, objective = self.recipe, self.objective
+        for network in (self.generator, self.critic):
+            flatten(network, self.device)
+        clip = 0.0 if recipe.split_updates else objective.clip  # after both halves
+        adam = published.of(recipe.published).adam
+        optimizers = (
+            recipe.optimizer.build(self.generator, adam=adam),
+            recipe.optimizer.build(self.critic, clip=clip, adam=adam),
+        )
+        if recipe.ema:
+            self.ema = optimizers[0].average = Ema(self.generator, decay=recipe.ema)
+        if self.device != "cpu":
+            for optimizer in optimizers:
+                optimizer.lr = Rate(self.device)
+        networks, batches = (self.generator, self.critic), self._batches() if self.dataset else None
+        return Step(recipe, objective, networks, optimizers, batches, clock=self.clock, seed=self.seed)
 
-    def fill(self, x: Array, update: int | Count, *, fake: Array | None = None, mixed: bool = False) -> None:
-        """See Step."""
+    @property
+    def steps_done(self) -> int:
+        """How many steps were made."""
+        return self.clock.steps
+
+    @property
+    def generator_optimizer(self) -> Optimizer:
+        """What moves the generator."""
+        return self.work.generator_optimizer
+
+    @property
+    def critic_optimizer(self) -> Optimizer:
+        """What moves the critic."""
+        return self.work.critic_optimizer
+
+    @property
+    def batches(self) -> Batches:
+        """What real samples are drawn from; after a load, the data are found when they are first needed."""
+        self.work.batches = self.work.batches or self._batches()
+        return self.work.batches
+
+    def step(self) -> None:
+        """The critic updates and the generator update of one step."""
         assert self.batches
-        self.batches.fill(x, update, fake=fake, mixed=mixed)
+        self.work.step()
+
+    def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
+        """The latents of one draw; (n, z), or with k classes (n, z + k), each as likely as another."""
+        seed = self.seed if seed is None else seed
+        return draw_latents(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
+
+    def noise(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
+        """The random part of latents; (n, z)."""
+        seed = self.seed if seed is None else seed
+        return draw_noise(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
+
+    def begin_at(self, steps: int, losses: Array | None = None) -> None:
+        """Set the number of steps done, and what `losses_since_log` gave then."""
+        self.clock.set(steps)
+        self.work.ring.restore(np.empty((0, 2), np.float32) if losses is None else losses)
+
+    def losses_since_log(self) -> Array:
+        """The losses, (k, 2) on the host, of the steps since the last one that was logged."""
+        return self.work.ring.last(self.recipe.log_every - self.recipe.until_log(self.steps_done))
 
     def _batches(self) -> Batches:
         """The batches; after a load, the data are found again when they are first needed."""
@@ -138,8 +191,10 @@ class Trainer(Step):
         """
         if steps is not None and steps < 0:
             raise UsageError(f"fit: got steps {steps}, wanted 0 or more")
-        goal = max(self.recipe.steps, self.horizon) if steps is None else self.steps_done + steps
-        self.horizon = max(self.horizon, goal) if steps is None or self.steps_done else goal
+        horizon = self.work.horizon
+        goal = max(self.recipe.steps, horizon) if steps is None else self.steps_done + steps
+        self.work.horizon = max(horizon, goal) if steps is None or self.steps_done else goal
+        assert self.batches  # found now rather than in the first step
         self.generator.train()
         self.critic.train()
         with self.threads.running(), self._session():
@@ -158,9 +213,9 @@ class Trainer(Step):
         while self.steps_done < goal and not self.stop_wanted:
             with np.errstate(all="ignore"):  # overflow shows as losses that are not finite, checked below
                 if self.replay:
-                    self.replay.advance(due(self, goal))
+                    self.replay.advance(due(self.recipe, self.steps_done, goal))
                 else:
-                    self.step()
+                    self.work.step()
             _each(callbacks, lambda c: c.on_step(self))
             if before := self.threads.look():
                 self.arithmetic = self._arithmetic()
@@ -176,7 +231,7 @@ class Trainer(Step):
         """Where steps are made: on a GPU, a stream of their own."""
         if self.device == "cpu" or not self.capture:
             return nullcontext()
-        self.replay = self.replay or Replay(self)
+        self.replay = self.replay or Replay(self.work)
         return self.replay.session()
 
     def _note_arithmetic(self) -> None:
@@ -213,11 +268,11 @@ class Trainer(Step):
         """
         out: Metrics = {"step": self.steps_done}
         losses = self.losses_since_log()
-        losses = losses if len(losses) else self.last_losses(self.recipe.log_every)
+        losses = losses if len(losses) else self.work.ring.last(self.recipe.log_every)
         with np.errstate(all="ignore"):
             if len(losses):  # none are known after a load, before the next step
                 out["critic_loss"], out["generator_loss"] = map(float, losses.mean(axis=0))
-            last = {name: to_host(x) for name, x in self.updates.last.items()}
+            last = {name: to_host(x) for name, x in self.work.scores.items()}
             out |= _score_metrics(self.objective, last)
             if (held_out := held_out_loss(self)) is not None:
                 out["critic_loss_held_out"] = held_out
@@ -237,51 +292,17 @@ class Trainer(Step):
         The same seed gives the same latents on every device; without one, the run's fixed latents. `latent` (n, z)
         replaces them. `label` is one class or (n,) of them, for a run with classes; without it, each class in turn.
         """
-        if n < 1:
-            raise UsageError(f"sample: got n {n}, wanted at least 1")
-        z = (
-            self.noise(n, 0, stream=Stream.SAMPLE, seed=seed)
-            if latent is None
-            else to_device(latent, self.device)
-        )
-        z = self._labelled(z, label)
-        self.generator.eval()
-        if self.ema:
-            self.ema.swap()
-        try:
-            with no_grad():
-                x = to_host(self.generator(Tensor(z)).data)
-        finally:
-            if self.ema:
-                self.ema.swap()
-            self.generator.train()
-        return self.pixels(x)
+        return self.sampler().sample(n, seed, latent=latent, label=label)
 
-    def _labelled(self, z: Array, label: Any) -> Array:
-        """Latents with the rows of their labels behind them, where the run has classes and they have none yet."""
-        k = self.recipe.classes
-        if label is not None and not k:
-            raise UsageError(
-                f"sample: got label {label} for a run without classes; train one with, such as recipe cgan-mnist"
-            )
-        has_labels = z.shape[1] == self.recipe.latent + k
-        if not k or (label is None and has_labels):
-            return z
-        labels = np.asarray(np.arange(len(z)) % k if label is None else label)
-        if labels.dtype.kind not in "iu" or labels.shape not in ((), (len(z),)):
-            raise UsageError(f"sample: got label {label!r}, wanted a whole number or {len(z)} of them")
-        for wrong in labels[(labels < 0) | (labels >= k)].flat:
-            raise UsageError(f"sample: got label {wrong}, wanted 0 to {k - 1}")
-        rows = to_device(np.eye(k, dtype=np.float32)[np.broadcast_to(labels, len(z))], self.device)
-        return array_module(z).concatenate([z[:, :-k] if has_labels else z, rows], axis=1)
+    def sampler(self) -> Sampler:
+        """What draws samples from the generator as it is now, or from its average where the recipe has one."""
+        return Sampler(
+            self.recipe, self.form, self.generator, device=self.device, seed=self.seed, ema=self.ema
+        )
 
     def pixels(self, x: Array) -> Array:
         """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
-        x, shape = x[:, : self.form.features], (len(x), *self.form.shape)
-        if self.recipe.points or len(shape) != 4:
-            return x.reshape(shape)
-        scaled = (x - self.recipe.low) / (self.recipe.high - self.recipe.low)
-        return np.clip(scaled, 0, 1).reshape(shape)
+        return self.sampler().pixels(x)
 
     def save(self, path: str | Path) -> None:
         """Write networks, optimizers and step to one safetensors file, whole or not at all."""

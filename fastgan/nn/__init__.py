@@ -1,6 +1,5 @@
 """Networks: layers as in every other library, their weights' first values, and the flat buffer they live in."""
 
-from fastgan.nn.chain import Chain
 from fastgan.nn.conv import (
     AvgPool2d,
     Conv2d,
@@ -16,6 +15,7 @@ from fastgan.nn.conv import (
 from fastgan.nn.flat import Flat, flatten
 from fastgan.nn.init import INITIALIZERS, initialize
 from fastgan.nn.layers import (
+    Activation,
     Arctan,
     BatchNorm,
     Dropout,
@@ -35,10 +35,10 @@ from fastgan.nn.text import Net
 __all__ = [
     "INITIALIZERS",
     "MLP",
+    "Activation",
     "Arctan",
     "AvgPool2d",
     "BatchNorm",
-    "Chain",
     "Conv2d",
     "ConvTranspose2d",
     "Crop2d",

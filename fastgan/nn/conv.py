@@ -13,6 +13,7 @@ from fastgan.nn.layers import Weighted
 from fastgan.nn.module import Module
 from fastgan.ops.conv import Padding, Pair, pads, pair, stride_pair
 from fastgan.tape import Tensor
+from fastgan.tape.engine import Act
 
 
 class Conv2d(Weighted):
@@ -40,9 +41,9 @@ class Conv2d(Weighted):
             (*pair(kernel, "kernel", 1), i, o), bias=bias, init=init, init_scale=init_scale, seed=seed
         )
 
-    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
+    def apply(self, x: Tensor, w: Tensor, act: Act) -> Tensor:
         """leaky_relu(conv2d(x, w))."""
-        return ops.conv2d(x, w, self.biases, stride=self.stride, padding=self.padding, slope=slope)
+        return ops.conv2d(x, w, self.biases, stride=self.stride, padding=self.padding, slope=act[1])
 
 
 class ConvTranspose2d(Weighted):
@@ -75,7 +76,7 @@ class ConvTranspose2d(Weighted):
             (*pair(kernel, "kernel", 1), o, i), bias=bias, init=init, init_scale=init_scale, seed=seed
         )
 
-    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
+    def apply(self, x: Tensor, w: Tensor, act: Act) -> Tensor:
         """leaky_relu(conv_transpose2d(x, w))."""
         return ops.conv_transpose2d(
             x,
@@ -84,7 +85,7 @@ class ConvTranspose2d(Weighted):
             stride=self.stride,
             padding=self.padding,
             output_padding=self.output_padding,
-            slope=slope,
+            slope=act[1],
         )
 
 

@@ -1,24 +1,26 @@
 """The layers.
 
 Shapes: `n` batch, `i` features in, `o` features out, `f` features. Weights are (i, o), so a layer is x @ w + b.
-`Sequential` runs a layer with a weight and the LeakyReLU or ReLU after it as one fused op.
+`Sequential` runs a layer with a weight, or batch norm, and the activation after it as one fused op.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import count
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from fastgan import ops, random
 from fastgan.clock import Count, refuse_while_capturing
-from fastgan.device import Array, array_module, device_of, to_device
+from fastgan.device import Array, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.init import fan_in, initialize
 from fastgan.nn.module import Module
-from fastgan.ops.elementwise import check_slope
+from fastgan.ops.elementwise import NOTHING, check_act
 from fastgan.random import Draws, Stream
 from fastgan.tape import Tensor, tensor
+from fastgan.tape.engine import Act
 
 _layer_number = count()
 
@@ -29,15 +31,17 @@ def first_draws(seed: int | None) -> Draws:
 
 
 class Fused(Module):
-    """A layer that takes the LeakyReLU after it in: a subclass says how in `leaky`, and leaves `__call__` as it is."""
+    """A layer that takes the activation after it in: a subclass says how in `fused`, and leaves `__call__` as it is."""
+
+    acts: tuple[str, ...] | None = ("leaky",)  # names of activations that it takes in; None: all there are
 
     def __call__(self, x: Tensor) -> Tensor:
         """The layer alone."""
-        return self.leaky(x, 1.0)
+        return self.fused(x, NOTHING)
 
-    def leaky(self, x: Tensor, slope: float) -> Tensor:
-        """The layer and the LeakyReLU after it, as one op; slope 1 for none."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define leaky")
+    def fused(self, x: Tensor, act: Act) -> Tensor:
+        """The layer and the activation (name, slope) after it, as one op; ("leaky", 1.0) is none."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define fused")
 
 
 class Weighted(Fused):
@@ -69,12 +73,12 @@ class Weighted(Fused):
         """The bias, or None where it is left out."""
         return self.bias if self.has_bias else None
 
-    def leaky(self, x: Tensor, slope: float) -> Tensor:
-        """The layer with its own weight, and the LeakyReLU after it."""
-        return self.apply(x, self.weight, slope)
+    def fused(self, x: Tensor, act: Act) -> Tensor:
+        """The layer with its own weight, and the activation after it."""
+        return self.apply(x, self.weight, act)
 
-    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
-        """The layer with a weight w, and the LeakyReLU after it."""
+    def apply(self, x: Tensor, w: Tensor, act: Act) -> Tensor:
+        """The layer with a weight w, and the activation after it."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define apply")
 
     def initialize(self, draws: Draws) -> None:
@@ -105,26 +109,33 @@ class Linear(Weighted):
             raise ShapeError(f"Linear: got {i} features in and {o} out, wanted at least 1 each")
         super().__init__((i, o), bias=bias, init=init, init_scale=init_scale, seed=seed)
 
-    def apply(self, x: Tensor, w: Tensor, slope: float) -> Tensor:
-        """leaky_relu(x @ w + bias)."""
-        if self.has_bias and slope == 1:
-            return ops.linear(x, w, self.bias)
+    acts = None
+
+    def apply(self, x: Tensor, w: Tensor, act: Act) -> Tensor:
+        """act(x @ w + bias)."""
         if self.has_bias:
-            return ops.linear_leaky_relu(x, w, self.bias, slope=slope)
+            return ops.linear(x, w, self.bias, act=act[0], slope=act[1])
         y = x @ w
-        return y if slope == 1 else ops.leaky_relu(y, slope=slope)
+        return y if act == NOTHING else ops.activation(y, act=act[0], slope=act[1])
 
 
-class LeakyReLU(Module):
+class Activation(Module):
+    """An activation of ops.ACTIVATIONS, by its name; `slope` is that of "leaky"."""
+
+    def __init__(self, act: str, slope: float = 1.0) -> None:
+        check_act(act, slope)
+        self.act, self.slope = act, slope
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The activation of x."""
+        return ops.activation(x, act=self.act, slope=self.slope)
+
+
+class LeakyReLU(Activation):
     """x where positive, slope * x elsewhere; 0 <= slope <= 1. PyTorch's default slope is 0.01."""
 
     def __init__(self, slope: float = 0.01) -> None:
-        check_slope(slope)
-        self.slope = slope
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """leaky_relu(x)."""
-        return ops.leaky_relu(x, slope=self.slope)
+        super().__init__("leaky", slope)
 
 
 class ReLU(LeakyReLU):
@@ -134,20 +145,18 @@ class ReLU(LeakyReLU):
         super().__init__(0.0)
 
 
-class Tanh(Module):
+class Tanh(Activation):
     """Hyperbolic tangent."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """tanh(x)."""
-        return ops.tanh(x)
+    def __init__(self) -> None:
+        super().__init__("tanh")
 
 
-class Sigmoid(Module):
+class Sigmoid(Activation):
     """1 / (1 + exp(-x))."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """sigmoid(x)."""
-        return ops.sigmoid(x)
+    def __init__(self) -> None:
+        super().__init__("sigmoid")
 
 
 class Arctan(Module):
@@ -174,7 +183,7 @@ class Maxout(Module):
         return ops.maximum(y.reshape(y.shape[0], self.pieces, -1), axis=1)
 
 
-class BatchNorm(Module):
+class BatchNorm(Fused):
     """Normalise each feature by the batch's mean and variance (Ioffe and Szegedy 2015), then scale and shift.
 
     In inference mode the running statistics are used instead. They move by `momentum` per training batch, as in PyTorch
@@ -183,6 +192,7 @@ class BatchNorm(Module):
     """
 
     state = ("mean", "variance")
+    acts = None
 
     def __init__(self, f: int, *, momentum: float = 0.1, eps: float = 1e-5, correction: float = 1.0) -> None:
         if not 0 <= momentum <= 1:
@@ -202,21 +212,25 @@ class BatchNorm(Module):
         for zeros in (self.beta.data, self.mean):
             zeros[...] = 0
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """x normalised per feature (the last axis)."""
+    def fused(self, x: Tensor, act: Act) -> Tensor:
+        """x normalised per feature (the last axis), and the activation after it."""
         x = x if isinstance(x, Tensor) else tensor(x)
         if x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"BatchNorm: got x {x.shape}, wanted (..., {self.gamma.size})")
-        if not self.training:
-            inverse = (self.variance + self.eps) ** -0.5
-            return (x - Tensor(self.mean)) * (self.gamma * Tensor(inverse)) + self.beta
-        widening = self.widening(x.shape)
-        stats = ops.moments(x.data, eps=self.eps)
-        variance = array_module(stats).maximum(stats[1] ** -2 - self.eps, 0)
-        self.mean += self.momentum * (stats[0] - self.mean)
-        self.variance *= 1 - self.momentum
-        self.variance += self.momentum * widening * variance
-        return ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, stats=stats)
+        settings = {"act": act[0], "slope": act[1], "training": self.training, **self.moving(x.shape)}
+        return ops.batch_norm(x, self.gamma, self.beta, **settings)
+
+    def behind(self, layer: Linear, x: Tensor, act: Act) -> Tensor:
+        """Batch norm of a linear layer and its activation, as one op."""
+        w, b = layer.weight, layer.bias
+        settings = {"act": act[0], "slope": act[1], **self.moving((x.shape[0], *b.shape))}
+        return ops.linear_norm(x, w, b, self.gamma, self.beta, **settings)
+
+    def moving(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """What the op is told of the running statistics, for x of a shape."""
+        widening = self.widening(shape) if self.training else 1.0
+        moving = {"eps": self.eps, "momentum": self.momentum, "widening": widening}
+        return {"mean": self.mean, "variance": self.variance, **moving}
 
     def widening(self, shape: tuple[int, ...]) -> float:
         """n / (n - correction) for a training batch (..., f) of n rows; ShapeError where they are too few."""
@@ -265,17 +279,12 @@ class Sequential(Module):
             self.initialize(Draws(seed, Stream.INIT))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The last layer's output; a Fused layer and the LeakyReLU or ReLU after it run as one op."""
-        layers = iter((*layers_of(self), None))
-        layer = next(layers)
-        while layer is not None:
-            after = next(layers)
-            if fuses(layer) and (type(after) is LeakyReLU or type(after) is ReLU):  # subclasses may differ
-                x = layer.leaky(x, after.slope)
-                after = next(layers)
-            else:
-                x = layer(x)
-            layer = after
+        """The last layer's output; what `planned` puts together runs as one op."""
+        for layer, act, norm in planned(self):
+            if norm is not None:
+                x = norm.behind(layer, x, act)
+                continue
+            x = layer.fused(x, act) if fuses(layer) else layer(x)
         return x
 
     def __len__(self) -> int:
@@ -290,6 +299,30 @@ def layers_of(network: Sequential) -> list[Module]:
     return [x for x in vars(network).values() if isinstance(x, Module)]
 
 
+def planned(network: Sequential) -> Iterator[tuple[Any, Act, BatchNorm | None]]:
+    """How a Sequential runs its layers: each with the activation after it that it takes in, and a linear layer also
+    with the batch norm behind that. Of a subclass only what it has not changed is known."""
+    layers = layers_of(network)
+    k = 0
+    while k < len(layers):
+        layer, act, k = layers[k], NOTHING, k + 1
+        if fuses(layer):
+            after = layers[k] if k < len(layers) else None
+            if isinstance(after, Activation) and _taken(layer, after):
+                act, k = (after.act, after.slope), k + 1
+                after = layers[k] if k < len(layers) else None
+            if type(layer) is Linear and layer.has_bias and type(after) is BatchNorm and after.training:
+                yield layer, act, after
+                k += 1
+                continue
+        yield layer, act, None
+
+
 def fuses(layer: Module) -> TypeGuard[Fused]:
     """Whether the layer is what its `leaky` says: not where a subclass has a `__call__` of its own."""
     return type(layer).__call__ is Fused.__call__
+
+
+def _taken(layer: Fused, after: Activation) -> bool:
+    """Whether a layer takes the activation after it in: not one that a subclass has changed."""
+    return type(after).__call__ is Activation.__call__ and (layer.acts is None or after.act in layer.acts)

@@ -14,6 +14,7 @@ from fastgan.nn.layers import Fused, Weighted, first_draws, fuses
 from fastgan.nn.module import Module
 from fastgan.random import Draws
 from fastgan.tape import Tensor
+from fastgan.tape.engine import Act
 
 
 class LayerNorm(Module):
@@ -87,15 +88,20 @@ class SpectralNorm(Fused):
         self.layer.initialize(draws)
         self._start(draws)
 
-    def leaky(self, x: Tensor, slope: float) -> Tensor:
-        """The layer with its weight over sigma, and the LeakyReLU after it."""
+    @property
+    def acts(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """What the layer takes in."""
+        return self.layer.acts
+
+    def fused(self, x: Tensor, act: Act) -> Tensor:
+        """The layer with its weight over sigma, and the activation after it."""
         w, axis = self.layer.weight, self.layer.out_axis
         if self.training:
             self._iterate()
         xp = array_module(w.data)
         places = xp.moveaxis(w.data, axis, -1).shape
         slope_of_sigma = xp.moveaxis((self.v[:, None] * self.u).reshape(places), -1, axis)
-        return self.layer.apply(x, w / (w * Tensor(slope_of_sigma)).sum(), slope)
+        return self.layer.apply(x, w / (w * Tensor(slope_of_sigma)).sum(), act)
 
     def _start(self, draws: Draws) -> None:
         matrix = self._matrix()

@@ -11,12 +11,14 @@ from fastgan.ops.conv import (
 )
 from fastgan.ops.dense import linear, linear_leaky_relu
 from fastgan.ops.elementwise import (
+    ACTIVATIONS,
     absolute,
+    activation,
+    activation_grad,
     arctan,
     dropout,
     exp,
     leaky_relu,
-    leaky_relu_grad,
     log,
     relu,
     sigmoid,
@@ -24,8 +26,8 @@ from fastgan.ops.elementwise import (
     sqrt,
     tanh,
 )
-from fastgan.ops.loss import bce_with_logits, mse
-from fastgan.ops.norm import batch_norm, batch_norm_gamma_grad, batch_norm_grad, moments
+from fastgan.ops.loss import SCORE_LOSSES, bce_with_logits, mse, score_loss
+from fastgan.ops.norm import batch_norm, linear_norm
 from fastgan.ops.pool import (
     avg_pool2d,
     crop2d,
@@ -53,13 +55,15 @@ from fastgan.tape.arithmetic import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
+    "SCORE_LOSSES",
     "absolute",
+    "activation",
+    "activation_grad",
     "add",
     "arctan",
     "avg_pool2d",
     "batch_norm",
-    "batch_norm_gamma_grad",
-    "batch_norm_grad",
     "bce_with_logits",
     "broadcast_to",
     "concat",
@@ -75,22 +79,22 @@ __all__ = [
     "fold",
     "index",
     "leaky_relu",
-    "leaky_relu_grad",
     "linear",
     "linear_leaky_relu",
+    "linear_norm",
     "log",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_pick",
     "maximum",
-    "moments",
     "mse",
     "multiply",
     "pad2d",
     "power",
     "relu",
     "reshape",
+    "score_loss",
     "sigmoid",
     "softplus",
     "sqrt",

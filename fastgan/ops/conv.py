@@ -12,11 +12,11 @@ Settings: `stride` (down, right), `pad` (top, bottom, left, right), `slope` of t
 from typing import Any
 
 from fastgan.device import Array, array_module
-from fastgan.dispatch import take_home
 from fastgan.errors import ShapeError, UsageError
-from fastgan.ops.elementwise import check_slope, leaky_relu_grad
+from fastgan.ops.elementwise import NOTHING, activation_grad, check_act, ends_in, masked
 from fastgan.tape import Tensor, Thunk, op
-from fastgan.tape.arithmetic import check_dtypes
+from fastgan.tape.arithmetic import check_dtypes, sum_to
+from fastgan.tape.engine import Act
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -139,13 +139,47 @@ def convolve(x: Array, w: Array, *b: Array, stride: Pair, pad: Pad, slope: float
 def _(
     g: Tensor, y: Tensor, x: Tensor, w: Tensor, *b: Tensor, stride: Pair, pad: Pad, slope: float = 1.0
 ) -> tuple[Thunk, ...]:
-    v = g if slope == 1 else leaky_relu_grad(g, y, slope=slope)
+    v = g if slope == 1 else activation_grad(g, y, slope=slope)
     size, kernel = x.shape[1:3], w.shape[:2]
     return (
         lambda: convolve_transposed(v, w, stride=stride, pad=pad, size=size),
         lambda: convolve_weight_grad(x, v, stride=stride, pad=pad, kernel=kernel),
         *[lambda: v] * len(b),
     )
+
+
+@convolve.first_order
+def _(
+    g: Array,
+    y: Array,
+    x: Array,
+    w: Array,
+    *b: Array,
+    stride: Pair,
+    pad: Pad,
+    slope: float = 1.0,
+    wanted: Any,
+    into: Any,
+    below: Act | None,
+    premasked: bool,
+) -> tuple[Array | None, ...]:
+    v = g if premasked else masked(g, y, "leaky", slope)
+    dx = gw = None
+    if wanted[0]:
+        dx = convolve_transposed.forward(v, w, stride=stride, pad=pad, size=x.shape[1:3])
+        dx = masked(dx, x, *(below or NOTHING))
+    if wanted[1]:
+        gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
+    return dx, gw, *_bias_gradient(v, b, wanted, into)
+
+
+def _bias_gradient(v: Array, b: tuple[Array, ...], wanted: Any, into: Any) -> list[Array]:
+    """The sum of v over all axes but the last, where there is a bias and its gradient is wanted."""
+    wanted_one = b and wanted[2]
+    return [sum_to.forward(v, shape=v.shape[-1:], out=into[2]) if wanted_one else None for _ in b]
+
+
+convolve.ends_in = ends_in
 
 
 @op
@@ -172,7 +206,7 @@ def _(
     size: Pair,
     slope: float = 1.0,
 ) -> tuple[Thunk, ...]:
-    x = g if slope == 1 else leaky_relu_grad(g, y, slope=slope)
+    x = g if slope == 1 else activation_grad(g, y, slope=slope)
     kernel = w.shape[:2]
     return (
         lambda: convolve(x, w, stride=stride, pad=pad),
@@ -181,23 +215,52 @@ def _(
     )
 
 
+@convolve_transposed.first_order
+def _(
+    g: Array,
+    y: Array,
+    v: Array,
+    w: Array,
+    *b: Array,
+    stride: Pair,
+    pad: Pad,
+    size: Pair,
+    slope: float = 1.0,
+    wanted: Any,
+    into: Any,
+    below: Act | None,
+    premasked: bool,
+) -> tuple[Array | None, ...]:
+    x = g if premasked else masked(g, y, "leaky", slope)
+    dv = gw = None
+    if wanted[0]:
+        dv = masked(convolve.forward(x, w, stride=stride, pad=pad), v, *(below or NOTHING))
+    if wanted[1]:
+        gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
+    return dv, gw, *_bias_gradient(x, b, wanted, into)
+
+
+convolve_transposed.ends_in = ends_in
+
+
 @op
-def convolve_weight_grad(x: Array, v: Array, *, stride: Pair, pad: Pad, kernel: Pair) -> Array:
-    """Gradient of `convolve` for its weight, where v is that for its output; -> (kh, kw, c, o)."""
+def convolve_weight_grad(
+    x: Array, v: Array, *, stride: Pair, pad: Pad, kernel: Pair, out: Array | None = None
+) -> Array:
+    """Gradient of `convolve` for its weight, where v is that for its output; -> (kh, kw, c, o), written to `out`."""
     if len(x) != len(v) or v.shape[1:3] != out_size(x.shape[1:3], kernel, stride, pad):
         raise ShapeError(
             f"convolve_weight_grad: got x {x.shape} and v {v.shape}, wanted v as large as convolve's output"
         )
     cols, rows = unfold.forward(x, kernel=kernel, stride=stride, pad=pad), v.reshape(-1, v.shape[3])
     shape = (*kernel, x.shape[3], v.shape[3])
-    out = take_home(shape, x.dtype)
     flat = None if out is None else out.reshape(cols.shape[1], rows.shape[1])
     return array_module(x).matmul(cols.T, rows, out=flat).reshape(shape)
 
 
 @convolve_weight_grad.vjp
 def _(
-    g: Tensor, y: Tensor, x: Tensor, v: Tensor, *, stride: Pair, pad: Pad, kernel: Pair
+    g: Tensor, y: Tensor, x: Tensor, v: Tensor, *, stride: Pair, pad: Pad, kernel: Pair, out: Any = None
 ) -> tuple[Thunk, ...]:
     size = x.shape[1:3]
     return (
@@ -271,7 +334,7 @@ def _check_ranks(name: str, x: Tensor, w: Tensor) -> None:
 
 def _check(name: str, x: Array, w: Array, b: tuple[Array, ...], *, channels: int, slope: float) -> None:
     """The channels of x lie on axis `channels` of w, those of the output on the other one."""
-    check_slope(slope)
+    check_act("leaky", slope)
     fits = x.ndim == 4 and w.ndim == 4 and x.shape[3] == w.shape[channels]
     if not fits or len(b) > 1 or any(part.shape != (w.shape[5 - channels],) for part in b):
         wanted = (

@@ -1,46 +1,115 @@
-"""Linear layers as single ops, with and without their activation.
+"""Linear layers as single ops, with their activation, and the passes that kernels replace.
 
-Shapes: `n` batch, `i` features in, `o` features out; weights are (i, o).
+Shapes: `n` batch, `i` features in, `o` features out; weights are (i, o). `v` is a gradient for what a linear map gives,
+before its activation.
 """
 
+from typing import Any
+
 from fastgan.device import Array, array_module
+from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
-from fastgan.ops.elementwise import check_slope, leaky_relu_grad
+from fastgan.ops.elementwise import NOTHING, activated, activation_grad, check_act, ends_in, masked
 from fastgan.tape import Tensor, Thunk, op
 from fastgan.tape.arithmetic import check_dtypes
-
-
-def _check_linear(name: str, x: Array, w: Array, b: Array) -> None:
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or b.shape != w.shape[1:]:
-        raise ShapeError(f"{name}: got x {x.shape}, w {w.shape}, b {b.shape}, wanted (n, i), (i, o), (o,)")
-    check_dtypes(name, x, w, b)
+from fastgan.tape.engine import Act
 
 
 @op
-def linear(x: Array, w: Array, b: Array) -> Array:
-    """x @ w + b; (n, i), (i, o), (o,) -> (n, o)."""
-    _check_linear("linear", x, w, b)
-    y = x @ w
-    y += b
-    return y
+def linear(x: Array, w: Array, b: Array, *, act: str = "leaky", slope: float = 1.0) -> Array:
+    """act(x @ w + b), for an activation of ACTIVATIONS, none by default; (n, i), (i, o), (o,) -> (n, o)."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or b.shape != w.shape[1:]:
+        raise ShapeError(f"linear: got x {x.shape}, w {w.shape}, b {b.shape}, wanted (n, i), (i, o), (o,)")
+    check_dtypes("linear", x, w, b)
+    check_act(act, slope)
+    z = x @ w
+    z += b
+    return activated(z, act, slope)
+
+
+linear.ends_in = ends_in
 
 
 @linear.vjp
-def _(g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Thunk, ...]:
-    return lambda: g @ w.T, lambda: x.T @ g, lambda: g  # g is summed to b's shape by the engine
+def _(
+    g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor, *, act: str = "leaky", slope: float = 1.0
+) -> tuple[Thunk, ...]:
+    v = g if (act, slope) == NOTHING else activation_grad(g, y, act=act, slope=slope)
+    return lambda: v @ w.T, lambda: x.T @ v, lambda: v  # summed to b's shape by the engine
 
 
-@op
-def linear_leaky_relu(x: Array, w: Array, b: Array, *, slope: float = 0.2) -> Array:
+@linear.first_order
+def _(
+    g: Array,
+    y: Array,
+    x: Array,
+    w: Array,
+    b: Array,
+    *,
+    act: str = "leaky",
+    slope: float = 1.0,
+    wanted: Any,
+    into: Any,
+    below: Act | None,
+    premasked: bool,
+) -> tuple[Array | None, ...]:
+    return layer_gradients(g if premasked else masked(g, y, act, slope), x, w, wanted, into, below)
+
+
+def linear_leaky_relu(x: Tensor, w: Tensor, b: Tensor, *, slope: float = 0.2) -> Tensor:
     """leaky_relu(x @ w + b) in one op; (n, i), (i, o), (o,) -> (n, o). Slope 0 is ReLU; 0 <= slope <= 1."""
-    _check_linear("linear_leaky_relu", x, w, b)
-    check_slope(slope)
-    y = x @ w
-    y += b
-    return array_module(y).maximum(y, y * slope if slope else 0)
+    return linear(x, w, b, act="leaky", slope=slope)
 
 
-@linear_leaky_relu.vjp
-def _(g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor, *, slope: float = 0.2) -> tuple[Thunk, ...]:
-    gz = leaky_relu_grad(g, y, slope=slope)  # y has the sign of x @ w + b, which need not be kept
-    return lambda: gz @ w.T, lambda: x.T @ gz, lambda: gz
+def layer_gradients(
+    v: Array, x: Array, w: Array, wanted: Any, into: Any, below: Act | None
+) -> tuple[Array | None, ...]:
+    """The gradients of x @ w + b for x, w and b from that for its result, v; see Op.first_order for the others."""
+    act, slope = below or NOTHING
+    gw = gb = None
+    if wanted[1] or wanted[2]:
+        gw, gb = place(into[1], w.shape, v), place(into[2], w.shape[1:], v)
+    return linear_backward(v, x, w, act=act, slope=slope, gw=gw, gb=gb, dx=wanted[0]), gw, gb
+
+
+def place(array: Array | None, shape: tuple[int, ...], like: Array) -> Array:
+    """The array to write a result to, a new one where none is given."""
+    return array_module(like).empty(shape, like.dtype) if array is None else array
+
+
+@Fusable
+def linear_backward(
+    v: Array,
+    a: Array,
+    w: Array,
+    *,
+    act: str = "leaky",
+    slope: float = 1.0,
+    gw: Array | None = None,
+    gb: Array | None = None,
+    dx: bool = True,
+) -> Array | None:
+    """All of a layer's backward pass: v (n, o), its input a (n, i), w (i, o).
+
+    Writes a^T v to `gw` and the sum of v's rows to `gb`, where given (both or neither). With `dx`, returns v @ w^T
+    times the derivative of the activation (`act`, `slope`) that made a: the v of the layer below.
+    """
+    xp = array_module(v)
+    if gw is not None:
+        xp.matmul(a.T, v, out=gw)
+        xp.sum(v, axis=0, out=gb)
+    return masked(v @ w.T, a, act, slope) if dx else None
+
+
+@Fusable
+def weight_gradients(a: Array, v: Array, *, gw: Array, gb: Array, rows: int) -> None:
+    """a^T v to `gw`, and the sum of the first `rows` rows of v to `gb`; (n, i), (n, o), (i, o), (o,)."""
+    xp = array_module(v)
+    xp.matmul(a.T, v, out=gw)
+    xp.sum(v[:rows], axis=0, out=gb)
+
+
+@Fusable
+def tangent(p: Array, w: Array, a: Array, *, slope: float) -> None:
+    """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
+    a[...] = masked(p @ w, a, "leaky", slope)

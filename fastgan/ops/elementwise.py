@@ -1,11 +1,18 @@
 """Elementwise ops: array code, and right below it the gradient in Tensor code.
 
-The backward of leaky_relu is an op of its own, so it can have a kernel too and can be differentiated again.
+Activations are rows of one table, ACTIVATIONS, which dense, convolutional and batch norm ops end in as well. Their
+backward is an op of its own, so it can have a kernel too and can be differentiated again.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
-from fastgan.tape import Tensor, Thunk, op
+from fastgan.tape import Tensor, Thunk, op, vjp_of
+from fastgan.tape.engine import Act
 
 
 @op
@@ -42,17 +49,6 @@ def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
 
 
 @op
-def tanh(x: Array) -> Array:
-    """Hyperbolic tangent."""
-    return array_module(x).tanh(x)
-
-
-@tanh.vjp
-def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
-    return (lambda: g * (1 - y * y),)
-
-
-@op
 def arctan(x: Array) -> Array:
     """Inverse tangent."""
     return array_module(x).arctan(x)
@@ -61,19 +57,6 @@ def arctan(x: Array) -> Array:
 @arctan.vjp
 def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g / (1 + x * x),)
-
-
-@op
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), written so that it cannot overflow."""
-    xp = array_module(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, e) / (1 + e)  # by halves of tanh the left tail would be 0 below -17
-
-
-@sigmoid.vjp
-def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
-    return (lambda: g * y * (1 - y),)
 
 
 @op
@@ -99,39 +82,118 @@ def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g * Tensor(array_module(x.data).sign(x.data)),)
 
 
-def check_slope(slope: float) -> None:
-    """UsageError unless 0 <= slope <= 1: beyond, the output's sign would not tell the input's."""
+@dataclass(frozen=True)
+class Activation:
+    """An activation whose derivative is a function of its output, so that what went into it need not be kept.
+
+    `value(xp, z, slope)` is array code; `derivative(y, slope)` is arithmetic, for arrays and Tensors alike, or None
+    where the activation is piecewise linear: slope for outputs that are not positive, 1 elsewhere.
+    """
+
+    value: Callable[[Any, Array, float], Array]
+    derivative: Callable[[Any, float], Any] | None = None
+
+
+def _leaky(xp: Any, z: Array, slope: float) -> Array:
+    return z if slope == 1 else xp.maximum(z, z * slope if slope else 0)  # inf * 0 would be NaN
+
+
+def _sigmoid(xp: Any, z: Array, slope: float) -> Array:
+    e = xp.exp(-xp.abs(z))  # never above 1, so nothing overflows
+    return xp.where(z >= 0, 1, e) / (1 + e)  # by halves of tanh the left tail would be 0 below -17
+
+
+ACTIVATIONS = {
+    "leaky": Activation(_leaky),  # slope 0 is ReLU, 1 nothing at all
+    "tanh": Activation(lambda xp, z, slope: xp.tanh(z), lambda y, slope: 1 - y * y),
+    "sigmoid": Activation(_sigmoid, lambda y, slope: y * (1 - y)),
+}
+NOTHING: Act = ("leaky", 1.0)
+
+
+def check_act(act: str, slope: float) -> None:
+    """UsageError for an unknown activation, or unless 0 <= slope <= 1: beyond, the output's sign would not tell."""
+    if act not in ACTIVATIONS:
+        raise UsageError(f"got activation {act!r}, wanted one of {', '.join(ACTIVATIONS)}")
     if not 0 <= slope <= 1:
         raise UsageError(f"got slope {slope}, wanted 0 to 1")
 
 
+def activated(z: Array, act: str, slope: float) -> Array:
+    """The activation of z, as array code."""
+    return ACTIVATIONS[act].value(array_module(z), z, slope)
+
+
 @op
-def leaky_relu(x: Array, *, slope: float = 0.2) -> Array:
+def activation_grad(g: Array, y: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
+    """g times the derivative of the activation whose output is y."""
+    derivative = ACTIVATIONS[act].derivative
+    if derivative is None:
+        return array_module(g).where(y > 0, g, g * slope)
+    return g * derivative(y, slope)
+
+
+@activation_grad.vjp
+def _(
+    gg: Tensor, out: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
+) -> tuple[Thunk, ...]:
+    derivative = ACTIVATIONS[act].derivative
+    through_y: Thunk = None  # nothing flows there where the activation is piecewise linear
+    if derivative is not None:
+        through_y = vjp_of(lambda y: g * derivative(y, slope))(gg, out, y)[0]
+    return lambda: activation_grad(gg, y, act=act, slope=slope), through_y
+
+
+def masked(g: Array, y: Array, act: str, slope: float) -> Array:
+    """g times the derivative of the activation whose output is y: `activation_grad` on arrays."""
+    return g if (act, slope) == NOTHING else activation_grad.forward(g, y, act=act, slope=slope)
+
+
+@op
+def activation(z: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
+    """One of ACTIVATIONS, by its name; `slope` is that of "leaky"."""
+    check_act(act, slope)
+    return z.copy() if (act, slope) == NOTHING else activated(z, act, slope)
+
+
+@activation.vjp
+def _(g: Tensor, y: Tensor, z: Tensor, *, act: str = "leaky", slope: float = 0.2) -> tuple[Thunk, ...]:
+    return (lambda: activation_grad(g, y, act=act, slope=slope),)
+
+
+@activation.first_order
+def _(
+    g: Array, y: Array, z: Array, *, act: str = "leaky", slope: float = 0.2, premasked: bool
+) -> tuple[Array]:
+    return (g if premasked else masked(g, y, act, slope),)
+
+
+def ends_in(*, act: str = "leaky", slope: float = 1.0, **_: Any) -> Act:
+    """The activation that an op with such settings ends in."""
+    return act, slope
+
+
+activation.ends_in = partial(ends_in, slope=0.2)
+
+
+def leaky_relu(x: Tensor, *, slope: float = 0.2) -> Tensor:
     """x where positive, slope * x elsewhere; 0 <= slope <= 1."""
-    check_slope(slope)
-    return array_module(x).maximum(x, x * slope if slope else 0)  # inf * 0 would be NaN
+    return activation(x, act="leaky", slope=slope)
 
 
-@leaky_relu.vjp
-def _(g: Tensor, y: Tensor, x: Tensor, *, slope: float = 0.2) -> tuple[Thunk, ...]:
-    return (lambda: leaky_relu_grad(g, y, slope=slope),)
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent."""
+    return activation(x, act="tanh", slope=1.0)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), written so that it cannot overflow."""
+    return activation(x, act="sigmoid", slope=1.0)
 
 
 def relu(x: Tensor) -> Tensor:
     """x where positive, 0 elsewhere."""
     return leaky_relu(x, slope=0.0)
-
-
-@op
-def leaky_relu_grad(g: Array, y: Array, *, slope: float) -> Array:
-    """g where the activation's output y is positive, slope * g elsewhere."""
-    return array_module(g).where(y > 0, g, g * slope)
-
-
-@leaky_relu_grad.vjp
-def _(gg: Tensor, out: Tensor, g: Tensor, y: Tensor, *, slope: float) -> tuple[Thunk, ...]:
-    # linear in g; piecewise constant in y, so nothing flows there
-    return lambda: leaky_relu_grad(gg, y, slope=slope), None
 
 
 def dropout(x: Tensor, keep: Tensor) -> Tensor:

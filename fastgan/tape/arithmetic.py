@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastgan.device import Array, array_module
-from fastgan.dispatch import Fusable, fits_transposed, take_home
+from fastgan.dispatch import Fusable, fits_transposed
 from fastgan.errors import ShapeError, UsageError
 from fastgan.tape.engine import Thunk, op
-from fastgan.tape.tensor import Operand, Tensor
+from fastgan.tape.tensor import OPERATORS, Operand, Tensor
 
 
 @op
@@ -78,7 +78,7 @@ def matmul(x: Array, w: Array) -> Array:
     """x @ w; (n, i), (i, o) -> (n, o)."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: got shapes {x.shape} and {w.shape}, wanted (n, i) and (i, o)")
-    return product(x, w, out=take_home((x.shape[0], w.shape[1]), x.dtype))
+    return product(x, w)
 
 
 @Fusable
@@ -104,6 +104,14 @@ product.writes_no_operand = True
 @matmul.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, w: Tensor) -> tuple[Thunk, ...]:
     return lambda: g @ w.T, lambda: x.T @ g
+
+
+@matmul.first_order
+def _(g: Array, y: Array, x: Array, w: Array, *, wanted: Any, into: Any) -> tuple[Array | None, ...]:
+    return (
+        product(g, w.T, out=into[0]) if wanted[0] else None,
+        product(x.T, g, out=into[1]) if wanted[1] else None,
+    )
 
 
 @op
@@ -170,8 +178,8 @@ broadcast_to.is_view = True
 
 
 @op
-def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
-    """The opposite of broadcasting: sum the axes that `shape` lacks or has as 1."""
+def sum_to(x: Array, *, shape: tuple[int, ...], out: Array | None = None) -> Array:
+    """The opposite of broadcasting: sum the axes that `shape` lacks or has as 1; written to `out` where it is given."""
     extra = x.ndim - len(shape)
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[extra:], strict=True)):
         raise ShapeError(
@@ -180,14 +188,17 @@ def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
     )
-    out = take_home(shape, x.dtype) if extra == len(axes) else None
-    return (
-        array_module(x).sum(x, axis=axes, out=out) if extra == len(axes) else x.sum(axis=axes).reshape(shape)
-    )
+    if extra == len(axes):
+        return array_module(x).sum(x, axis=axes, out=out)
+    y = x.sum(axis=axes).reshape(shape)
+    if out is None:
+        return y
+    out[...] = y
+    return out
 
 
 @sum_to.vjp
-def _(g: Tensor, out: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
+def _(g: Tensor, y: Tensor, x: Tensor, *, shape: tuple[int, ...], out: Any = None) -> tuple[Thunk, ...]:
     return (lambda: broadcast_to(g, shape=x.shape),)
 
 
@@ -250,3 +261,19 @@ def unindex(g: Array, *, key: Any, shape: tuple[int, ...]) -> Array:
 @unindex.vjp
 def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any, shape: tuple[int, ...]) -> tuple[Thunk, ...]:
     return (lambda: index(g, key=key),)
+
+
+# what the operators of Tensor, which every op is made of, call
+OPERATORS.update(
+    add=add,
+    subtract=subtract,
+    multiply=multiply,
+    divide=divide,
+    power=power,
+    matmul=matmul,
+    transpose=transpose,
+    reshape=reshape,
+    total=total,
+    sum_to=sum_to,
+    index=lambda x, key: index(x, key=plain_key(key, len(x) if x.ndim else -1)),
+)

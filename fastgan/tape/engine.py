@@ -15,6 +15,10 @@ while recording gives derivatives of derivatives; nothing else is needed for a g
 
 Elementwise ops broadcast and promote as NumPy does; the engine sums a gradient back to its input's shape, in its dtype.
 
+An op may also have a *first-order rule*: one call on raw arrays that gives all wanted gradients at once and writes them
+where they belong. `grad` takes it wherever no graph of the gradient is asked for, so that training runs fused kernels;
+the vjp stays the truth, of any order. See `Op.first_order`.
+
 A node keeps its operands' arrays, not copies, and an optimizer writes over them: nodes and such changes are numbered on
 one clock, and `grad` refuses a node that is older than a change of what it was given.
 """
@@ -24,16 +28,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from fastgan import device, dispatch
 from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
-from fastgan.errors import DeviceError, FastganError, ShapeError, UsageError
-from fastgan.tape.tensor import Operand, Tensor, tensor
+from fastgan.errors import FastganError, ShapeError, UsageError
+from fastgan.tape.tensor import Operand, Tensor, explained, first_line, tensor
 
 Thunk = Callable[[], Tensor] | None
 Vjp = Callable[..., tuple[Thunk, ...]]
@@ -45,7 +49,7 @@ _clock = count()
 class Node:
     """One recorded call. It keeps the output's array, not its Tensor, so that the tape has no reference cycles."""
 
-    __slots__ = ("inputs", "op", "order", "output", "parents", "settings")
+    __slots__ = ("inputs", "kept", "op", "order", "output", "parents", "settings")
 
     def __init__(
         self,
@@ -54,8 +58,10 @@ class Node:
         parents: list[Tensor],
         settings: dict[str, Any],
         output: Array,
+        kept: Any,
     ) -> None:
         self.op, self.inputs, self.settings, self.output = op, inputs, settings, output
+        self.kept = kept  # what the op's array code left beside its output for the first-order rule
         self.parents = parents  # the inputs that a gradient can flow to
         self.order = next(_clock)
 
@@ -73,20 +79,49 @@ def mark_changed(tensors: Iterable[Tensor]) -> None:
         x.changed = now
 
 
-class Op:
-    """Array code with a gradient. Arrays are positional, settings keyword-only and not differentiated."""
+Act = tuple[str, float]  # an activation by its name in ops.ACTIVATIONS, and its slope
+TOLD = frozenset({"wanted", "into", "below", "premasked", "kept"})
 
-    def __init__(self, forward: Callable[..., Array]) -> None:
+
+class Op:
+    """Array code with a gradient. Arrays are positional, settings keyword-only and not differentiated.
+
+    With `keeps`, the array code returns (output, what the first-order rule will want besides). `ends_in` gives, for the
+    op's settings, the activation (name, slope) that the op ends in, whose derivative is a function of the output.
+    """
+
+    def __init__(self, forward: Callable[..., Any], *, keeps: bool = False) -> None:
         self.name = forward.__name__
         self.__doc__ = forward.__doc__
         self.forward = Fusable(forward)
         self.forward.writes_no_operand = True
         self.rule: Vjp | None = None
+        self.first: Callable[..., Any] | None = None
+        self.told: frozenset[str] = frozenset()  # of TOLD: what the first-order rule makes use of
+        self.ends_in: Callable[..., Act | None] | None = None
+        self.keeps = keeps
         self.is_view = False  # of its first operand: what changes that in place changes the output
 
     def vjp(self, rule: Vjp) -> Vjp:
         """Register `rule(g, y, *inputs, **settings)`: one thunk per input, None where no gradient flows."""
         self.rule = rule
+        return rule
+
+    def first_order(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Register `rule(g, y, *arrays, **settings)`: a gradient for each operand at once, all of them arrays.
+
+        It returns one array (or None) per operand, of the operand's shape, or NotImplemented, and then the vjp runs. By
+        the names of its keywords it says what else it makes use of:
+
+        - `wanted`: for each operand, whether its gradient is asked for; others may be None.
+        - `into`: for each operand, an array to write the gradient to, or None. What is written there is returned.
+        - `kept`: what the op keeps.
+        - `below`: None, or the activation (name, slope) that made the first operand: its gradient is to be multiplied
+          by that activation's derivative, which is a function of the operand.
+        - `premasked`: whether the op above has done that for this op, so that g is the gradient for what went into the
+          activation that this op ends in.
+        """
+        self.first, self.told = rule, TOLD.intersection(inspect.signature(rule).parameters)
         return rule
 
     def __call__(self, *operands: Operand, **settings: Any) -> Tensor:
@@ -107,11 +142,14 @@ class Op:
             data = self.forward(*arrays, **settings)
         except Exception as error:  # a kernel's compiler has errors of its own
             raise self._misuse(arrays, settings) or explained(self.name, arrays, error) from error
-        y = Tensor(
-            np.asarray(data) if isinstance(data, np.generic) else data
-        )  # NumPy makes scalars of 0-d results
+        kept = None
+        if self.keeps:
+            data, kept = data
+        if isinstance(data, np.generic):  # NumPy makes scalars of 0-d results
+            data = np.asarray(data)
+        y = Tensor(data)
         if parents and _recording.get():
-            y.node = Node(self, operands, parents, settings, y.data)
+            y.node = Node(self, operands, parents, settings, data, kept)
         return y
 
     def _misuse(self, arrays: Sequence[Any], settings: dict[str, Any]) -> UsageError | None:
@@ -138,25 +176,17 @@ class Op:
         return UsageError(f"{self.name}: {got}, wanted {self.name}{takes}{hint}")
 
 
-def explained(name: str, arrays: Sequence[Any], error: Exception) -> Exception:
-    """An array library's error in the user's terms: which op, which shapes or devices."""
-    if isinstance(error, FastganError) or not isinstance(error, ValueError | TypeError | IndexError):
-        return error
-    owners = sorted({device.device_of(a) for a in arrays if hasattr(a, "shape")})
-    if len(owners) > 1:
-        return DeviceError(f"{name}: operands live on different devices ({', '.join(owners)}); move one")
-    shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
-    return ShapeError(f"{name}: operands of shape {shapes} do not fit: {_line(error)}")
+@overload
+def op(forward: Callable[..., Any]) -> Op: ...
 
 
-def _line(error: Exception) -> str:
-    """An error's first line, or its class where it has no words."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+@overload
+def op(*, keeps: bool) -> Callable[[Callable[..., Any]], Op]: ...
 
 
-def op(forward: Callable[..., Array]) -> Op:
-    """Make an op of a function on arrays."""
-    return Op(forward)
+def op(forward: Callable[..., Any] | None = None, *, keeps: bool = False) -> Any:
+    """Make an op of a function on arrays; `keeps` as for Op."""
+    return Op(forward) if forward else partial(Op, keeps=keeps)
 
 
 @contextmanager
@@ -214,26 +244,22 @@ def grad(
             raise ShapeError(
                 f"grad: got an array of shape {place.shape} and {place.dtype} as out, wanted {x.shape} and {x.dtype}"
             )
-    grads = _seeds(outputs, grad_outputs)
     targets = {_key(x) for x in inputs}
     places = [None] * len(inputs) if out is None else list(out)
-    homes = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
     path = _path(outputs, targets)
     _refuse_changed(path)
-    wanted = targets.union(path)
+    walk = _Walk(path, targets, _seeds(outputs, grad_outputs))
+    walk.places = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
     with recording(create_graph):
         for node in path:
-            g = grads.get(node) if node in targets else grads.pop(node, None)
-            if g is None:
-                continue
-            try:
-                for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
-                    if thunk is not None and isinstance(x, Tensor):
-                        key = x if x.node is None else x.node  # _key(x), but for the call
-                        if key in wanted:
-                            _accumulate(grads, key, x, thunk, homes.get(key))
-            except (ValueError, TypeError, AttributeError) as error:
-                raise _unfit(node, error) from error
+            g = walk.grads.get(node) if node in targets else walk.grads.pop(node, None)
+            if g is not None:
+                try:
+                    if create_graph or node.op.first is None or not walk.at_once(node, g):
+                        walk.by_thunks(node, g)
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise _unfit(node, error) from error
+    grads = walk.grads
     found = tuple(
         _result(x, grads.get(_key(x)), place, allow_unused) for x, place in zip(inputs, places, strict=True)
     )
@@ -254,7 +280,7 @@ def _seeds(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor] | None) -> 
                 raise ShapeError(
                     f"grad: got a loss of shape {y.shape}, wanted (); reduce it with mean() or sum()"
                 )
-        grad_outputs = [Tensor(array_module(y.data).ones((), y.dtype)) for y in outputs]
+        grad_outputs = [_one(y.data) for y in outputs]
     seeds: dict[Any, Tensor] = {}
     for y, g in zip(outputs, grad_outputs, strict=True):
         if g.shape != y.shape:
@@ -264,6 +290,23 @@ def _seeds(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor] | None) -> 
         g = _fitted(g, y)
         seeds[_key(y)] = seeds[_key(y)] + g if _key(y) in seeds else g
     return seeds
+
+
+_ones: dict[tuple[Any, ...], Tensor] = {}
+
+
+def _one(y: Array) -> Tensor:
+    """The number 1 in the dtype and on the device of y: one array for ever, as a new one would be a launch."""
+    key = array_module(y), y.dtype, getattr(y, "device", None)
+    if key not in _ones:
+        _ones[key] = Tensor(key[0].ones((), y.dtype))
+    return _ones[key]
+
+
+def times(g: Array, slopes: Array) -> Array:
+    """g * slopes, for first-order rules of losses: slopes themselves where g is the 1 that `grad` begins with."""
+    known = _ones.get((array_module(g), g.dtype, getattr(g, "device", None)))
+    return slopes if known is not None and known.data is g else slopes * g
 
 
 def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
@@ -312,29 +355,93 @@ def _unfit(node: Node, error: Exception) -> Exception:
     if isinstance(error, FastganError) and not isinstance(error, ShapeError):
         return error
     return ShapeError(
-        f"{node.op.name}: its vjp does not fit ({_line(error)}); wanted a tuple of one function or None "
-        "for each operand, which gives a Tensor of the operand's shape"
+        f"{node.op.name}: its gradient does not fit ({first_line(error)}); wanted of a vjp a tuple of one function "
+        "or None for each operand, which gives a Tensor of the operand's shape, and of a first-order rule those arrays"
     )
 
 
-def _accumulate(
-    grads: dict[Any, Tensor], key: Any, x: Tensor, thunk: Callable[[], Tensor], place: Array | None
-) -> None:
-    """Add one contribution to the gradient of x: in its place if it has one, else in a new Tensor."""
-    if place is None:
-        part = _fitted(thunk(), x)
-        grads[key] = grads[key] + part if key in grads else part
-    elif key in grads:
-        if grads[key].data is not place:  # an output that was itself asked for: its seed comes first
-            place[...] = grads[key].data
-            grads[key] = Tensor(place)
-        place += _fitted(thunk(), x).data
-    else:
-        with dispatch.home(place):
-            part = _fitted(thunk(), x)
-        if part.data is not place:
-            place[...] = part.data
-        grads[key] = Tensor(place)
+class _Walk:
+    """The gradients of one `grad`, by what identifies a value on the tape, while its nodes are gone through."""
+
+    def __init__(self, path: Sequence[Node], targets: set[Any], grads: dict[Any, Tensor]) -> None:
+        self.grads, self.targets, self.wanted = grads, targets, targets.union(path)
+        self.places: dict[Any, Array] = {}  # where gradients are to be written
+        self.uses: dict[Any, int] = {}  # of a node's output by nodes of the path
+        for node in path:
+            for x in node.parents:
+                self.uses[x.node] = self.uses.get(x.node, 0) + 1
+        self.premasked: set[Node] = set()
+
+    def by_thunks(self, node: Node, g: Tensor) -> None:
+        """Add what a node's vjp gives to the gradients of its operands."""
+        for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
+            if thunk is not None and isinstance(x, Tensor):
+                key = x if x.node is None else x.node  # _key(x), but for the call
+                if key in self.wanted:
+                    self.add(key, _fitted(thunk(), x))
+
+    def at_once(self, node: Node, g: Tensor) -> bool:
+        """Add what a node's first-order rule gives; False where it takes no such operands or settings."""
+        op, inputs = node.op, node.inputs
+        keys = [(x if x.node is None else x.node) if isinstance(x, Tensor) else None for x in inputs]
+        wanted = tuple(key in self.wanted for key in keys)
+        extra: dict[str, Any] = {"wanted": wanted}
+        if "into" in op.told:
+            extra["into"] = self._free(keys)
+        if "below" in op.told:
+            once = wanted[0] and all(key is not keys[0] for key in keys[1:])
+            extra["below"] = self._below(inputs[0]) if once else None
+        if "kept" in op.told:
+            extra["kept"] = node.kept
+        if "premasked" in op.told:
+            extra["premasked"] = node in self.premasked
+        assert op.first
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        told = {name: extra[name] for name in op.told}
+        parts = op.first(g.data, node.output, *arrays, **told, **node.settings)
+        if parts is NotImplemented:
+            return False
+        if extra.get("below"):
+            self.premasked.add(inputs[0].node)
+        for x, key, want, part in zip(inputs, keys, wanted, parts, strict=True):
+            if want and part is not None:
+                if part.shape != x.shape or part.dtype != x.dtype:
+                    raise ShapeError(
+                        f"got a gradient of shape {part.shape} and {part.dtype}, wanted {x.shape} and {x.dtype}"
+                    )
+                self.add(key, Tensor(part))
+        return True
+
+    def _free(self, keys: Sequence[Any]) -> tuple[Array | None, ...]:
+        """Where each gradient may be written: not for a second use of a value, whose gradient is added to the first."""
+        places, seen = [], set()
+        for key in keys:
+            places.append(None if key in seen or key in self.grads else self.places.get(key))
+            seen.add(key)
+        return tuple(places)
+
+    def _below(self, x: Tensor) -> Act | None:
+        """The activation that made x, where its op can take its gradient before that activation."""
+        node = x.node
+        if node is None or node.op.ends_in is None or "premasked" not in node.op.told:
+            return None
+        only_here = self.uses.get(node) == 1 and node not in self.targets and node not in self.grads
+        return node.op.ends_in(**node.settings) if only_here else None
+
+    def add(self, key: Any, part: Tensor) -> None:
+        """Add one contribution to a gradient: in its place if it has one, else in a new Tensor."""
+        place, known = self.places.get(key), self.grads.get(key)
+        if place is None:
+            self.grads[key] = part if known is None else known + part
+            return
+        if known is None:
+            if part.data is not place:
+                place[...] = part.data
+        else:
+            if known.data is not place:  # an output that was itself asked for: its seed comes first
+                place[...] = known.data
+            place += part.data
+        self.grads[key] = Tensor(place)
 
 
 def _fitted(g: Tensor, x: Tensor) -> Tensor:

@@ -1,18 +1,17 @@
 """Tensor: an array and, if it was computed from something that wants gradients, the node that made it."""
 
 import operator
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from fastgan.device import Array, array_module, device_of, from_any, resolve_device, to_device, to_host
-from fastgan.errors import ShapeError, UsageError
-
-if TYPE_CHECKING:
-    from fastgan.tape.engine import Node
+from fastgan.errors import DeviceError, FastganError, ShapeError, UsageError
 
 Operand = Any  # Tensor, or a Python number, which stays one (so float32 stays float32)
+# What operators and methods call, by name: ops are made of Tensors, so arithmetic.py puts them here.
+OPERATORS: dict[str, Callable[..., "Tensor"]] = {}
 
 
 class Tensor:
@@ -33,7 +32,7 @@ class Tensor:
                 f"Tensor: got a {type(data).__name__}, wanted an array: fastgan.tensor(...) makes one"
             ) from None
         self.data = data
-        self.node: Node | None = None
+        self.node: Any = None  # engine.Node
         self.wanted = requires_grad
         self.changed = 0  # when it last changed in place, on the clock of nodes (see mark_changed)
 
@@ -70,7 +69,7 @@ class Tensor:
     @property
     def T(self) -> "Tensor":
         """All axes reversed."""
-        return arithmetic.transpose(self)
+        return OPERATORS["transpose"](self)
 
     def detach(self) -> "Tensor":
         """The same array, cut from the tape."""
@@ -86,22 +85,22 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one entry may be -1."""
-        return arithmetic.reshape(self, shape=_flat(shape))
+        return OPERATORS["reshape"](self, shape=_flat(shape))
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Sum over all or some axes."""
-        return arithmetic.total(self, axis=axis, keepdims=keepdims)
+        return OPERATORS["total"](self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Mean over all or some axes."""
-        y = arithmetic.total(self, axis=axis, keepdims=keepdims)
+        y = OPERATORS["total"](self, axis=axis, keepdims=keepdims)
         if self.size == 0:
             raise ShapeError(f"mean: got an empty Tensor of shape {self.shape}, wanted at least one element")
         return y * (y.size / self.size)
 
     def sum_to(self, shape: tuple[int, ...]) -> "Tensor":
         """Summed over the axes that broadcasting from `shape` had added or stretched."""
-        return arithmetic.sum_to(self, shape=shape)
+        return OPERATORS["sum_to"](self, shape=shape)
 
     def __float__(self) -> float:
         return self.item()
@@ -148,43 +147,43 @@ class Tensor:
         return f"Tensor({self.data!r}{grad_note})"
 
     def __add__(self, other: Operand) -> "Tensor":
-        return arithmetic.add(self, other)
+        return OPERATORS["add"](self, other)
 
     def __radd__(self, other: Operand) -> "Tensor":
-        return arithmetic.add(self, other)
+        return OPERATORS["add"](self, other)
 
     def __sub__(self, other: Operand) -> "Tensor":
-        return arithmetic.subtract(self, other)
+        return OPERATORS["subtract"](self, other)
 
     def __rsub__(self, other: Operand) -> "Tensor":
-        return arithmetic.subtract(other, self)
+        return OPERATORS["subtract"](other, self)
 
     def __mul__(self, other: Operand) -> "Tensor":
-        return arithmetic.multiply(self, other)
+        return OPERATORS["multiply"](self, other)
 
     def __rmul__(self, other: Operand) -> "Tensor":
-        return arithmetic.multiply(self, other)
+        return OPERATORS["multiply"](self, other)
 
     def __truediv__(self, other: Operand) -> "Tensor":
-        return arithmetic.divide(self, other)
+        return OPERATORS["divide"](self, other)
 
     def __rtruediv__(self, other: Operand) -> "Tensor":
-        return arithmetic.divide(other, self)
+        return OPERATORS["divide"](other, self)
 
     def __neg__(self) -> "Tensor":
-        return arithmetic.multiply(self, -1)
+        return OPERATORS["multiply"](self, -1)
 
     def __pow__(self, exponent: float) -> "Tensor":
-        return arithmetic.power(self, exponent=exponent)
+        return OPERATORS["power"](self, exponent=exponent)
 
     def __matmul__(self, other: Operand) -> "Tensor":
-        return arithmetic.matmul(self, other)
+        return OPERATORS["matmul"](self, other)
 
     def __rmatmul__(self, other: Operand) -> "Tensor":
-        return arithmetic.matmul(other, self)
+        return OPERATORS["matmul"](other, self)
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return arithmetic.index(self, key=arithmetic.plain_key(key, len(self) if self.ndim else -1))
+        return OPERATORS["index"](self, key)
 
     def __iter__(self) -> Iterator["Tensor"]:
         return (self[i] for i in range(len(self)))
@@ -235,11 +234,24 @@ def _compared(compare: Callable[[Any, Any], Any], x: Tensor, other: Any) -> Any:
     try:
         return compare(x.data, array)
     except (ValueError, TypeError) as error:
-        raise engine.explained(compare.__name__, (x.data, array), error) from error
+        raise explained(compare.__name__, (x.data, array), error) from error
 
 
 def _flat(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
 
 
-from fastgan.tape import arithmetic, engine  # noqa: E402 (the operators above need them, and they need Tensor)
+def explained(name: str, arrays: Sequence[Any], error: Exception) -> Exception:
+    """An array library's error in the user's terms: which op, which shapes or devices."""
+    if isinstance(error, FastganError) or not isinstance(error, ValueError | TypeError | IndexError):
+        return error
+    owners = sorted({device_of(a) for a in arrays if hasattr(a, "shape")})
+    if len(owners) > 1:
+        return DeviceError(f"{name}: operands live on different devices ({', '.join(owners)}); move one")
+    shapes = ", ".join(str(a.shape) if hasattr(a, "shape") else repr(a) for a in arrays)
+    return ShapeError(f"{name}: operands of shape {shapes} do not fit: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """An error's first line, or its class where it has no words."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -212,7 +212,7 @@ def assemble(
 
 
 def record(ring, generator_loss, critic_loss, *, step, more=None, scale=1.0, advance=False):
-    """See fastgan.ops.passes.record."""
+    """See fastgan.gan.step.record."""
     if ring.ndim != 2 or ring.shape[1] != 2 or generator_loss.size != 1 or critic_loss.size != 1:
         return NotImplemented
     if more is not None and not _is_ready(more, ring, "float32", more.shape):

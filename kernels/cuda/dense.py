@@ -1,4 +1,4 @@
-"""Dense layers on CUDA: the host functions behind fastgan/ops/passes.py, one launch each, and which tiles they take.
+"""Dense layers on CUDA: the host functions behind fastgan/ops/dense.py, one launch each, and which tiles they take.
 
 `schedule` picks a tile for a shape: as large as leaves enough blocks for the whole GPU, or what `MEASURED` says, where
 "blas" means cuBLAS and an element-wise kernel after it, "apart" no fusion with batch norm.
@@ -93,22 +93,12 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     return y
 
 
-def linear(x, w, b):
-    """x @ w + b; (n, i), (i, o), (o,) -> (n, o)."""
-    return forward(x, w, b)
-
-
-def linear_leaky_relu(x, w, b, *, slope=0.2):
-    """leaky_relu(x @ w + b); (n, i), (i, o), (o,) -> (n, o)."""
-    return forward(x, w, b, slope=slope)
-
-
-def leaky_relu_grad(g, y, *, slope):
-    """g where y > 0, slope * g elsewhere; g and y of one shape."""
+def activation_grad(g, y, *, act="leaky", slope=0.2):
+    """g times the derivative of the activation whose output is y; g and y of one shape."""
     if g.shape != y.shape or not _counts(g.size):
         return NotImplemented
     out = empty(g.shape, g)
-    _mask(g, y, out, "leaky", slope)
+    _mask(g, y, out, act, slope)
     return out
 
 

@@ -95,7 +95,7 @@ def _penalty(vector, threads=ROWS):
     """q, and the share of the penalty of this block's rows; 1 << shift threads share a row."""
     load, store = LOADS[vector], STORES[vector]
 
-    def penalty(g, q, totals, n, f, shift, share):
+    def penalty(g, q, loss, totals, n, f, shift, share):
         pool = cuda.shared.array(threads, float32)
         t = cuda.threadIdx.x
         lanes, rows, one = 1 << shift, threads >> shift, float32(1)
@@ -124,14 +124,17 @@ def _penalty(vector, threads=ROWS):
         pool[t] = total
         _fold(pool, threads)
         if t == 0:
-            totals[cuda.blockIdx.x] = pool[0]
+            if cuda.gridDim.x == 1:
+                totals[0], totals[1] = loss[0] + pool[0], pool[0]
+            else:
+                totals[cuda.blockIdx.x] = pool[0]
 
-    kinds = (IN, OUT, OUT, INT, INT, INT, FLOAT)
+    kinds = (IN, OUT, IN, OUT, INT, INT, INT, FLOAT)
     return Kernel(penalty, kinds, block=threads, name=named("penalty", vector))
 
 
-def add_up(totals, loss, n):
-    """The sum of all blocks' parts."""
+def add_up(totals, loss, both, n):
+    """The sum of all blocks' parts, and with the loss."""
     pool = cuda.shared.array(SCORES, float32)
     total = float32(0)
     for k in range(cuda.threadIdx.x, n, SCORES):
@@ -139,13 +142,13 @@ def add_up(totals, loss, n):
     pool[cuda.threadIdx.x] = total
     _fold(pool, SCORES)
     if cuda.threadIdx.x == 0:
-        loss[0] = pool[0]
+        both[0], both[1] = loss[0] + pool[0], pool[0]
 
 
 SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
 HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
 PENALTY = {vector: _penalty(vector) for vector in (True, False)}
-ADD_UP = Kernel(add_up, (IN, OUT, INT), block=SCORES)
+ADD_UP = Kernel(add_up, (IN, IN, OUT, INT), block=SCORES)
 KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 
 
@@ -162,7 +165,7 @@ def _groups(n, kinds, counts, weight):
 
 
 def score_loss(scores, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.score_loss."""
+    """See fastgan.ops.loss.score_loss."""
     groups = _groups(scores.size, kinds, counts, weight)
     if groups is None or scores.shape != (scores.size, 1):
         return NotImplemented
@@ -172,7 +175,7 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
 
 
 def head_loss(x, w, b, *, kinds, counts, weight=1.0):
-    """See fastgan.ops.passes.head_loss; one launch where one block reads x in the time of a second."""
+    """See fastgan.ops.loss.head_loss; one launch where one block reads x in the time of a second."""
     if x.ndim != 2 or w.shape != (x.shape[1], 1) or b.shape != (1,):
         return NotImplemented
     n, i = x.shape
@@ -185,16 +188,16 @@ def head_loss(x, w, b, *, kinds, counts, weight=1.0):
     return loss, scores, d
 
 
-def penalty(g, q, *, weight):
-    """See fastgan.ops.passes.penalty; two launches where one block would take longer than that."""
-    if g.ndim != 2 or g.shape != q.shape or g.size >= 2**31:
+def penalty(g, q, loss, *, weight):
+    """See fastgan.ops.loss.penalty; two launches where one block would take longer than that."""
+    if g.ndim != 2 or g.shape != q.shape or loss.shape != () or g.size >= 2**31:
         return NotImplemented
-    (n, f), loss, kernel = g.shape, empty((), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
+    (n, f), both, kernel = g.shape, empty((2,), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
     alone = g.size <= ALONE
     shift = 5 if alone else (kernel.block // 4).bit_length() - 1  # else four rows a block
-    grid = 1 if alone else min(blocks(n, 4), 65535)
-    totals = loss if alone else empty((grid,), g)
-    kernel(grid, g, q, totals, n, f, shift, weight / n)
+    grid = 1 if alone else min(max(2, blocks(n, 4)), 65535)
+    totals = both if alone else empty((grid,), g)
+    kernel(grid, g, q, loss, totals, n, f, shift, weight / n)
     if not alone:
-        ADD_UP(1, totals, loss, grid)
-    return loss
+        ADD_UP(1, totals, loss, both, grid)
+    return both

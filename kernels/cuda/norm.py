@@ -131,7 +131,7 @@ def norm_forward(
     slope=1.0,
     stats=None,
 ):
-    """See fastgan.ops.passes.norm_forward."""
+    """See fastgan.ops.norm.norm_forward."""
     kept = stats if training else None
     pairs = () if kept is None else (kept,)
     if not _fits(x, act, slope, rows=(gamma, beta, mean, variance), pairs=pairs):
@@ -148,7 +148,7 @@ def norm_forward(
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
-    """See fastgan.ops.passes.norm_backward."""
+    """See fastgan.ops.norm.norm_backward."""
     if u.shape != x.shape or not _fits(x, act, slope, rows=(gamma, ggamma, gbeta), pairs=(stats,)):
         return NotImplemented
     (n, f), out = x.shape, empty(x.shape, x)

@@ -9,8 +9,8 @@ from fastgan import random
 from fastgan.clock import Count
 from fastgan.dispatch import use_kernels
 from fastgan.gan.batches import assemble
+from fastgan.gan.ring import record
 from fastgan.kernels.cuda import batch
-from fastgan.ops import passes
 
 N, BATCH = 23, 5
 SETTINGS = {"batch": BATCH, "seed": 2**63 + 5, "scale": 2 / 255, "offset": -1.0}
@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_left_to_array_code():
 def test_losses_are_recorded(step, scale, more):
     losses = np.array(1.5, np.float32), np.array(-2, np.float32)
     rings = np.full((2, 5, 2), 7, np.float32)
-    for ring, code in zip(rings, (batch.record, passes.record.plain), strict=True):
+    for ring, code in zip(rings, (batch.record, record.plain), strict=True):
         code(ring, *losses, step=step, scale=scale, more=more, advance=True)
     np.testing.assert_array_equal(*rings)
 

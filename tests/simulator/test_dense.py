@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from simulator.sim_helpers import assert_as_good, draw, flat_views, off_by_four, precise
 
+from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import dense, epilogues, narrow, products, tall
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
-from fastgan.ops import passes
+from fastgan.ops.dense import linear_backward, tangent
+from fastgan.ops.norm import forward_norm
 
+PASSES = {
+    "forward": ops.linear.forward,
+    "backward": linear_backward,
+    "activation_grad": ops.activation_grad.forward,
+}
 ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
 # n, i, o: beyond one tile both ways, then not multiples of four
 FORWARD = [
@@ -46,7 +53,7 @@ def tile(monkeypatch):
 
 def compare(call, name, *arrays, **settings):
     """A host function that returns one array, against the pass of the same name."""
-    plain = getattr(passes, name).plain
+    plain = PASSES[name].plain
     operands = [x.copy() for x in arrays]
     got = call(*operands, **settings)
     assert_as_good(got, plain(*arrays, **settings), precise(plain, *arrays, **settings))
@@ -96,16 +103,16 @@ def test_one_output(n, i):
 
 def test_unaligned_operands_take_single_accesses():
     x, w, b = off_by_four(draw(1, 5, 8)), off_by_four(draw(2, 8, 4)), draw(3, 4)
-    plain = passes.forward.plain(x, w, b)
-    assert_as_good(dense.forward(x, w, b), plain, precise(passes.forward.plain, x, w, b))
+    plain = ops.linear.forward.plain(x, w, b)
+    assert_as_good(dense.forward(x, w, b), plain, precise(ops.linear.forward.plain, x, w, b))
 
 
 @pytest.mark.parametrize("shape", [(4, 8), (3, 5)])
-def test_leaky_relu_grad(shape):
+def test_activation_grad(shape):
     g, y = draw(1, *shape), draw(2, *shape)
     y[0, 0] = 0
     np.testing.assert_array_equal(
-        dense.leaky_relu_grad(g, y, slope=0.2), np.where(y > 0, g, g * np.float32(0.2))
+        dense.activation_grad(g, y, slope=0.2), np.where(y > 0, g, g * np.float32(0.2))
     )
 
 
@@ -116,8 +123,8 @@ def test_tangent(tile, name, shape):
     p, w, a = draw(1, n, i), draw(2, i, o), draw(3, n, o)
     got, plain, exact = a.copy(), a.copy(), a.astype(np.float64)
     assert dense.tangent(p, w, got, slope=0.3) is None
-    passes.tangent.plain(p, w, plain, slope=0.3)
-    passes.tangent.plain(p.astype(float), w.astype(float), exact, slope=0.3)
+    tangent.plain(p, w, plain, slope=0.3)
+    tangent.plain(p.astype(float), w.astype(float), exact, slope=0.3)
     assert_as_good(got, plain, exact)
 
 
@@ -139,8 +146,8 @@ def check_backward(shape, parts=("dx", "weights"), **settings):
         run_backward(call, v, a, w, dtype, parts, **settings)
         for call, dtype in (
             (dense.backward, np.float32),
-            (passes.backward.plain, np.float32),
-            (passes.backward.plain, np.float64),
+            (linear_backward.plain, np.float32),
+            (linear_backward.plain, np.float64),
         )
     )
     assert (got[0] is None) == ("dx" not in parts)
@@ -217,8 +224,8 @@ def test_forward_norm(shape, training):
         run_forward_norm(call, dtype, shape, training)
         for call, dtype in (
             (dense.forward_norm, np.float32),
-            (passes.forward_norm.plain, np.float32),
-            (passes.forward_norm.plain, np.float64),
+            (forward_norm.plain, np.float32),
+            (forward_norm.plain, np.float64),
         )
     )
     for mine, theirs, true in zip(got, plain, exact, strict=True):
@@ -230,8 +237,8 @@ def test_inference_of_many_rows():
         run_forward_norm(call, dtype, (70, 4, 4), False)
         for call, dtype in (
             (dense.forward_norm, np.float32),
-            (passes.forward_norm.plain, np.float32),
-            (passes.forward_norm.plain, np.float64),
+            (forward_norm.plain, np.float32),
+            (forward_norm.plain, np.float64),
         )
     )
     assert_as_good(got[1], plain[1], exact[1])
@@ -295,7 +302,7 @@ def test_more_rows_than_a_grid_has_are_declined():
     )
     assert dense.tangent(x, w, np.empty((len(x), 2), np.float32), slope=0.2) is NotImplemented
     assert dense.matmul(x, w) is NotImplemented
-    assert dense.leaky_relu_grad(x, w, slope=0.2) is NotImplemented
+    assert dense.activation_grad(x, w, slope=0.2) is NotImplemented
 
 
 class Blas:

@@ -5,11 +5,12 @@ import pytest
 from simulator.sim_helpers import assert_as_good, draw, off_by_four, precise
 from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 
+from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import loss
-from fastgan.ops import passes
+from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
 
-KINDS = passes.SCORE_LOSSES
+KINDS = SCORE_LOSSES
 GROUPS = [
     (("softplus(-s)", "softplus(s)"), (4, 3), 0.5),
     (("-s", "s", "gradient"), (3, 3, 5), 1.0),
@@ -34,7 +35,7 @@ def few(monkeypatch):
 
 def check(name, *arrays, **settings):
     """Everything that a kernel returns, against the pass of the same name."""
-    plain = getattr(passes, name).plain
+    plain = {"score_loss": ops.score_loss.forward, "head_loss": head_loss}[name].plain
     got = getattr(loss, name)(*arrays, **settings)
     trio = got, plain(*arrays, **settings), precise(plain, *arrays, **settings)
     for a, p, e in zip(*trio, strict=True):
@@ -57,7 +58,7 @@ def test_large_scores_do_not_overflow(kind):
     scores = np.array([[-300.0], [-90], [-1], [0], [1], [90], [300]], np.float32)
     settings = {"kinds": (kind,), "counts": (7,)}
     total, d = loss.score_loss(scores, **settings)
-    wanted, slopes = precise(passes.score_loss.plain, scores, **settings)
+    wanted, slopes = precise(ops.score_loss.forward.plain, scores, **settings)
     np.testing.assert_allclose(total, wanted, rtol=1e-6)
     np.testing.assert_allclose(d, slopes, rtol=1e-6, atol=1e-30)
 
@@ -71,7 +72,7 @@ def test_a_score_that_is_not_a_number_is_seen_in_the_loss(kind):
 def test_the_order_of_kinds_is_the_contracts():
     from fastgan.kernels import loss as cpu
 
-    assert cpu.KINDS == passes.SCORE_LOSSES
+    assert cpu.KINDS == SCORE_LOSSES
 
 
 @pytest.mark.parametrize("i", [1, 7, 36, 132])
@@ -111,8 +112,8 @@ def check_penalty(*shape):
     g = draw(1, *shape)
     trio = (
         penalties(loss.penalty, g, 10.0),
-        penalties(passes.penalty.plain, g, 10.0),
-        penalties(passes.penalty.plain, g, 10.0, np.float64),
+        penalties(penalty.plain, g, 10.0),
+        penalties(penalty.plain, g, 10.0, np.float64),
     )
     for a, p, e in zip(*trio, strict=True):
         assert_as_good(a, p, e)
@@ -136,7 +137,7 @@ def test_penalty_of_zero_rows_is_finite(few):
     g = np.zeros((5, 6), np.float32)
     g[3] = draw(1, 6)
     total, q = penalties(loss.penalty, g, 1.0)
-    exact, slopes = penalties(passes.penalty.plain, g, 1.0, np.float64)
+    exact, slopes = penalties(penalty.plain, g, 1.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(q, slopes, rtol=1e-5)
     assert not q[:3].any()
@@ -147,7 +148,7 @@ def test_penalty_without_wide_accesses(off, few, launched):  # noqa: F811
     arrays = [draw(1, 3, 8), np.zeros((3, 8), np.float32)]
     arrays[off] = off_by_four(arrays[off])
     total = loss.penalty(*arrays, weight=2.0)
-    exact, slopes = penalties(passes.penalty.plain, arrays[0], 2.0, np.float64)
+    exact, slopes = penalties(penalty.plain, arrays[0], 2.0, np.float64)
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(arrays[1], slopes, rtol=1e-5)
     assert [name for name, _ in launched] == ["penalty_scalar"]
@@ -170,7 +171,7 @@ def test_blocks_take_more_than_one_turn(few, monkeypatch):
     g = draw(1, 13, 5)
     (total, q), (exact, slopes) = (
         penalties(loss.penalty, g, 2.0),
-        penalties(passes.penalty.plain, g, 2.0, np.float64),
+        penalties(penalty.plain, g, 2.0, np.float64),
     )
     np.testing.assert_allclose(total, exact, rtol=1e-6)
     np.testing.assert_allclose(q, slopes, rtol=1e-5, atol=1e-7)

@@ -8,7 +8,7 @@ from simulator.sim_launches import launched  # noqa: F401 (a fixture)
 from fastgan import ops
 from fastgan.dispatch import use_kernels
 from fastgan.kernels.cuda import norm, sums
-from fastgan.ops import passes
+from fastgan.ops.norm import norm_backward, norm_forward
 
 ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
 SHAPES = [(1, 1), (2, 3), (32, 8), (33, 9), (70, 2)]
@@ -30,7 +30,7 @@ def operands(n, f):
 def forward(arrays, **settings):
     """y, and the running statistics and `stats` as the kernel, array code and array code in float64 leave them."""
     f, results = arrays[0].shape[1], []
-    codes = norm.norm_forward, passes.norm_forward.plain
+    codes = norm.norm_forward, norm_forward.plain
     for code, dtype in ((codes[0], "float32"), (codes[1], "float32"), (codes[1], "float64")):
         copies, stats = [x.astype(dtype) for x in arrays], np.zeros((2, f), dtype)
         y = code(*copies, stats=stats, **settings)
@@ -87,7 +87,7 @@ def test_backward(shape, act, slope):
             np.testing.assert_array_equal(before, after)
         return y, out["ggamma"], out["gbeta"]
 
-    plain = passes.norm_backward.plain
+    plain = norm_backward.plain
     for got, p, e in zip(
         run(norm.norm_backward, "float32"), run(plain, "float32"), run(plain, "float64"), strict=True
     ):

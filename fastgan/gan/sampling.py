@@ -1,0 +1,76 @@
+"""Samples of a generator: what pictures, `fastgan sample` and Trainer.sample draw, without critic and optimizer."""
+
+from typing import Any
+
+import numpy as np
+
+from fastgan.device import Array, array_module, to_device, to_host
+from fastgan.errors import UsageError
+from fastgan.gan.latents import draw_noise
+from fastgan.gan.recipe import Recipe
+from fastgan.gan.source import Form
+from fastgan.nn import Module
+from fastgan.optim import Ema
+from fastgan.random import Stream
+from fastgan.tape import Tensor, no_grad
+
+
+class Sampler:
+    """A generator and what makes pictures of its output; samples come from `ema`, its average, if given."""
+
+    def __init__(
+        self, recipe: Recipe, form: Form, generator: Module, *, device: str, seed: int, ema: Ema | None = None
+    ) -> None:
+        self.recipe, self.form, self.generator = recipe, form, generator
+        self.device, self.seed, self.ema = device, seed, ema
+
+    def sample(
+        self, n: int, seed: int | None = None, *, latent: Array | None = None, label: Any = None
+    ) -> Array:
+        """n samples on the host: images (n, h, w, c) in [0, 1], or points (n, d). See Trainer.sample."""
+        if n < 1:
+            raise UsageError(f"sample: got n {n}, wanted at least 1")
+        z = self.noise(n, seed) if latent is None else to_device(latent, self.device)
+        z = self._labelled(z, label)
+        self.generator.eval()
+        if self.ema:
+            self.ema.swap()
+        try:
+            with no_grad():
+                x = to_host(self.generator(Tensor(z)).data)
+        finally:
+            if self.ema:
+                self.ema.swap()
+            self.generator.train()
+        return self.pixels(x)
+
+    def noise(self, n: int, seed: int | None = None) -> Array:
+        """The latents (n, z) that a seed stands for, without labels; the run's fixed ones without a seed."""
+        seed = self.seed if seed is None else seed
+        return draw_noise(self.recipe, n, 0, seed=seed, device=self.device, stream=Stream.SAMPLE)
+
+    def _labelled(self, z: Array, label: Any) -> Array:
+        """Latents with the rows of their labels behind them, where the run has classes and they have none yet."""
+        k = self.recipe.classes
+        if label is not None and not k:
+            raise UsageError(
+                f"sample: got label {label} for a run without classes; train one with, such as recipe cgan-mnist"
+            )
+        has_labels = z.shape[1] == self.recipe.latent + k
+        if not k or (label is None and has_labels):
+            return z
+        labels = np.asarray(np.arange(len(z)) % k if label is None else label)
+        if labels.dtype.kind not in "iu" or labels.shape not in ((), (len(z),)):
+            raise UsageError(f"sample: got label {label!r}, wanted a whole number or {len(z)} of them")
+        for wrong in labels[(labels < 0) | (labels >= k)].flat:
+            raise UsageError(f"sample: got label {wrong}, wanted 0 to {k - 1}")
+        rows = to_device(np.eye(k, dtype=np.float32)[np.broadcast_to(labels, len(z))], self.device)
+        return array_module(z).concatenate([z[:, :-k] if has_labels else z, rows], axis=1)
+
+    def pixels(self, x: Array) -> Array:
+        """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
+        x, shape = x[:, : self.form.features], (len(x), *self.form.shape)
+        if self.recipe.points or len(shape) != 4:
+            return x.reshape(shape)
+        scaled = (x - self.recipe.low) / (self.recipe.high - self.recipe.low)
+        return np.clip(scaled, 0, 1).reshape(shape)
