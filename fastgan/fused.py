@@ -29,6 +29,7 @@ BOTH: tuple[Row, ...] = (
     (ops.max_pool2d_pick.forward, "pooling", "max_pool2d_pick"),
     (ops.sum_to.forward, "sums", "sum_to"),
     (ops.score_loss.forward, "loss", "score_loss"),
+    (loss.head_loss, "loss", "head_loss"),
     (loss.penalty, "loss", "penalty"),
     (random.fill_normal, "noise", "fill_normal"),
     (random.fill_uniform, "noise", "fill_uniform"),
