@@ -134,7 +134,7 @@ class Losses(Callback):
         self.steps, self.rows = [], []
 
     def on_step(self, trainer):
-        self.steps.append(trainer.losses[(trainer.steps_done - 1) % trainer.recipe.log_every].copy())
+        self.steps.append(trainer.work.ring.array[(trainer.steps_done - 1) % trainer.recipe.log_every].copy())
 
     def on_log(self, trainer, metrics):
         self.rows.append(metrics)
@@ -158,7 +158,7 @@ def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, first, wanted,
 def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
     """Those of a version whose rows came after other steps."""
     trainer = Trainer(SHORT, device="cpu").fit(5)
-    trainer.losses_from = 5
+    trainer.work.ring.begun = 5
     trainer.save(tmp_path / "a.safetensors")
     seen = Losses()
     load(tmp_path / "a.safetensors", device="cpu").fit(1, [seen])
@@ -281,7 +281,7 @@ def test_looking_changes_nothing():
 def test_a_step_has_its_own_fakes_and_a_seed_too():
     trainers = [Trainer(TINY.replace(steps=1), device="cpu", seed=seed).fit() for seed in (0, 1)]
     values = [held_out_of(load_weights(trainer, trainers[0])) for trainer in trainers]
-    trainers[0].steps_done += 1
+    trainers[0].clock.steps += 1
     assert len({*values, held_out_of(trainers[0])}) == 3
 
 
@@ -295,7 +295,7 @@ def test_a_step_has_its_own_places_for_the_penalty():
         if not values:
             first = trainer
         load_weights(trainer, first)
-        for trainer.steps_done in (1, 2):
+        for trainer.clock.steps in (1, 2):
             values.append(held_out_of(trainer))
     assert len(set(values)) == 4
 
