@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import same
 from PIL import Image
 
-from fastgan.cli.progress import article_line, describe
+from fastgan.cli.progress import article_line
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
 from fastgan.gan.objectives import OBJECTIVES
@@ -101,13 +101,6 @@ def test_an_epoch_is_of_the_samples_that_are_used():
     assert line("toy-mlp", 501, GAN, first=50_000).startswith("Epoch [1/240], Step [1/500], ")
     assert line("toy-mlp", 1, GAN, batch=77).startswith("Epoch [0/155], Step [1/779], ")  # the last is begun
     assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [2/120000], Step [1/1], ")
-
-
-def test_fastgans_own_words():
-    assert describe(GAN) == "critic 0.661  generator 0.747  D(x) 0.610  D(G(z)) 0.450  accuracy 69%"
-    assert describe({**WGAN, "critic_loss_held_out": 0.5}).startswith(
-        "critic -0.250  held out 0.500  generator"
-    )
 
 
 @pytest.mark.parametrize("wrong", ["x", "{stepp}", "{step:zz}", "{step", "{step!r}", "{0}", "{step:9999999}"])
