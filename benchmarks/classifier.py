@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastgan import ops, random
 from fastgan.data import Dataset
 from fastgan.errors import DataError
-from fastgan.nn import MLP, Linear, Sequential
+from fastgan.nn import Linear, Net, Sequential
 from fastgan.optim import Adam, schedule
 from fastgan.random import Stream
 from fastgan.tape import Tensor, grad
@@ -57,9 +57,9 @@ def train(dataset: Dataset, *, seed: int = 0, updates: int | None = None) -> Cla
     order = random.permutation(len(images), seed=seed, stream=Stream.HELD_OUT, step=0)
     away, kept = np.split(order, [min(len(order) // HELD_OUT, MOST_HELD_OUT)])
     small = dataset.features <= SMALL
-    network = MLP((FIRST[small], FEATURES), slope=SLOPE, init="he_normal").build(
-        dataset.features, int(labels.max()) + 1, seed=seed
-    )
+    act = f"leaky_relu {SLOPE}"
+    lines = (f"linear {FIRST[small]}", act, f"linear {FEATURES}", act, "linear o")
+    network = Net(lines, init="he_normal").build(dataset.features, int(labels.max()) + 1, seed=seed)
     with cpu_threads(1):  # sums in one order, so that a seed gives one classifier
         _fit(network, images[kept], labels[kept], UPDATES[small] if updates is None else updates, seed)
         layers = _layers(network)

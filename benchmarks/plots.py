@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from fastgan.benchmarks.columns import COLUMNS
-from fastgan.gan.figures import drawing
+from fastgan.gan.pictures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,7 +21,7 @@ from fastgan.benchmarks.turns import Chunk, turn
 from fastgan.data import Dataset
 from fastgan.device import to_host
 from fastgan.gan.source import data_shape
-from fastgan.nn import MLP, Net
+from fastgan.nn import Net
 
 FIRST = 12  # steps before the timing, whose losses are compared: they compile and capture
 SLOW, LOOKED = 0.05, 3  # seconds of a step, from which on so many must do
@@ -63,20 +63,28 @@ def floats(images: NDArray[np.uint8], low: float) -> NDArray[np.float32]:
     return images.reshape(len(images), -1) * np.float32((1 - low) / 255) + np.float32(low)
 
 
-def narrow(network: MLP | Net) -> MLP | Net:
-    """8 features per hidden layer, or a sixteenth of the channels."""
-    if isinstance(network, MLP):
-        return replace(network, hidden=(8,) * len(network.hidden))
-    return replace(network, layers=tuple(_narrow_line(line) for line in network.layers))
+def is_dense(network: Net) -> bool:
+    """Whether a network has no convolutions."""
+    return not any(line.startswith("conv") for line in network.layers)
 
 
-def _narrow_line(line: str) -> str:
-    """A layer of the same form: sizes of 1, and those that stand for the data's, stay."""
+def hidden(network: Net) -> tuple[int, ...]:
+    """The widths of a dense network's hidden layers."""
+    words = [line.split() for line in network.layers if line.startswith(("linear", "maxout"))]
+    return tuple(int(size) for _, size, *_ in words if size != "o")
 
-    def sixteenth(match: re.Match[str]) -> str:
-        return f"{match[1]}{max(2, int(match[2]) // 16)}"
 
-    return re.sub(r"^((?:linear|conv|conv_transpose) |reshape \d+x\d+x)(\d{2,})", sixteenth, line)
+def narrow(network: Net) -> Net:
+    """8 features per hidden layer; where there are convolutions, a sixteenth of the channels.
+
+    Sizes of 1, and those that stand for the data's, stay.
+    """
+
+    def smaller(match: re.Match[str]) -> str:
+        return f"{match[1]}{8 if is_dense(network) else max(2, int(match[2]) // 16)}"
+
+    sizes = re.compile(r"^((?:linear|maxout|conv|conv_transpose) |reshape \d+x\d+x)(\d{2,})")
+    return replace(network, layers=tuple(sizes.sub(smaller, line) for line in network.layers))
 
 
 def peer(setting: peers.Setting, images: NDArray[np.uint8], column: Column, **more: Any) -> peers.Peer:

@@ -13,8 +13,8 @@ from fastgan.benchmarks import launches, peers
 from fastgan.benchmarks.cases import AbsentError, Case, Work
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.suites import steps
-from fastgan.benchmarks.training import IMAGES, Fit, Stepped, peer, same_image
-from fastgan.nn import MLP
+from fastgan.benchmarks.training import IMAGES, Fit, Stepped, hidden, peer, same_image
+from fastgan.gan.recipes_dense import dense
 
 NAME = "toy-mlp"
 BASE = fg.recipes[NAME]
@@ -22,22 +22,21 @@ BASE = fg.recipes[NAME]
 
 def recipe_of(*, batch: int = BASE.batch, width: int = 256, depth: int = 2) -> fg.Recipe:
     """toy-mlp with another batch, and `depth` hidden layers of `width` in both networks."""
-    networks = {}
-    for side, mlp in (("generator", BASE.generator), ("critic", BASE.critic)):
-        assert isinstance(mlp, MLP)
-        networks[side] = replace(mlp, hidden=(width,) * depth)
-    return BASE.replace(batch=batch, **networks)
+    widths = (width,) * depth
+    return BASE.replace(
+        batch=batch,
+        generator=replace(BASE.generator, layers=dense(widths, "relu", end=("tanh",))),
+        critic=replace(BASE.critic, layers=dense(widths, "leaky_relu 0.2")),
+    )
 
 
 def setting_of(recipe: fg.Recipe) -> peers.Setting:
     """A variant as peers know it."""
-    assert isinstance(recipe.generator, MLP)
-    assert isinstance(recipe.critic, MLP)
     return replace(
         peers.SETTINGS[NAME],
         batch=recipe.batch,
-        generator=(recipe.latent, *recipe.generator.hidden, peers.PIXELS),
-        critic=(peers.PIXELS, *recipe.critic.hidden, 1),
+        generator=(recipe.latent, *hidden(recipe.generator), peers.PIXELS),
+        critic=(peers.PIXELS, *hidden(recipe.critic), 1),
     )
 
 

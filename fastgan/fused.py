@@ -17,7 +17,7 @@ BOTH: tuple[Row, ...] = (
     (ops.linear.forward, "dense", "forward"),
     (dense.linear_backward, "dense", "backward"),
     (dense.weight_gradients, "dense", "weight_gradients"),
-    (dense.tangent, "dense", "tangent"),
+    (dense.masked_forth.forward, "dense", "tangent"),
     (ops.activation_grad.forward, "dense", "activation_grad"),
     (ops.convolve.forward, "conv", "convolve"),
     (ops.convolve_transposed.forward, "conv", "convolve_transposed"),

@@ -8,7 +8,6 @@ arithmetic instead of the libraries' logarithm and sine, which differ in the las
 A `stream` names what the numbers are for, so that no two uses share them.
 """
 
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -17,24 +16,9 @@ from fastgan.clock import Count
 from fastgan.device import Array, array_module, module_of
 from fastgan.dispatch import Fusable
 from fastgan.errors import UsageError
+from fastgan.kernels.formulas import COS, LOG, M0, M1, SIN, W0, W1
+from fastgan.kernels.formulas import Stream as Stream  # for all who draw
 
-
-class Stream(IntEnum):
-    """What a number is for."""
-
-    INIT = 0
-    NOISE = 1
-    BATCH = 2
-    EPSILON = 3
-    DROPOUT = 4
-    SAMPLE = 5
-    EPOCH = 6
-    LABEL = 7
-    HELD_OUT = 8
-
-
-M0, M1 = 0xD2511F53, 0xCD9E8D57  # multipliers and Weyl increments of the paper
-W0, W1 = 0x9E3779B9, 0xBB67AE85
 MASK = 0xFFFFFFFF
 
 
@@ -93,13 +77,6 @@ def fill_normal(out: Array, *, seed: int, stream: int, step: int | Count) -> Non
     out[...] = xp.stack(pairs, axis=1).reshape(-1)[: out.size].reshape(out.shape)
 
 
-# sin(w) and cos(w) for |w| <= pi / 4, and log((1 + s) / (1 - s)) for |s| <= 0.172: Taylor terms below half a unit in
-# the last place of float32. kernels/noise.py has the same numbers and the same order of operations.
-SIN = (-1 / 6, 1 / 120, -1 / 5040, 1 / 362880)
-COS = (-1 / 2, 1 / 24, -1 / 720, 1 / 40320, -1 / 3628800)
-LOG = (1 / 3, 1 / 5, 1 / 7, 1 / 9)
-
-
 def _box_muller(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
     """Two independent normals from two words: radius from a, angle from b."""
     f = np.float32
@@ -133,7 +110,7 @@ def _box_muller(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
     return radius * (c * sign), radius * (d * sign)
 
 
-def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
+def _horner(x: Array, coefficients: tuple[Any, ...]) -> Array:
     y = np.float32(coefficients[-1])
     for c in coefficients[-2::-1]:
         y = y * x + np.float32(c)

@@ -46,11 +46,10 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("lr", "generator_lr", "eps", "weight_decay", "clip", "max_norm"), AT_LEAST_0),
     **dict.fromkeys(("beta1", "beta2", "alpha", "momentum", "decay", "ema"), SHARE),
     # networks
-    **dict.fromkeys(("slope", "init_scale"), NUMBER),
+    "init_scale": NUMBER,
     "norm_eps": AT_LEAST_0,
     "batch_norm": Range(0, 1, "0 to 1"),
-    "dropout": SHARE,
-    **dict.fromkeys(("hidden", "latent", "label_features", "pieces"), COUNT),
+    **dict.fromkeys(("latent", "label_features"), COUNT),
     # recipes
     **dict.fromkeys(("low", "high"), NUMBER),
     "penalty": AT_LEAST_0,

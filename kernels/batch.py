@@ -9,9 +9,10 @@ from numba import float32, uint32, uint64
 
 from fastgan.kernels.compiling import compiled, inlined
 from fastgan.kernels.dense import is_place
+from fastgan.kernels.formulas import Stream
 from fastgan.kernels.noise import words
 
-BATCH, EPSILON = 2, 3  # fastgan.random.Stream
+BATCH, EPSILON = int(Stream.BATCH), int(Stream.EPSILON)  # Numba takes no subclasses of int
 
 
 def word_below(word, n):

@@ -8,7 +8,7 @@ Shapes: as in fastgan/ops/conv.py, `n h w c` in, `o` channels out.
 
 import numpy as np
 
-from fastgan.kernels.dense import bias_leaky, is_place
+from fastgan.kernels.dense import finish, is_place
 from fastgan.kernels.splitting import edges, scratch, split
 from fastgan.kernels.windows import Block, Run, added, copied, plan_of
 
@@ -152,4 +152,4 @@ def _least(plan, weights):
 def _bias_and_slope(y, b, slope):
     if b or slope != 1:
         bias = b[0] if b else np.zeros(y.shape[3], np.float32)
-        bias_leaky(y.reshape(-1, y.shape[3]), bias, np.float32(slope))
+        finish(y.reshape(-1, y.shape[3]), bias, "leaky", slope)

@@ -1,8 +1,8 @@
 """Dense layers on the CPU: the products are BLAS's; what stands around them is one pass each.
 
 NumPy's tanh and exp work on whole vectors and beat a compiled loop over the C library's (26 and 3 times as fast at 64 x
-256), so only what surrounds them is compiled. Column sums take four rows at a time: half the additions to memory, and
-half the error, of array code.
+256), so what calls them is in FASTER. Column sums take four rows at a time: half the additions to memory, and half the
+error, of array code.
 
 Shapes: `n` batch, `i` features in, `o` features out.
 """
@@ -10,66 +10,47 @@ Shapes: `n` batch, `i` features in, `o` features out.
 import numpy as np
 from numba import float32
 
-from fastgan.kernels.compiling import compiled, inlined
+from fastgan.kernels.compiling import compiled, for_each_activation, scalars
+from fastgan.kernels.formulas import ACTIVATIONS, one, zero
 from fastgan.kernels.splitting import edges, split
 
 LEAST = 1 << 20  # multiplications that are worth a thread
 ELEMENTS = 1 << 17  # of a pass over memory that are
-ACTS = ("leaky", "tanh", "sigmoid")
+value, masked = ACTIVATIONS["leaky"]  # in a loop for each activation, its own
 
 
-def leaky(z, slope):
-    """z where positive, slope * z elsewhere; NaN stays NaN."""
-    return z if not z <= float32(0) else slope * z if slope else float32(0)  # 0 * inf would be NaN
-
-
-def leaky_slope(g, y, slope):
-    """g where the activation's output y is positive, slope * g elsewhere."""
-    return g if y > float32(0) else slope * g
-
-
-_leaky = inlined(leaky)
-_leaky_slope = inlined(leaky_slope)
-
-
-@compiled
-def bias_leaky(y, b, slope):
-    """A bias and a LeakyReLU over rows (n, o), in place."""
+@for_each_activation
+def _biased(y, b, slope):
+    """A bias and an activation over rows (n, o), in place."""
     for r in range(y.shape[0]):
         for c in range(y.shape[1]):
-            y[r, c] = _leaky(y[r, c] + b[c], slope)
+            y[r, c] = value(scalars, y[r, c] + b[c], slope)
 
 
-@compiled
-def _leaky_all(y, slope):
-    for k in range(y.size):
-        y[k] = _leaky(y[k], slope)
+@for_each_activation
+def _masked(g, y, slope, out):
+    for k in range(g.size):
+        out[k] = masked(scalars, g[k], y[k], slope)
 
 
 @compiled
 def _sigmoid(z, e):
     """The sigmoid of z in place, where e is exp(-|z|)."""
-    one = float32(1)
     for k in range(z.size):
-        z[k] = (e[k] if z[k] < float32(0) else one) / (one + e[k])
+        z[k] = (e[k] if z[k] < zero else one) / (one + e[k])
 
 
-@compiled
-def _leaky_grad(g, y, slope, out):
-    for k in range(g.size):
-        out[k] = _leaky_slope(g[k], y[k], slope)
+def _sigmoid_in_passes(y):
+    e = np.abs(y)
+    np.exp(np.negative(e, out=e), out=e)
+    _sigmoid(y.reshape(-1), e.reshape(-1))
 
 
-@compiled
-def _tanh_grad(g, y, out):
-    for k in range(g.size):
-        out[k] = g[k] * (float32(1) - y[k] * y[k])
-
-
-@compiled
-def _sigmoid_grad(g, y, out):
-    for k in range(g.size):
-        out[k] = g[k] * y[k] * (float32(1) - y[k])
+FASTER = {  # activations in place that NumPy's vectors do faster than a loop
+    "tanh": lambda y: np.tanh(y, out=y),
+    "sigmoid": _sigmoid_in_passes,
+    "arctan": lambda y: np.arctan(y, out=y),
+}
 
 
 @compiled
@@ -125,35 +106,24 @@ def is_place(x, *shape):
 
 
 def is_activation(act, slope):
-    """Whether kernels take an activation: one of ACTS, and a leaky one that is the larger of z and slope * z."""
-    return act in ACTS and 0 <= slope <= 1
+    """Whether kernels take an activation: one of the table, and a leaky one that is the larger of z and slope * z."""
+    return act in ACTIVATIONS and 0 <= slope <= 1
 
 
-def activate(y, act, slope):
-    """An activation of ACTS, in place on a C-contiguous array."""
-    if act == "tanh":
-        np.tanh(y, out=y)
-    elif act == "sigmoid":
-        e = np.abs(y)
-        np.exp(np.negative(e, out=e), out=e)
-        _sigmoid(y.reshape(-1), e.reshape(-1))
-    elif slope != 1:
-        _leaky_all(y.reshape(-1), np.float32(slope))
+def finish(y, b, act, slope):
+    """act(y + b) over rows (n, o), in place."""
+    if act in FASTER:
+        _biased["leaky"](y, b, one)
+        FASTER[act](y)
+    else:
+        _biased[act](y, b, np.float32(slope))
 
 
 def mask(u, a, act, slope):
     """u times the derivative of the activation that made a, in place; both C-contiguous, of one shape."""
-    if act != "leaky" or slope != 1:
-        _mask(u.reshape(-1), a.reshape(-1), act, slope, u.reshape(-1))
-
-
-def _mask(g, y, act, slope, out):
-    if act == "tanh":
-        _tanh_grad(g, y, out)
-    elif act == "sigmoid":
-        _sigmoid_grad(g, y, out)
-    else:
-        _leaky_grad(g, y, np.float32(slope), out)
+    if (act, slope) != ("leaky", 1):
+        flat = u.reshape(-1)
+        _masked[act](flat, a.reshape(-1), np.float32(slope), flat)
 
 
 def forward(x, w, b, *, act="leaky", slope=1.0):
@@ -162,19 +132,17 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     if not fits or not is_activation(act, slope):
         return NotImplemented
     y = multiply(x, w)
-    bias_leaky(y, b, np.float32(slope if act == "leaky" else 1))
-    if act != "leaky":
-        activate(y, act, slope)
+    finish(y, b, act, slope)
     return y
 
 
 def activation_grad(g, y, *, act="leaky", slope=0.2):
     """See fastgan.ops.elementwise.activation_grad; g and y of one shape."""
-    if g.shape != y.shape or act not in ACTS:
+    if g.shape != y.shape or act not in ACTIVATIONS:
         return NotImplemented
-    out = np.empty_like(g)
+    out, loop, slope = np.empty_like(g), _masked[act], np.float32(slope)
     flat, outputs, places = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-    split(lambda a, b: _mask(flat[a:b], outputs[a:b], act, slope, places[a:b]), g.size, least=ELEMENTS)
+    split(lambda a, b: loop(flat[a:b], outputs[a:b], slope, places[a:b]), g.size, least=ELEMENTS)
     return out
 
 
@@ -187,7 +155,7 @@ def _sums_fit(a, v, gw, gb):
 def backward(v, a, w, *, act="leaky", slope=1.0, gw=None, gb=None, dx=True):
     """A layer's backward pass, see fastgan.ops.dense.linear_backward."""
     fits = v.ndim == 2 and a.ndim == 2 and len(a) == len(v) and w.shape == (a.shape[1], v.shape[1])
-    if not fits or act not in ACTS or (gw is not None and not _sums_fit(a, v, gw, gb)):
+    if not fits or act not in ACTIVATIONS or (gw is not None and not _sums_fit(a, v, gw, gb)):
         return NotImplemented
     if gw is not None:
         multiply(a.T, v, gw)
@@ -208,11 +176,13 @@ def weight_gradients(a, v, *, gw, gb, rows):
     return None
 
 
-def tangent(p, w, a, *, slope):
-    """(p @ w) times a derivative, written over a, see fastgan.ops.dense.tangent."""
+def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
+    """(p @ w) times a derivative, see fastgan.ops.dense.masked_forth; `out` may be a."""
     if p.ndim != 2 or w.ndim != 2 or p.shape[1] != w.shape[0] or a.shape != (p.shape[0], w.shape[1]):
         return NotImplemented
+    if act not in ACTIVATIONS or (out is not None and not is_place(out, *a.shape)):
+        return NotImplemented
     product = multiply(p, w)
-    flat = a.reshape(-1)
-    _leaky_grad(product.reshape(-1), flat, np.float32(slope), flat)
-    return None
+    out = product if out is None else out
+    _masked[act](product.reshape(-1), a.reshape(-1), np.float32(slope), out.reshape(-1))
+    return out

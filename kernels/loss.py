@@ -7,57 +7,36 @@ Sums run in 64 lanes, which LLVM vectorises as it may not a plain one, and are a
 import math
 
 import numpy as np
-from numba import float32
+from numba import float32, njit
 
-from fastgan.kernels.compiling import compiled, inlined
+from fastgan.kernels.compiling import compiled, inlined, scalars
+from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, one, scores, zero
 
-KINDS = (  # fastgan.ops.loss.SCORE_LOSSES
-    "softplus(-s)",
-    "softplus(s)",
-    "-softplus(s)",
-    "(s - 1)^2 / 2",
-    "s^2 / 2",
-    "-s",
-    "s",
-    "max(0, 1 - s)",
-    "max(0, 1 + s)",
-    "gradient",
-)
 LANES = 64
 MOST = 128 * LANES  # numbers that one sum of lanes takes
+NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+UNWEIGHTED = NUMBERS[GRADIENT]
 
 
-def score_term(s, kind):
-    """A loss of KINDS and its derivative for one score."""
-    zero, one, half = float32(0), float32(1), float32(0.5)
-    if kind <= 2:
-        x = -s if kind == 0 else s
-        e = math.exp(-abs(x))
-        value = max(x, zero) + math.log1p(e)
-        slope = (one if x >= zero else e) / (one + e)
-        if kind == 1:
-            return value, slope
-        return (value, -slope) if kind == 0 else (-value, -slope)
-    if kind == 3:
-        return (s - one) * (s - one) * half, s - one
-    if kind == 4:
-        return s * s * half, s
-    if kind <= 6:
-        return (-s, -one) if kind == 5 else (s, one)
-    if kind <= 8:
-        sign = -one if kind == 7 else one
-        x = one + sign * s
-        return (zero if x <= zero else x), (sign if x > zero else zero)  # NaN stays NaN
-    return zero, one
+def _looped(score):
+    """A loop over the scores of a group."""
+
+    def loop(s, values, d, factor):
+        for k in range(s.size):
+            values[k], slope = score(s[k])
+            d[k] = slope * factor
+
+    return _called(loop)
 
 
-_score_term = inlined(score_term)
+_called = njit(error_model="numpy", nogil=True)
+_scores = chosen([_looped(score) for score in scores(scalars, inlined)], _called)  # which kind, then its loop
 
 
 @compiled
 def _sum(x, lanes):
     """The sum of x; `lanes` (LANES,) is scratch."""
-    total = float32(0)
+    total = zero
     for start in range(0, x.size, MOST):
         for j in range(LANES):
             lanes[j] = float32(0)
@@ -75,16 +54,14 @@ def _sum(x, lanes):
 
 
 @compiled
-def _score_loss(s, d, kinds, counts, weight):
-    total, start = float32(0), 0
+def _score_loss(s, d, groups, weight):
+    total, start = zero, 0
     values, lanes = np.empty_like(s), np.empty(LANES, np.float32)
-    for group in range(kinds.size):
-        kind, stop = kinds[group], start + counts[group]
-        share = weight / float32(counts[group])
-        factor = float32(1) if kind == 9 else share
-        for k in range(start, stop):
-            values[k], slope = _score_term(s[k], kind)
-            d[k] = slope * factor
+    for group in range(groups.shape[1]):
+        kind, count = groups[0, group], groups[1, group]
+        share, stop = weight / float32(count), start + count
+        factor = one if kind == UNWEIGHTED else share
+        _scores(kind, s[start:stop], values[start:stop], d[start:stop], factor)
         total += _sum(values[start:stop], lanes) * share
         start = stop
     return total
@@ -93,7 +70,7 @@ def _score_loss(s, d, kinds, counts, weight):
 @compiled
 def _penalty(g, q, weight):
     n, f = g.shape
-    one, share = float32(1), weight / float32(n)
+    share = weight / float32(n)
     apart, lanes = np.empty(n, np.float32), np.empty(LANES, np.float32)
     for r in range(n):
         for c in range(f):
@@ -109,13 +86,12 @@ def _penalty(g, q, weight):
 def score_loss(scores, *, kinds, counts, weight=1.0):
     """See fastgan.ops.loss.score_loss."""
     fits = scores.shape == (scores.size, 1) and len(kinds) == len(counts) and sum(counts) == scores.size
-    if not fits or min(counts) < 1 or any(kind not in KINDS for kind in kinds):
+    codes = [NUMBERS.get(kind, -1) for kind in kinds]
+    if not fits or min(counts) < 1 or -1 in codes:
         return NotImplemented
     d = np.empty_like(scores)
-    codes = np.array(
-        [[KINDS.index(kind) for kind in kinds], counts]
-    )  # tuples of each length would be compiled anew
-    loss = _score_loss(scores.reshape(-1), d.reshape(-1), codes[0], codes[1], np.float32(weight))
+    groups = np.array([codes, counts])  # tuples of each length would be compiled anew
+    loss = _score_loss(scores.reshape(-1), d.reshape(-1), groups, np.float32(weight))
     return np.array(loss, np.float32), d
 
 

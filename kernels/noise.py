@@ -10,9 +10,7 @@ import numpy as np
 from numba import float32, uint32, uint64
 
 from fastgan.kernels.compiling import compiled, inlined
-
-M0, M1 = 0xD2511F53, 0xCD9E8D57
-W0, W1 = 0x9E3779B9, 0xBB67AE85
+from fastgan.kernels.formulas import COS, LOG, M0, M1, SIN, W0, W1, one
 
 
 def philox(c0, c1, c2, c3, k0, k1):
@@ -31,7 +29,7 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 def box_muller(a, b):
     """Two independent normals from two words: radius from a, angle from b."""
-    one, two = float32(1), float32(2)
+    two = float32(2)
     x = float32((a >> uint32(8)) + uint32(1))
     shift = float32(0)
     if x < float32(2**12):
@@ -55,16 +53,15 @@ def box_muller(a, b):
         shift += one
     s = (x - one) / (x + one)
     q = s * s
-    series = ((float32(1 / 9) * q + float32(1 / 7)) * q + float32(1 / 5)) * q + float32(1 / 3)
+    series = ((LOG[3] * q + LOG[2]) * q + LOG[1]) * q + LOG[0]
     log_x = two * s + two * s * (q * series)
     radius = math.sqrt(two * (shift * float32(0.6931472) - log_x))
     turns = (b >> uint32(8)) * uint32(4)  # 26 bits: quarter turn and what is left of it
     w = (float32(turns & uint32(0xFFFFFF)) * float32(2**-24) - float32(0.5)) * float32(1.5707964)
     q = w * w
-    series = ((float32(1 / 362880) * q + float32(-1 / 5040)) * q + float32(1 / 120)) * q + float32(-1 / 6)
+    series = ((SIN[3] * q + SIN[2]) * q + SIN[1]) * q + SIN[0]
     sine = w + w * (q * series)
-    series = (float32(-1 / 3628800) * q + float32(1 / 40320)) * q + float32(-1 / 720)
-    series = (series * q + float32(1 / 24)) * q + float32(-1 / 2)
+    series = (((COS[4] * q + COS[3]) * q + COS[2]) * q + COS[1]) * q + COS[0]
     cosine = one + q * series
     quarter = turns >> uint32(24)
     if quarter & uint32(1):

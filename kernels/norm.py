@@ -1,9 +1,7 @@
-"""Batch norm on the CPU: row-wise passes that vectorise over the features, statistics and all.
+"""Batch norm on the CPU: row-wise passes that vectorise over the features, statistics, activations and all.
 
 Sums go over ROWS rows at a time: such a block has its own float64 results, which are put together in order, so that
-long sums are as exact as short ones, and bits depend neither on threads nor on timing. An activation other than the
-leaky one in the backward pass is a pass of its own, by the dense family: to inline a formula of another file would
-leave Numba's disk cache behind when that file changes.
+long sums are as exact as short ones, and bits depend neither on threads nor on timing.
 
 Shapes: `n` rows (all axes but the last), `f` features, `w` of them side by side in a loop's row (see sums.py).
 """
@@ -13,9 +11,12 @@ import math
 import numpy as np
 from numba import float32, float64
 
-from fastgan.kernels.compiling import compiled, inlined
-from fastgan.kernels.dense import ACTS, activate, is_activation, is_place, mask
+from fastgan.kernels.compiling import compiled, for_each_activation, inlined, scalars
+from fastgan.kernels.dense import FASTER, is_activation, is_place
+from fastgan.kernels.formulas import ACTIVATIONS
 from fastgan.kernels.sums import ROWS, share, side_by_side
+
+value, masked = ACTIVATIONS["leaky"]  # in a loop for each activation, its own
 
 
 def norm_scale(gamma, spread, eps):
@@ -97,8 +98,8 @@ def _running(mean, variance, stats, spread, momentum, widening):
         variance[c] += momentum * (widening * spread[c] - variance[c])
 
 
-@compiled
-def _forward(x, stats, gamma, beta, first, last, y):
+@for_each_activation
+def _forward(x, stats, gamma, beta, slope, first, last, y):
     w = x.shape[1]
     centre, scale, offset = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w, np.float32)
     _repeat(stats[0], centre)
@@ -106,7 +107,7 @@ def _forward(x, stats, gamma, beta, first, last, y):
     _repeat(beta, offset)
     for r in range(first, last):
         for c in range(w):
-            y[r, c] = (x[r, c] - centre[c]) * scale[c] + offset[c]
+            y[r, c] = value(scalars, (x[r, c] - centre[c]) * scale[c] + offset[c], slope)
 
 
 @compiled
@@ -138,7 +139,7 @@ def _gradients(parts, stats, ggamma, gbeta):
         ggamma[c], gbeta[c] = products[c] * stats[1, c], sums[c]
 
 
-@compiled
+@for_each_activation
 def _backward(u, x, gamma, stats, ggamma, gbeta, slope, first, last, out):
     w = x.shape[1]
     share = float32(gamma.size) / float32(x.size)
@@ -151,7 +152,7 @@ def _backward(u, x, gamma, stats, ggamma, gbeta, slope, first, last, out):
     for r in range(first, last):
         for c in range(w):
             g = (u[r, c] - ((x[r, c] - centre[c]) * tilt[c] + mean[c])) * scale[c]
-            out[r, c] = g if x[r, c] > float32(0) else slope * g
+            out[r, c] = masked(scalars, g, x[r, c], slope)
 
 
 def _parts(rows, f):
@@ -169,10 +170,14 @@ def _statistics(x, eps, stats):
     return spread
 
 
-def _normalised(x, stats, gamma, beta):
+def _normalised(x, stats, gamma, beta, act, slope):
     y = np.empty_like(x)
     rows, out = side_by_side(x, gamma.size), side_by_side(y, gamma.size)
-    share(lambda a, b: _forward(rows, stats, gamma, beta, a, b, out), rows.shape)
+    loop, slope = (_forward["leaky"], 1) if act in FASTER else (_forward[act], slope)
+    slope = np.float32(slope)
+    share(lambda a, b: loop(rows, stats, gamma, beta, slope, a, b, out), rows.shape)
+    if act in FASTER:
+        FASTER[act](y)
     return y
 
 
@@ -184,56 +189,20 @@ def _sums(u, x, stats, ggamma, gbeta):
     _gradients(parts, stats, ggamma, gbeta)
 
 
-def _through(u, x, gamma, stats, ggamma, gbeta, slope=1.0):
-    """The gradients for gamma and beta, and that for x, which is times slope where x is not positive."""
+def _through(u, x, gamma, stats, ggamma, gbeta, act, slope):
+    """The gradients for gamma and beta, and that for x, times the derivative of the activation that made x."""
     _sums(u, x, stats, ggamma, gbeta)
-    y, slope = np.empty_like(x), np.float32(slope)
+    y, loop, slope = np.empty_like(x), _backward[act], np.float32(slope)
     g, rows, out = side_by_side(u, gamma.size), side_by_side(x, gamma.size), side_by_side(y, gamma.size)
-    share(
-        lambda a, b: _backward(g, rows, gamma, stats, ggamma, gbeta, slope, a, b, out),
-        rows.shape,
-    )
+    share(lambda a, b: loop(g, rows, gamma, stats, ggamma, gbeta, slope, a, b, out), rows.shape)
     return y
 
 
 def _fits(x, stats, rows, like=()):
     """Whether x is (..., f), `like` as x, the rows (f,), and stats (2, f) or None."""
-    if x.ndim == 0 or any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
+    if any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
         return False
     return stats is None or is_place(stats, 2, x.shape[-1])
-
-
-def moments(x, *, eps):
-    """See fastgan.ops.norm.moments."""
-    if x.ndim == 0:
-        return NotImplemented
-    stats = np.empty((2, x.shape[-1]), np.float32)
-    _statistics(x, eps, stats)
-    return stats
-
-
-def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
-    """See fastgan.ops.norm.batch_norm."""
-    if not _fits(x, stats, (gamma, beta)):
-        return NotImplemented
-    return _normalised(x, moments(x, eps=eps) if stats is None else stats, gamma, beta)
-
-
-def batch_norm_grad(g, x, gamma, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_grad."""
-    if not _fits(x, stats, (gamma,), like=(g,)):
-        return NotImplemented
-    stats = moments(x, eps=eps) if stats is None else stats
-    return _through(g, x, gamma, stats, np.empty_like(gamma), np.empty_like(gamma))
-
-
-def batch_norm_gamma_grad(g, x, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_gamma_grad."""
-    if not _fits(x, stats, (), like=(g,)):
-        return NotImplemented
-    ggamma, gbeta = np.empty((2, x.shape[-1]), np.float32)
-    _sums(g, x, moments(x, eps=eps) if stats is None else stats, ggamma, gbeta)
-    return ggamma
 
 
 def norm_forward(
@@ -261,17 +230,12 @@ def norm_forward(
         _running(mean, variance, stats, spread, np.float32(momentum), np.float32(widening))
     else:
         _inverses(mean, variance, np.float32(eps), stats)
-    y = _normalised(x, stats, gamma, beta)
-    activate(y, act, slope)
-    return y
+    return _normalised(x, stats, gamma, beta, act, slope)
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     """See fastgan.ops.norm.norm_backward."""
-    fits = x.ndim >= 2 and act in ACTS and _fits(x, stats, (gamma,), like=(u,))
+    fits = x.ndim >= 2 and is_activation(act, slope) and _fits(x, stats, (gamma,), like=(u,))
     if not fits or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta)):
         return NotImplemented
-    out = _through(u, x, gamma, stats, ggamma, gbeta, slope if act == "leaky" else 1)
-    if act != "leaky":
-        mask(out, x, act, slope)
-    return out
+    return _through(u, x, gamma, stats, ggamma, gbeta, act, slope)

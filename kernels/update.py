@@ -10,42 +10,40 @@ import math
 
 import numpy as np
 
-from fastgan.kernels.compiling import compiled, inlined
+from fastgan.kernels.compiling import compiled, inlined, made_of
 
 PIECE = 2048  # parameters: 8 KB of each array
 
 
-def adam(p, g, m, v, rate, c1, c2, scale, eps):
-    """One element of Adam: the new parameter and both moments; `rate` and `scale` carry the bias correction.
+def adam(p, g, m, v, c):
+    """One element of Adam: the new parameter and both moments; rate and scale carry the bias correction.
 
-    c1 and c2 are 1 - beta, rounded once: 1 - float32(0.999) would be wrong in the fifth digit.
+    1 - b1 and 1 - b2 are rounded once: 1 - float32(0.999) would be wrong in the fifth digit.
     """
-    m = m + c1 * (g - m)
-    v = v + c2 * (g * g - v)
-    return p - rate * m / (math.sqrt(v) * scale + eps), m, v
+    rate, own1, own2, scale, eps, shrink = c
+    m = m + own1 * (g - m)
+    v = v + own2 * (g * g - v)
+    return p * shrink - rate * m / (math.sqrt(v) * scale + eps), m, v
 
 
-def rmsprop(p, g, v, lr, c, eps):
-    """One element of RMSProp: the new parameter and mean square; c is 1 - alpha."""
-    v = v + c * (g * g - v)
+def rmsprop(p, g, v, c):
+    """One element of RMSProp: the new parameter and mean square."""
+    lr, own, eps = c  # own is 1 - alpha
+    v = v + own * (g * g - v)
     return p - lr * g / (math.sqrt(v) + eps), v
 
 
-def sgd(p, g, m, lr, momentum):
+def sgd(p, g, m, c):
     """One element of gradient descent with momentum: the new parameter and the momentum's sum."""
+    lr, momentum = c
     m = m * momentum + g
     return p - lr * m, m
 
 
-def clipped(p, clip):
+@inlined
+def _clipped(p, clip):
     """p kept in [-clip, clip]; NaN stays NaN."""
     return min(max(p, -clip), clip)
-
-
-_adam_element = inlined(adam)
-_rmsprop_element = inlined(rmsprop)
-_sgd_element = inlined(sgd)
-_clipped = inlined(clipped)
 
 
 @compiled
@@ -54,40 +52,34 @@ def _follow(average, p, follow):
         average[k] += follow * (p[k] - average[k])
 
 
-@compiled
-def _adam(p, g, m, v, average, rate, c1, c2, scale, eps, shrink, clip, follow):
+element = adam  # in a loop, whatever rule it was made of
+
+
+def _with_two(p, g, m, v, average, clip, follow, c):
     for first in range(0, p.size, PIECE):
         part = slice(first, first + PIECE)
         q, d, a, b = p[part], g[part], m[part], v[part]
         for k in range(q.size):
-            x, a[k], b[k] = _adam_element(q[k] * shrink, d[k], a[k], b[k], rate, c1, c2, scale, eps)
+            x, a[k], b[k] = element(q[k], d[k], a[k], b[k], c)
             q[k] = _clipped(x, clip)
         if follow:
             _follow(average[part], q, follow)
 
 
-@compiled
-def _rmsprop(p, g, v, average, lr, c, eps, clip, follow):
-    for first in range(0, p.size, PIECE):
-        part = slice(first, first + PIECE)
-        q, d, b = p[part], g[part], v[part]
-        for k in range(q.size):
-            x, b[k] = _rmsprop_element(q[k], d[k], b[k], lr, c, eps)
-            q[k] = _clipped(x, clip)
-        if follow:
-            _follow(average[part], q, follow)
-
-
-@compiled
-def _sgd(p, g, m, average, lr, momentum, clip, follow):
+def _with_one(p, g, m, average, clip, follow, c):
     for first in range(0, p.size, PIECE):
         part = slice(first, first + PIECE)
         q, d, a = p[part], g[part], m[part]
         for k in range(q.size):
-            x, a[k] = _sgd_element(q[k], d[k], a[k], lr, momentum)
+            x, a[k] = element(q[k], d[k], a[k], c)  # type: ignore[call-arg]
             q[k] = _clipped(x, clip)
         if follow:
             _follow(average[part], q, follow)
+
+
+_adam = made_of(_with_two, "adam", element=adam)
+_rmsprop = made_of(_with_one, "rmsprop", element=rmsprop)
+_sgd = made_of(_with_one, "sgd", element=sgd)
 
 
 def _run(loop, arrays, average, settings, clip, follow):
@@ -100,7 +92,8 @@ def _run(loop, arrays, average, settings, clip, follow):
     fits = isinstance(average, np.ndarray) and average.dtype == p.dtype and average.shape == p.shape
     if not fits or not average.flags.c_contiguous or not average.flags.writeable:
         return NotImplemented
-    loop(*arrays, average, *(np.float32(x) for x in (*settings, clip or math.inf, follow)))
+    ends = np.float32(clip or math.inf), np.float32(follow)
+    loop(*arrays, average, *ends, tuple(map(np.float32, settings)))
     return None
 
 

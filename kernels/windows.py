@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32
 
-from fastgan.kernels.compiling import compiled
+from fastgan.kernels.compiling import compiled, inlined, made_of
 
 WASTE = (
     0.05,
@@ -106,8 +106,32 @@ def _seen_by(tap, out, size, step, before):
     return Run(first, last, tap, tap + 1)
 
 
-@compiled
-def _copy_windows(x, cols, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
+def _copy(cols, at, wide, skip, end, x, source, step, inside):
+    """`wide` numbers to cols[at:]: those from skip to end out of x, `step` apart, zeros beside them."""
+    to = cols[at : at + wide]
+    if not inside:
+        to[:] = float32(0)
+        return
+    if end - skip < wide:
+        to[:skip] = float32(0)
+        to[end:] = float32(0)
+    seen, some = to[skip:end], x[source : source + (end - skip - 1) * step + 1]
+    for k in range(len(seen)):
+        seen[k] = some[k * step]
+
+
+def _add(cols, at, wide, skip, end, x, source, step, inside):
+    """The adjoint: numbers added to where they came from."""
+    if inside:
+        some, to = cols[at + skip : at + end], x[source : source + (end - skip - 1) * step + 1]
+        for k in range(len(some)):
+            to[k * step] += some[k]
+
+
+move = _copy  # in a loop, whichever it was made of
+
+
+def _windows(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
     """The windows of outputs y0..y1, x0..x1 as rows, of taps ky0..ky1, kx0..kx1: a row of taps lies together in x."""
     n, h, w, c = size
     wide = (kx1 - kx0) * c
@@ -120,45 +144,18 @@ def _copy_windows(x, cols, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right
                 end = max(skip, min((w - begin) * c, wide))  # and where those beyond it begin
                 for ky in range(ky0, ky1):
                     row = y * down + ky - top
-                    to = cols[at : at + wide]
-                    if row < 0 or row >= h:
-                        to[:] = float32(0)
-                    else:
-                        source = ((i * h + row) * w + begin) * c
-                        if end - skip < wide:
-                            to[:skip] = float32(0)
-                            to[end:] = float32(0)
-                        some, seen = x[source + skip : source + end], to[skip:end]
-                        for k in range(len(some)):
-                            seen[k] = some[k]
+                    source = ((i * h + row) * w + begin) * c + skip
+                    move(cols, at, wide, skip, end, x, source, 1, 0 <= row < h)
                     at += wide
 
 
-@compiled
-def _add_windows(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
-    """The adjoint of `_copy_windows`: rows added to where they came from."""
-    n, h, w, c = size
-    wide = (kx1 - kx0) * c
-    at = 0
-    for i in range(n):
-        for y in range(y0, y1):
-            for place in range(x0, x1):
-                begin = place * right + kx0 - left
-                skip = min(max(0, -begin) * c, wide)
-                end = max(skip, min((w - begin) * c, wide))
-                for ky in range(ky0, ky1):
-                    row = y * down + ky - top
-                    if 0 <= row < h:
-                        source = ((i * h + row) * w + begin) * c
-                        some, to = cols[at + skip : at + end], x[source + skip : source + end]
-                        for k in range(len(some)):
-                            to[k] += some[k]
-                    at += wide
+_copy_windows, _add_windows = made_of(_windows, "copy", move=_copy), made_of(_windows, "add", move=_add)
+_adding = inlined(_add)
 
 
 @compiled
-def _copy_taps(x, cols, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
-    """The windows of `_copy_windows`, transposed: for each tap and channel, all outputs."""
+def _copy_taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
+    """The windows of `_windows`, transposed: for each tap and channel, all outputs."""
     n, h, w, c = size
     wide = x1 - x0
     at = 0
@@ -201,14 +198,9 @@ def _add_taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, to
                 for i in range(n):
                     for y in range(y0, y1):
                         row = y * down + ky - top
-                        some = cols[at + skip : at + end]
+                        source = ((i * h + row) * w + begin + skip * right) * c + channel
+                        _adding(cols, at, wide, skip, end, x, source, right * c, 0 <= row < h)
                         at += wide
-                        if 0 <= row < h:
-                            source = ((i * h + row) * w + begin + skip * right) * c + channel
-                            step = right * c
-                            to = x[source : source + (end - skip - 1) * step + 1]
-                            for k in range(len(some)):
-                                to[k * step] += some[k]
 
 
 def copied(x, buffer, plan, block):
@@ -218,7 +210,7 @@ def copied(x, buffer, plan, block):
     if plan.is_plain:
         return x.reshape(shape)
     copy = _copy_taps if wide < SHORT else _copy_windows
-    copy(x.reshape(-1), buffer, x.shape, *_edges(block), *plan.stride, *plan.pad)
+    copy(buffer, x.reshape(-1), x.shape, *_edges(block), *plan.stride, *plan.pad)
     return buffer.reshape(shape[::-1]).T if wide < SHORT else buffer.reshape(shape)
 
 

@@ -1,5 +1,6 @@
 """Contents for checkpoints, forged ones, system calls that fail, and how to look at what is left."""
 
+import builtins
 import json
 import os
 
@@ -44,15 +45,16 @@ def failing(code, after=0):
     """A stand-in for a system call that fails from its call number `after` on."""
 
     def install(monkeypatch, name):
-        real, seen = getattr(os, name), []
+        module = builtins if name == "open" else os
+        real, seen = getattr(module, name), []
 
-        def wrapper(*args):
+        def wrapper(*args, **settings):
             seen.append(args)
             if len(seen) > after:
                 raise OSError(code, os.strerror(code))
-            return real(*args) if name != "write" else real(args[0], args[1][:1])
+            return real(args[0], args[1][:1]) if name == "write" else real(*args, **settings)
 
-        monkeypatch.setattr(os, name, wrapper)
+        monkeypatch.setattr(module, name, wrapper)
 
     return install
 

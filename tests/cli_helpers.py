@@ -6,7 +6,11 @@ import numpy as np
 
 from fastgan.cli import main
 
-TINY = ["--generator-hidden", "8", "--critic-hidden", "8", "--batch", "16", "--device", "cpu"]
+TINY = [
+    *("--generator-layers", "linear 8; relu; linear o; tanh"),
+    *("--critic-layers", "linear 8; leaky_relu 0.2; linear o"),
+    *("--batch", "16", "--device", "cpu"),
+]
 
 
 def ok(capsys, *words):

@@ -11,7 +11,7 @@ from tiny import samples, tiny
 import fastgan as fg
 from fastgan import nn
 from fastgan.gan import Trainer
-from fastgan.gan.run import picture
+from fastgan.gan.pictures import picture
 
 # As `python -I -S sample.py`, where of all that is not the standard library only NumPy can be imported.
 ALONE = """

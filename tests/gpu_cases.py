@@ -18,7 +18,7 @@ from fastgan.tape.arithmetic import product
 LAYERS = ((32, 100, 256), (64, 784, 512), (96, 512, 256), (128, 256, 128), (256, 1024, 784), (768, 784, 512))
 RAGGED = ((1, 1, 1), (31, 99, 101), (33, 257, 5), (65, 2, 1023), (130, 333, 66), (257, 7, 250))
 SHAPES = LAYERS + RAGGED
-ACTS = (("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0))
+ACTS = (("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0), ("arctan", 1.0))
 SIZES = ((1,), (4097,), (100, 256), (1024, 784), (7, 11, 13))
 DRAW = {"seed": 2**63 + 5, "stream": 3, "step": 2**40 + 1}
 EPS = 1e-5

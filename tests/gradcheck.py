@@ -34,11 +34,15 @@ def gradient_energy(f: Function) -> Function:
     """The sum of the squares of the gradient of a scalar function, recorded so that it has a gradient itself."""
 
     def squared(*xs: Tensor) -> Tensor:
-        gradients = grad([f(*xs)], xs, create_graph=True, allow_unused=True)
-        parts = [(g * g).sum() for g in gradients]
-        return sum(parts[1:], parts[0])
+        return squares(grad([f(*xs)], xs, create_graph=True, allow_unused=True))
 
     return squared
+
+
+def squares(gradients: Sequence[Any]) -> Any:
+    """The sum of all squares, of Tensors or of PyTorch's."""
+    parts = [(g * g).sum() for g in gradients]
+    return sum(parts[1:], parts[0])
 
 
 def check_gradient(f: Function, xs: Sequence[NDArray[Any]], *, order: int = 1) -> None:

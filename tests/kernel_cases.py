@@ -16,7 +16,7 @@ from fastgan.device import to_host
 from fastgan.dispatch import Fusable
 from fastgan.gan import batches
 from fastgan.gan.ring import record
-from fastgan.ops.dense import linear_backward, tangent, weight_gradients
+from fastgan.ops.dense import linear_backward, masked_forth, weight_gradients
 from fastgan.ops.loss import SCORE_LOSSES, head_loss, penalty
 from fastgan.ops.norm import forward_norm, norm_backward, norm_forward
 from fastgan.tape.arithmetic import product
@@ -38,6 +38,7 @@ ACTS: list[dict[str, Any]] = [
     {"slope": 0.2},
     {"act": "tanh", "slope": 0.2},  # which tanh has no use for
     {"act": "sigmoid"},
+    {"act": "arctan"},
 ]
 WRITTEN = ("gw", "gb", "ggamma", "gbeta", "stats")
 
@@ -75,7 +76,7 @@ def samples(fusable: Fusable) -> list[tuple[Arrays, dict[str, Any]]]:
             for n, i, o in MATRICES
             for rows in {n, 1, n // 2}
         ],
-        tangent: [
+        masked_forth.forward: [
             ([normal(n, i), normal(i, o), normal(n, o)], {"slope": s})
             for n, i, o in MATRICES
             for s in (0.0, 0.2)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cupy_names import problems
+from cupy_names import problems
 
 import fastgan as fg
 from fastgan import optim

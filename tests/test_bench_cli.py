@@ -13,8 +13,8 @@ import pytest
 from cli_helpers import ok, refused
 
 from fastgan.benchmarks import bench as module
-from fastgan.benchmarks import columns, report, results
-from fastgan.cli import bench, main
+from fastgan.benchmarks import columns, live, report, results
+from fastgan.cli import main
 from fastgan.errors import DataError, OutputError
 
 pytestmark = pytest.mark.slow
@@ -71,22 +71,6 @@ def test_results_are_never_written_over(run, capsys):
     assert main(["bench", *ONE, "--out", str(folder)]) == 4
     assert "exists already; give another --out" in capsys.readouterr().err
     assert (folder / "result.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--suite", "speed"], "'speed' is not one of"),
-        (["--column", "abacus"], "'abacus' is not one of"),
-        (["abacus"], "got 'abacus' for `fastgan bench`; wanted options, compare or report"),
-        (["compare", "a.json"], "Missing argument 'NEW'"),
-        (["compare", "a.json", "b.json"], "a.json"),
-        (["report", "a.json"], "no file 'a.json'"),
-    ],
-)
-def test_what_makes_no_sense_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert message in refused(capsys, 2, "bench", *arguments)
 
 
 def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch, capsys):
@@ -228,7 +212,7 @@ def test_a_report_that_fails_leaves_word_of_the_rows(how, code, monkeypatch, tmp
 
 def shown(capsys, *rows):
     """What the live table prints of these rows."""
-    table = bench.Table(None)
+    table = live.Table(None)
     for row in rows:
         table.row(row)
     table.end()
@@ -294,6 +278,6 @@ def test_a_line_ends_with_the_quickest_peer(blocks, said):
         "jax": bench_files.row(CASE, "jax", (3.0,) * len(blocks)),
         "numpy": bench_files.row(CASE, "numpy", (0.1,) * len(blocks)),
     }
-    assert bench.beside(found).strip() == said
-    assert bench.beside({name: found[name] for name in ("torch", "jax")}) == ""
-    assert bench.beside({"numpy": found["numpy"]}) == ""
+    assert live.beside(found).strip() == said
+    assert live.beside({name: found[name] for name in ("torch", "jax")}) == ""
+    assert live.beside({"numpy": found["numpy"]}) == ""

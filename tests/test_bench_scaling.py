@@ -12,6 +12,7 @@ from fastgan.benchmarks import launches, memory, peers, suites, turns, variants
 from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import scaling
+from fastgan.benchmarks.training import hidden
 
 SMALL = {"batch": 2, "width": 8, "depth": 1, "data": 100}
 
@@ -27,7 +28,7 @@ def test_a_variant_of_no_other_size_is_the_recipe_itself():
 def test_peers_get_the_sizes_of_the_recipe():
     recipe = variants.recipe_of(batch=5, width=7, depth=3)
     setting = variants.setting_of(recipe)
-    assert (recipe.batch, recipe.generator.hidden, recipe.critic.hidden) == (5, (7, 7, 7), (7, 7, 7))
+    assert (recipe.batch, hidden(recipe.generator), hidden(recipe.critic)) == (5, (7, 7, 7), (7, 7, 7))
     assert (setting.batch, setting.generator, setting.critic) == (5, (64, 7, 7, 7, 784), (784, 7, 7, 7, 1))
 
 
@@ -82,7 +83,7 @@ def test_one_size_grows_and_the_others_stay(monkeypatch):
     for case in scaling.cases("full"):
         case.make(COLUMNS["numpy"])
     toy = fg.recipes["toy-mlp"]
-    sizes = [(r.batch, set(r.generator.hidden), len(r.critic.hidden), images) for r, images in made]
+    sizes = [(r.batch, set(hidden(r.generator)), len(hidden(r.critic)), images) for r, images in made]
     assert [s for s in sizes if s[0] != toy.batch] == [(n, {256}, 2, 10_000) for n in (16, 128, 1024)]
     assert [s for s in sizes if s[1] != {256}] == [(100, {n}, 2, 10_000) for n in (64, 512, 1024)]
     assert [s for s in sizes if s[2] != 2] == [(100, {256}, n, 10_000) for n in (4, 8)]

@@ -12,6 +12,7 @@ from fastgan.benchmarks import launches, peers, training
 from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS, Clock
 from fastgan.benchmarks.suites import steps
+from fastgan.benchmarks.training import hidden
 
 
 class PlayedClock(Clock):
@@ -141,10 +142,11 @@ def test_recipes_of_the_peers_are_ours_with_the_same_numbers():
         assert (theirs.batch, theirs.lr, theirs.noise) == (ours.batch, ours.optimizer.lr, ours.noise)
         assert theirs.betas == (ours.optimizer.beta1, ours.optimizer.beta2)
         assert theirs.eps == ours.optimizer.eps
-        assert theirs.generator == (ours.latent, *ours.generator.hidden, 784)
-        assert theirs.critic == (784, *ours.critic.hidden, 1)
-        assert theirs.critic_slope == ours.critic.slope
-        assert theirs.generator_slope == (0 if ours.generator.activation == "relu" else ours.generator.slope)
+        assert theirs.generator == (ours.latent, *hidden(ours.generator), 784)
+        assert theirs.critic == (784, *hidden(ours.critic), 1)
+        assert f"leaky_relu {theirs.critic_slope}" in ours.critic.layers
+        slope = f"leaky_relu {theirs.generator_slope}" if theirs.generator_slope else "relu"
+        assert slope in ours.generator.layers
 
 
 def test_every_recipe_has_a_case_and_those_with_peers_come_first():

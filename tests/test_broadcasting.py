@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 from fastgan.tape import Tensor, grad
 

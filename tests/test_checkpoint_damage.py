@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import pickle
-import random
 import struct
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from checkpoint_helpers import META, arrays, assert_same, forge, one_line
+from damage import mutate
 
 from fastgan.errors import CheckpointError
 from fastgan.gan import checkpoint
@@ -97,9 +97,9 @@ def hostile(folder):
     foreign = "not a fastgan checkpoint"
     return {
         **pickles,
-        "pt": ((folder / "zip").read_bytes(), "it looks like a zip"),
-        "npz": ((folder / "npz.npz").read_bytes(), "it looks like a zip"),
-        "npy": ((folder / "npy.npy").read_bytes(), "it looks like an .npy"),
+        "pt": ((folder / "zip").read_bytes(), foreign),
+        "npz": ((folder / "npz.npz").read_bytes(), foreign),
+        "npy": ((folder / "npy.npy").read_bytes(), foreign),
         "empty": (b"", foreign),
         "text": (b"hello, world\n", foreign),
         "zeros": (bytes(5000), foreign),
@@ -141,17 +141,6 @@ def test_hostile_files(tmp_path):
     assert (tmp_path / "canary").exists()
 
 
-def test_a_damaged_checkpoint_is_not_taken_for_a_pickle(tmp_path):
-    def saved(pad):
-        checkpoint.save(tmp_path / "a", {"x": np.ones(1)}, {"pad": "-" * pad})
-        return (tmp_path / "a").read_bytes()
-
-    content = next(content for pad in range(1000) if (content := saved(pad))[:2] == b"\x80\x02")
-    (tmp_path / "a").write_bytes(content[:-1])
-    with pytest.raises(CheckpointError, match="is damaged"):
-        checkpoint.load(tmp_path / "a")
-
-
 def test_what_is_not_a_file(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     for name, word in {".": "is a folder", "pipe": "not a regular file", "none": "no checkpoint at"}.items():
@@ -168,42 +157,15 @@ def test_what_is_not_a_file(tmp_path, monkeypatch):
         checkpoint.load(tmp_path / "file")
 
 
-def mutate(content, rng):
-    """One random damage: cut, longer, a bit, a byte, a run of bytes, a lie in the header."""
-    damaged, length = bytearray(content), struct.unpack("<Q", content[:8])[0]
-    at = rng.randrange(len(content))
-    match rng.randrange(8):
-        case 0:
-            del damaged[at:]
-        case 1:
-            damaged += rng.randbytes(rng.randint(1, 64))
-        case 2:
-            damaged[at] ^= 1 << rng.randrange(8)
-        case 3:
-            damaged[rng.randrange(8 + length)] = rng.randrange(256)
-        case 4:
-            damaged[at : at + rng.randint(1, 40)] = rng.randbytes(rng.randint(0, 40))
-        case 5:
-            damaged[:8] = struct.pack(
-                "<Q", rng.choice([0, 2, length - 8, length + 8, 2**31, rng.getrandbits(64)])
-            )
-        case 6:
-            old, new = rng.choice([(b"F32", b"I32"), (b"F64", b"I64"), (b"3,4", b"4,3"), (b"500", b"501")])
-            damaged = damaged.replace(old, new)
-        case 7:
-            digits = [i for i in range(8, 8 + length) if chr(damaged[i]).isdigit()]
-            damaged[rng.choice(digits)] = ord(rng.choice("0123456789"))
-    return bytes(damaged)
-
-
 def test_damaged_files_are_exact_or_refused(tmp_path):
     path, want = tmp_path / "a", arrays()
     checkpoint.save(path, want, META)
-    content, rng = path.read_bytes(), random.Random(20)
+    content, random = path.read_bytes(), np.random.default_rng(20)
     every_bit = (
         content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(len(content))
     )
-    mutants = [*every_bit, *(mutate(content, rng) for _ in range(5000))]
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    mutants = [*every_bit, *(mutate(content, random, header=header) for _ in range(1500))]
     refused = 0
     for mutant in mutants:
         path.write_bytes(mutant)
@@ -214,7 +176,7 @@ def test_damaged_files_are_exact_or_refused(tmp_path):
         else:
             assert_same(got, want)
             assert meta == META
-    assert len(mutants) > 5500
+    assert len(mutants) > 2000
     assert refused > 0.95 * sum(
         mutant != content for mutant in mutants
     )  # spaces at a header's end may change

@@ -25,7 +25,7 @@ for _ in range(20):
     if child == 0:
         for step in range(last + 1, last + 1_000_000):
             checkpoint.save(checkpoint.path_for(run, step), {"x": np.full(60_000, step * 1.0)}, {"step": step})
-            checkpoint.prune(run)
+            checkpoint.prune(run, 3)
     time.sleep(rng.uniform(0.002, 0.06))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

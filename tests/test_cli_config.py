@@ -8,32 +8,34 @@ import tomli_w
 from cli_helpers import TINY, ok, same
 
 from fastgan.cli import cli
-from fastgan.cli.options import HELP, leaves, value_at
+from fastgan.cli.options import NETWORK, value_at
 from fastgan.cli.settings import choose
 from fastgan.gan import RECIPES, Recipe, Trainer, load
 from fastgan.gan.published import PUBLISHED
+from fastgan.gan.recipe import leaves
 from fastgan.gan.run import config
 from fastgan.gan.state import arrays
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 pytestmark = pytest.mark.usefixtures("here")
+SMALL = Net(("linear 4", "leaky_relu 0.2", "linear o"))
 
 
-def settings(name=None, toml=None, run=(), **flags):
+def settings(name=None, toml=None, **options):
     file = None
     if toml is not None:
         file = Path("some.toml")
         file.write_text(toml)
-    return choose(name, file, dict(run), flags)
+    return choose(name, file, options)
 
 
 def test_options_come_before_the_file_and_that_before_the_recipe():
-    toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 20\n[optimizer]\nlr = 0.5\nbeta1 = 0.25\n[critic]\nhidden = [7]\n'
-    chosen = settings(None, toml, {"seed": 9}, optimizer__lr=0.75, generator__hidden=(3, 4))
+    toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 9\n[optimizer]\nlr = 1\nbeta1 = 0.25\n[critic]\nlayers = ["tanh"]\n'
+    chosen = settings(None, toml, seed=8, optimizer__lr=0.75, generator__init_scale=2.0)
     recipe = chosen.recipe
-    assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 9, 20)
+    assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 8, 9)
     assert (recipe.optimizer.lr, recipe.optimizer.beta1, recipe.optimizer.eps) == (0.75, 0.25, 1e-7)
-    assert (recipe.generator.hidden, recipe.critic.hidden) == ((3, 4), (7,))
+    assert (recipe.generator.init_scale, recipe.critic.layers) == (2, ("tanh",))
     assert recipe.generator.batch_norm == RECIPES["keras-mlp"].generator.batch_norm
 
 
@@ -51,9 +53,7 @@ def test_config_toml_repeats_a_run(name):
     for as_published in (False, True) if name in PUBLISHED else (False,):
         recipe = RECIPES[name].as_published() if as_published else RECIPES[name]
         recipe = recipe.replace(batch=16, generator_lr=0.125)
-        small = recipe.replace(
-            generator=MLP((4,)), critic=MLP((4,)), data="ring" if recipe.points else "digits"
-        )
+        small = recipe.replace(generator=SMALL, critic=SMALL, data="ring" if recipe.points else "digits")
         trainer = Trainer(small, device="cpu", seed=4)
         values = config(trainer)
         chosen = settings(None, tomli_w.dumps(values))
@@ -70,44 +70,39 @@ def test_config_toml_repeats_a_run_to_the_same_bits(capsys):
 
 
 def test_a_recipe_of_your_own_is_repeated_from_its_config():
-    own = RECIPES["digits"].replace(
-        name="mine", generator=MLP((4,)), critic=MLP((4,)), penalty=2.0, source="me"
-    )
+    own = RECIPES["digits"].replace(name="mine", generator=SMALL, critic=SMALL, penalty=2.0, source="me")
     chosen = settings(None, tomli_w.dumps(config(Trainer(own, device="cpu"))))
     assert (chosen.recipe.name, chosen.recipe.penalty, chosen.recipe.clip) == ("mine", 2.0, None)
 
 
 def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
-    plain = RECIPES["ring-wgan-gp"].replace(penalty=None, generator=MLP((4,)), critic=MLP((4,)))
+    plain = RECIPES["ring-wgan-gp"].replace(penalty=None, generator=SMALL, critic=SMALL)
     values = config(Trainer(plain, device="cpu"))
     assert settings(None, tomli_w.dumps(values)).recipe.penalty is None
 
 
 def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
     out = ok(capsys, "train", "seo-numpy", "--help")
-    for path, _ in leaves(Recipe):
+    for path, _ in leaves():
         assert "--" + "-".join(path).replace("_", "-") in out
-        assert path[-1] in HELP
     flat = " ".join(out.split())
     assert "[seo-numpy: 32]" in flat  # batch, of this recipe
-    assert "[seo-numpy: arctan,relu,arctan,relu,tanh,relu]" in flat
+    assert "[seo-numpy: linear 128; relu; linear o]" in flat
     assert "--lr, --optimizer-lr" in flat
-    assert not set(HELP) - {path[-1] for path, _ in leaves(Recipe)}
+    assert {path[-1] for path, field in leaves() if not field.metadata} == set(NETWORK)
 
 
 def test_every_option_reaches_its_value():
     """Each option, given another value than the recipe's, changes exactly that value."""
-    from fastgan.cli.options import CHOICES, nested, parameter
+    from fastgan.cli.options import CHOICES, nested
     from fastgan.gan.recipe import from_dict
 
     command = cli.commands["train"]
-    dense, convolutional = (RECIPES[name].replace(first=200) for name in ("digits", "cs231n-dcgan"))
-    for path, annotation in leaves(Recipe):
-        own = len(path) == 2 and not hasattr(getattr(dense, path[0]), path[1])  # a field of text networks
-        recipe = convolutional if own else dense
+    recipe = RECIPES["digits"].replace(first=200)
+    for path, field in leaves():
         old = value_at(recipe, path)
         flag = "--" + "-".join(path).replace("_", "-")
-        if annotation is bool:
+        if field.type is bool:
             words = [f"--no-{flag[2:]}" if old else flag]
         elif path[-1] in CHOICES:
             words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
@@ -115,10 +110,6 @@ def test_every_option_reaches_its_value():
             words = [flag, "{step}"]
         elif path[-1] == "layers":
             words = [flag, "linear 3; linear o"]
-        elif path[-1] == "hidden":
-            words = [flag, "3,4"]
-        elif path[-1] == "activation":
-            words = [flag, "tanh,arctan"]
         elif path[-1] == "schedule":
             words = [flag, "exponential:0.5"]
         else:
@@ -128,8 +119,8 @@ def test_every_option_reaches_its_value():
                 k: v for k, v in ctx.params.items() if "__" in k or k in {f.name for f in fields(Recipe)}
             }
             given = {k: v for k, v in flags.items() if v is not None}
-            assert list(given) == [parameter(path)]
+            assert list(given) == ["__".join(path)]
             changed = from_dict(nested(given), recipe)
         assert value_at(changed, path) != old
-        others = [p for p, _ in leaves(Recipe) if p != path]
+        others = [p for p, _ in leaves() if p != path]
         assert all(value_at(changed, p) == value_at(recipe, p) for p in others)

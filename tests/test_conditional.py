@@ -1,62 +1,30 @@
-"""Conditional runs: labels travel as columns behind the pixels, both networks are told the right ones, and they listen.
-
-"labelled" is a run on samples whose pixels say their class, so that a label can be checked wherever a sample is.
-"""
+"""Conditional runs: labels travel as columns behind the pixels, both networks are told the right ones."""
 
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.cuda import standing_in
 from gradcheck import check_gradient
-from test_train import arrays
+from labelled import TINY, K, labelled, points, trainer_of
+from tables.layers import put
+from tables.runs import JOINS
+from tiny import arrays
 
 import fastgan as fg
-from fastgan import data, nn, ops
+from fastgan import data, ops
 from fastgan.cli.train import verdict
-from fastgan.data import Dataset
-from fastgan.errors import DataError, ShapeError, UsageError
-from fastgan.gan import OptimizerSettings
+from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
-from fastgan.gan.conditional import ConcatCritic, LabelledCritic, LabelledGenerator, ProjectionCritic
+from fastgan.gan.conditional import ConcatCritic, LabelledGenerator, ProjectionCritic
 from fastgan.gan.networks import build
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.gan.quality import nearest
 from fastgan.gan.recipe import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.gan.replay import WARMUP
-from fastgan.nn import MLP, LeakyReLU, Linear, Sequential, SpectralNorm
+from fastgan.nn import LeakyReLU, Linear, Net, Sequential, SpectralNorm
 from fastgan.tape import Tensor, grad
 
 pytestmark = pytest.mark.slow
-
-K = 5
-JOINS = [(g, c) for g in GENERATOR_JOINS for c in CRITIC_JOINS]
-TINY = fg.recipes["digits"].replace(
-    classes=K,
-    batch=6,
-    latent=4,
-    label_features=3,
-    log_every=4,
-    generator=MLP((8,)),
-    critic=MLP((9, 7)),
-    optimizer=OptimizerSettings(beta1=0.5),
-)
-
-
-def labelled(dtype=np.uint8, *, shape=(3, 2, 1), low=0, high=255, n=40):
-    """Samples that are alike but for their first pixel, from which the class can be read."""
-    labels = np.arange(n) * 7 % K
-    samples = np.full((n, *shape), low, dtype)
-    samples.reshape(n, -1)[:, 0] = low + (high - low) * labels / K
-    samples.reshape(n, -1)[:, 1] = np.linspace(low, high, n)
-    return Dataset("labelled", samples, labels.astype(np.int64), low, high)
-
-
-def points(n=40):
-    labels = np.arange(n) % K
-    rows = np.stack([labels * 2.0, np.linspace(-3, 3, n)], axis=1)
-    return Dataset("points", rows.astype(np.float32), labels.astype(np.int64))
 
 
 def classes_of(rows, low, high):
@@ -66,10 +34,6 @@ def classes_of(rows, low, high):
 
 def one_hot(labels, k=K):
     return np.eye(k, dtype=np.float32)[labels]
-
-
-def trainer_of(recipe=TINY, dataset=None, **settings):
-    return fg.Trainer(recipe, dataset or labelled(), **{"device": "cpu", "seed": 2, **settings})
 
 
 def spied(monkeypatch, kind, name):
@@ -140,17 +104,6 @@ def test_labels_of_fakes_are_even_and_a_function_of_seed_and_step():
     assert 0.1 < (trainer.latent(5000, 7, stream=5)[:, 4:] == y).all(axis=1).mean() < 0.3
 
 
-def with_values(network, names, values):
-    """The network with Tensors of a check in the place of its own."""
-    for name, value in zip(names, values, strict=True):
-        *path, last = name.split(".")
-        part = network
-        for step in path:
-            part = getattr(part, step)
-        setattr(part, last, value)
-    return network
-
-
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("kind", ["concat", "multiply", "projection", "channel", "point"])
 def test_gradients_of_both_joins(kind, order):
@@ -168,16 +121,15 @@ def test_gradients_of_both_joins(kind, order):
         body = Sequential(Linear(12 if kind == "channel" else 5, 5), LeakyReLU(0.3), Linear(5, 1))
         network = ConcatCritic(body, shape, K, embed=2)
         x = rng.normal(size=(6, f + K))
-    names = [name for name, _ in network.named_parameters()]
-    assert "table.weight" in names
+    assert "table.weight" in dict(network.named_parameters())
     values = [rng.normal(size=p.shape) for p in network.parameters()]
-    check_gradient(lambda x, *ps: with_values(network, names, ps)(x), [x, *values], order=order)
+    check_gradient(lambda x, *ps: put(network, ps) or network(x), [x, *values], order=order)
 
 
 @pytest.mark.parametrize("join", CRITIC_JOINS)
 def test_scores_are_those_of_the_papers(join):
     """Written out once more, with the table's rows taken by number."""
-    recipe = TINY.replace(critic_labels=join, critic=MLP((9,)))
+    recipe = TINY.replace(critic_labels=join, critic=Net(("linear 9", "leaky_relu 0.2", "linear o")))
     _, critic = build(recipe, (3, 2, 1), 0)
     rng, labels = np.random.default_rng(0), np.arange(6) % K
     pixels = rng.normal(size=(6, 6)).astype(np.float32)
@@ -256,7 +208,12 @@ def test_networks_are_built_from_the_recipe(g, c):
 
 
 def test_no_two_arrays_begin_with_the_same_numbers():
-    normal = {"generator": MLP((8,), init="normal"), "critic": MLP((9, 7), init="normal")}
+    normal = {
+        "generator": Net(("linear 8", "leaky_relu 0.2", "linear o"), init="normal"),
+        "critic": Net(
+            ("linear 9", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o"), init="normal"
+        ),
+    }
     networks = build(TINY.replace(critic_labels="concat", **normal), (3, 2, 1), 0)
     weights = [p.data.ravel() for network in networks for p in network.parameters() if p.ndim == 2]
     values = np.concatenate(weights)
@@ -278,7 +235,7 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
     def spectral(*args, **settings):
         return Sequential(Linear(6, 7), LeakyReLU(0.2), SpectralNorm(Linear(7, 1)))
 
-    monkeypatch.setattr(MLP, "build", spectral)
+    monkeypatch.setattr(Net, "build", spectral)
     _, critic = build(replace(TINY), (3, 2, 1), 0)
     labels = Tensor(one_hot(np.arange(K)))
     for _ in range(30):
@@ -287,27 +244,11 @@ def test_a_spectral_critic_keeps_the_labels_part_as_steep(monkeypatch):
 
 
 def test_a_critic_without_a_linear_end_cannot_project(monkeypatch):
-    monkeypatch.setattr(MLP, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
+    monkeypatch.setattr(Net, "build", lambda *args, **settings: Sequential(Linear(6, 1), LeakyReLU(0.2)))
     with pytest.raises(
         UsageError, match=r"ends in LeakyReLU, wanted a linear layer .*: use --critic-labels concat"
     ):
         build(TINY, (3, 2, 1), 0)
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
-def test_a_resumed_run_goes_on_with_the_same_bits(tmp_path, g, c, objective):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
-    whole = arrays(trainer_of(recipe).fit(6))
-    trainer = trainer_of(recipe).fit(3)
-    trainer.save(tmp_path / "a.safetensors")
-    resumed = fg.load(tmp_path / "a.safetensors", labelled(), device="cpu")
-    assert resumed.recipe == recipe
-    assert resumed.sample(4, label=3).tobytes() == trainer.sample(4, label=3).tobytes()
-    got = arrays(resumed.fit(3))
-    assert got.keys() == whole.keys()
-    assert {name for name in whole if "table" in name} == {"generator.table.weight", "critic.table.weight"}
-    assert all((got[name] == whole[name]).all() for name in whole)
 
 
 def test_both_tables_learn():
@@ -315,36 +256,6 @@ def test_both_tables_learn():
     after = arrays(trainer_of().fit(2))
     for name in ("generator.table.weight", "critic.table.weight"):
         assert (after[name] != before[name]).any(axis=1).all()
-
-
-class Convs:
-    """Networks of two layers for images; `build` as a recipe's networks have it."""
-
-    def build(self, i, o, *, seed, number=0, shape):
-        h, w, c = shape
-        if o == 1:
-            wide = Sequential(nn.Reshape(h, w, c), nn.Conv2d(c, 3, 2), LeakyReLU(0.2), nn.Flatten())
-            return Sequential(*(part for _, part in wide.parts()), Linear(3 * (h - 1) * (w - 1), 1))
-        assert h * w * c == o
-        up = nn.ConvTranspose2d(2, c, 2)
-        return Sequential(Linear(i, 2 * (h - 1) * (w - 1)), nn.Reshape(h - 1, w - 1, 2), up, nn.Flatten())
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-def test_convolutions_can_be_labelled(g, c):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, generator=Convs(), critic=Convs())
-    trainer = trainer_of(recipe, labelled(shape=(4, 3, 2)))
-    before = arrays(trainer)
-    after = arrays(trainer.fit(2))
-    assert all((after[name] != before[name]).any() for name in before if "weight" in name)
-    assert trainer.sample(7, label=1).shape == (7, 4, 3, 2)
-
-
-def test_points_can_be_labelled():
-    for g, c in JOINS:
-        recipe = TINY.replace(points=True, generator_labels=g, critic_labels=c)
-        trainer = trainer_of(recipe, points()).fit(2)
-        assert trainer.sample(7, label=1).shape == (7, 2)
 
 
 def test_samples_of_a_label():
@@ -377,76 +288,6 @@ def test_a_run_on_digits_draws_the_digit_that_is_asked_for(join):
         assert samples[labels == k].std(axis=0).mean() > 0.5 * of_real
     _, heeded = verdict(trainer)
     assert re.fullmatch(r"labels heeded: [6-9]\d\d of 1000 samples are voted the class asked for", heeded)
-
-
-@pytest.mark.parametrize(
-    ("label", "words"),
-    [
-        (K, f"got label {K}, wanted 0 to 4"),
-        (-1, "got label -1, wanted 0 to 4"),
-        ([0, 1, 9], "got label 9, wanted 0 to 4"),
-        ([0, 1], r"got label \[0, 1\], wanted a whole number or 3 of them"),
-        (1.5, "got label 1.5, wanted a whole number"),
-        ("7", "got label '7', wanted a whole number"),
-        (True, "got label True, wanted a whole number"),
-    ],
-)
-def test_labels_that_cannot_be_drawn(label, words):
-    with pytest.raises(UsageError, match=f"sample: {words}"):
-        trainer_of().sample(3, label=label)
-
-
-def test_a_label_for_a_run_without_classes():
-    with pytest.raises(UsageError, match="got label 3 for a run without classes"):
-        trainer_of(TINY.replace(classes=0)).sample(3, label=3)
-
-
-def test_latents_of_a_width_that_does_not_fit():
-    with pytest.raises(ShapeError, match=r"LabelledGenerator: got x \(2, 8\), wanted \(n, 9\)"):
-        trainer_of().sample(2, latent=np.zeros((2, 3), np.float32))
-    with pytest.raises(ShapeError, match=r"LabelledGenerator: got x \(2, 17\), wanted \(n, 9\)"):
-        trainer_of().sample(2, latent=np.zeros((2, 12), np.float32), label=1)
-
-
-def test_data_without_labels_or_with_others():
-    plain = replace(labelled(), labels=None)
-    with pytest.raises(DataError, match="labelled: got data without labels, wanted one of 5 classes"):
-        trainer_of(dataset=plain)
-    with pytest.raises(DataError, match=r"labelled: got 5 classes, but recipe .* is for 4: give --classes 5"):
-        trainer_of(TINY.replace(classes=4))
-    with pytest.raises(DataError, match="give --classes 5"):
-        trainer_of(TINY.replace(classes=6))
-    with pytest.raises(DataError, match=r"got label -1 \(sample 0\)"):
-        trainer_of(dataset=replace(labelled(), labels=labelled().labels - 1))
-    assert trainer_of(TINY.replace(classes=0), plain).sample(2).shape == (2, 3, 2, 1)
-
-
-def test_a_critic_is_given_the_columns_that_it_wants():
-    with pytest.raises(ShapeError, match=r"ConcatCritic: got x \(2, 6\), wanted \(n, 11\)"):
-        ConcatCritic(Sequential(), (3, 2, 1), K)(Tensor(np.zeros((2, 6), np.float32)))
-    assert LabelledCritic(6, K).middle == 0
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-@pytest.mark.parametrize("objective", ["wasserstein-gp", "non-saturating"])
-def test_a_labelled_step_is_captured(g, c, objective):
-    """Nothing of it is read on the host, and every product is one of arrays that kernels take."""
-    recipe = TINY.replace(generator_labels=g, critic_labels=c, objective=objective)
-    with standing_in(kernels_compute=False), np.errstate(all="ignore"):
-        trainer = trainer_of(recipe, device="cuda").fit(WARMUP + 3)
-        assert trainer.replay.possible
-        assert trainer.replay.recordings
-        assert trainer.sample(3, label=2).shape == (3, 3, 2, 1)
-
-
-@pytest.mark.parametrize(("g", "c"), JOINS)
-def test_a_labelled_step_of_device_arrays_is_the_cpus(g, c):
-    recipe = TINY.replace(generator_labels=g, critic_labels=c)
-    with fg.use_kernels(False):
-        wanted = arrays(trainer_of(recipe).fit(2))
-        with standing_in():
-            got = arrays(trainer_of(recipe, device="cuda", capture=False).fit(2))
-    assert all(np.allclose(got[name], wanted[name], rtol=1e-4, atol=1e-6) for name in wanted)
 
 
 def test_columns_pass_their_gradients_on_as_whole_arrays():

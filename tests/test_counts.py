@@ -76,7 +76,7 @@ def test_epochs_are_shuffled_ahead_and_kept(monkeypatch):
     monkeypatch.setattr(random, "permutation", lambda *a, **k: made.append(k["step"]) or real(*a, **k))
     recipe = tiny("wgan-mlp").replace(first=3 * tiny("wgan-mlp").batch)
     trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
-    trainer.prepare_data(0, 8)
+    trainer.batches.prepare(0, 8)
     assert made == [0, 1, 2]
     seen = [trainer.batches.draw(u) for u in range(9)]
     assert made == [0, 1, 2]

@@ -1,7 +1,10 @@
-"""Folders of pictures: every mode to plain pixels of one size, the right way up."""
+"""Folders of pictures: every mode to plain pixels of one size, the right way up; and those that cannot be read."""
 
-import os
+import builtins
+import struct
 import tracemalloc
+import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -23,10 +26,10 @@ def save(folder, name, pixels, mode=None, **settings):
     return path
 
 
-def two(folder, pixels, name="a.png", **settings):
+def two(folder, pixels):
     """A folder of one picture and its negative copy, the least that makes a data set."""
-    save(folder, name, pixels, **settings)
-    save(folder, "b" + name[1:], 255 - pixels, **settings)
+    save(folder, "a.png", pixels)
+    save(folder, "b.png", 255 - pixels)
     return data.load(folder)
 
 
@@ -37,15 +40,9 @@ def test_grey_and_colour(tmp_path):
     colour = two(tmp_path / "colour", COLOUR)
     assert np.array_equal(colour.samples, [COLOUR, 255 - COLOUR])
     assert (colour.name, colour.labels) == ("colour", None)
-    assert "2 pictures" in colour.source
-
-
-def test_grey_among_colour_spreads_over_three_channels(tmp_path):
-    save(tmp_path, "a.png", RAMP)
-    save(tmp_path, "b.png", COLOUR)
-    samples = data.load(tmp_path).samples
-    assert np.array_equal(samples[0], np.stack([RAMP] * 3, axis=-1))
-    assert np.array_equal(samples[1], COLOUR)
+    save(tmp_path / "grey", "c.png", COLOUR)  # then grey spreads over three channels
+    wanted = [np.stack([RAMP] * 3, axis=-1), np.stack([255 - RAMP] * 3, axis=-1), COLOUR]
+    assert np.array_equal(data.load(tmp_path / "grey").samples, wanted)
 
 
 def test_order_recursion_suffixes_and_hidden_files(tmp_path):
@@ -57,14 +54,8 @@ def test_order_recursion_suffixes_and_hidden_files(tmp_path):
         (tmp_path / hidden).write_text("not a picture")
     (tmp_path / "folder.png").mkdir()
     samples = data.load(tmp_path).samples
-    order = ["B.gif", "a/a.webp", "a/b/c.BMP", "a/d.jpg", "a.jpeg", "z.png"]
-    assert sorted(order, key=lambda name: (tmp_path / name).as_posix()) == [
-        path.relative_to(tmp_path).as_posix() for path in folders.image_paths(tmp_path)
-    ]
-    values = [
-        40 * names.index(path.relative_to(tmp_path).as_posix()) for path in folders.image_paths(tmp_path)
-    ]
-    assert abs(samples[:, 0, 0, 0].astype(int) - values).max() <= 1
+    order = sorted(names, key=lambda name: (tmp_path / name).as_posix())
+    assert abs(samples[:, 0, 0, 0].astype(int) - [40 * names.index(name) for name in order]).max() <= 1
     assert samples.shape == (6, 2, 2, 3)  # webp keeps no grey
 
 
@@ -118,68 +109,51 @@ def test_fewer_than_a_batch_is_said_before_anything_is_decoded(tmp_path, monkeyp
     arrays = np.stack([RAMP] * 5)
     np.save(tmp_path / "x.npy", arrays)
     np.savez(tmp_path / "x.npz", x=arrays)
-    for decoder in ("folder.read_pixels", "arrays.from_array"):
+    for decoder in ("folder.read_pixels", "files.from_array"):
         monkeypatch.setattr(f"fastgan.data.{decoder}", None)
     for name in ("p", "x.npy", "x.npz"):
         with pytest.raises(DataError, match="got 5 samples, wanted at least a batch of 6: give --batch 5"):
             data.load(tmp_path / name, batch=6)
 
 
-def plain(tmp_path, picture, name="a.png", **settings):
-    return folders.read_pixels(save(tmp_path, name, picture, **settings))
+ALPHA = np.repeat(np.array([[0] * 4 + [255] * 4], np.uint8), 6, axis=0)  # the left half is transparent
+GREY, FEW, MANY = Image.fromarray(RAMP), *(Image.fromarray(COLOUR).quantize(n) for n in (8, 48))
+KEY = FEW.getpixel((0, 0))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # shown turned by 90 degrees clockwise
+MOVING = {"save_all": True, "append_images": [Image.fromarray(255 - RAMP)], "lossless": True}
+PLAIN = [  # suffix, picture, settings of its file, the pixels wanted, and how near
+    ("png", Image.fromarray(RAMP > 100), {}, 255 * (RAMP > 100), 0),
+    ("png", MANY, {}, MANY.convert("RGB"), 0),
+    ("gif", GREY, {}, RAMP, 0),
+    ("png", GREY.convert("RGB").quantize(48), {}, RAMP, 0),
+    ("jpg", Image.new("CMYK", (8, 6), (0, 255, 255, 0)), {}, np.full((6, 8, 3), [255, 0, 0]), 3),
+    ("png", np.dstack((COLOUR, ALPHA)), {}, np.where(ALPHA[..., None], COLOUR, 255), 0),
+    ("png", Image.new("RGBA", (8, 6), (0, 0, 0, 128)), {}, np.full((6, 8, 3), 127), 0),
+    ("png", Image.merge("LA", (GREY, Image.fromarray(ALPHA))), {}, np.where(ALPHA, RAMP, 255), 0),
+    (
+        "png",
+        FEW,
+        {"transparency": KEY},
+        np.where(np.asarray(FEW)[..., None] == KEY, 255, FEW.convert("RGB")),
+        0,
+    ),
+    ("png", GREY, {"transparency": 15}, np.where(RAMP == 15, 255, RAMP), 0),
+    ("png", np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16), {}, [[0, 0, 1, 1, 128, 255]], 0),
+    ("png", Image.fromarray(COLOUR), {"exif": TURNED}, np.rot90(COLOUR, -1), 0),
+    ("gif", GREY, MOVING, RAMP, 0),
+    ("png", GREY, MOVING, RAMP, 0),
+    ("webp", GREY, MOVING, np.stack([RAMP] * 3, axis=-1), 1),
+]
 
 
-def test_one_bit_palette_and_cmyk(tmp_path):
-    bits = Image.fromarray(RAMP > 100)
-    assert np.array_equal(plain(tmp_path, bits)[..., 0], 255 * (RAMP > 100))
-    palette = Image.fromarray(COLOUR).quantize(48)
-    assert np.array_equal(plain(tmp_path, palette), np.asarray(palette.convert("RGB")))
-    assert np.array_equal(plain(tmp_path, Image.fromarray(RAMP), "a.gif")[..., 0], RAMP)
-    grey_palette = Image.fromarray(RAMP).convert("RGB").quantize(48)
-    assert grey_palette.mode == "P"
-    assert plain(tmp_path, grey_palette, "c.png").shape == (6, 8, 1)
-    cmyk = plain(tmp_path, Image.new("CMYK", (8, 6), (0, 255, 255, 0)), "b.jpg")
-    assert abs(cmyk[0, 0].astype(int) - [255, 0, 0]).max() < 4
-
-
-def test_transparent_pixels_show_white(tmp_path):
-    alpha = np.zeros((6, 8), np.uint8)
-    alpha[:, 4:] = 255
-    rgba = plain(tmp_path, np.dstack((COLOUR, alpha)))
-    assert (rgba[:, :4] == 255).all()
-    assert np.array_equal(rgba[:, 4:], COLOUR[:, 4:])
-    half = plain(tmp_path, Image.new("RGBA", (2, 2), (0, 0, 0, 128)))
-    assert half[0, 0].tolist() == [127, 127, 127]
-    grey = plain(tmp_path, Image.merge("LA", (Image.fromarray(RAMP), Image.fromarray(alpha))))
-    assert grey.shape == (6, 8, 1)
-    assert (grey[:, :4] == 255).all()
-    assert np.array_equal(grey[:, 4:, 0], RAMP[:, 4:])
-    coloured = Image.fromarray(COLOUR).quantize(8)
-    keyed = plain(tmp_path, coloured, transparency=coloured.getpixel((0, 0)))
-    assert keyed[0, 0].tolist() == [255, 255, 255]
-    assert keyed[5, 7].tolist() == list(coloured.convert("RGB").getpixel((7, 5)))
-    keyed_grey = plain(tmp_path, Image.fromarray(RAMP), transparency=int(RAMP[0, 3]))
-    assert keyed_grey[0, 2:5, 0].tolist() == [10, 255, 20]
-
-
-def test_sixteen_bit_grey_keeps_its_range(tmp_path):
-    wide = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
-    assert plain(tmp_path, wide)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
-
-
-def test_exif_rotation(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
-    turned = plain(tmp_path, Image.fromarray(COLOUR), exif=exif)
-    assert turned.shape == (8, 6, 3)
-    assert np.array_equal(turned, np.rot90(COLOUR, -1))
-
-
-def test_animations_give_their_first_frame(tmp_path):
-    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
-    for name in ("a.gif", "a.webp", "a.png"):
-        path = save(tmp_path, name, frames[0], save_all=True, append_images=frames[1:], lossless=True)
-        assert abs(folders.read_pixels(path)[..., 0].astype(int) - RAMP).max() <= 1
+@pytest.mark.parametrize(("suffix", "picture", "settings", "wanted", "near"), PLAIN)
+def test_any_mode_becomes_plain_pixels(tmp_path, suffix, picture, settings, wanted, near):
+    pixels = folders.read_pixels(save(tmp_path, f"a.{suffix}", picture, **settings)).astype(int)
+    wanted = np.asarray(wanted, int)
+    wanted = wanted if wanted.ndim == 3 else wanted[..., None]
+    assert pixels.shape == wanted.shape
+    assert abs(pixels - wanted).max() <= near
 
 
 def test_image_size_cuts_the_middle_and_resizes(tmp_path):
@@ -196,21 +170,15 @@ def test_image_size_cuts_the_middle_and_resizes(tmp_path):
 
 
 def test_image_size_turns_before_it_cuts(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = save(tmp_path, "a.png", Image.fromarray(COLOUR), exif=exif)
-    upright = save(tmp_path, "b.png", np.rot90(COLOUR, -1))
-    assert np.array_equal(folders.read_pixels(path, 6), folders.read_pixels(upright, 6))
-    assert np.array_equal(folders.read_pixels(upright, 6), np.rot90(COLOUR, -1)[1:7])
+    path = save(tmp_path, "a.png", Image.fromarray(COLOUR), exif=TURNED)
+    assert np.array_equal(folders.read_pixels(path, 6), np.rot90(COLOUR, -1)[1:7])
 
 
 def test_several_sizes_are_an_error_that_says_the_way_out(tmp_path):
-    save(tmp_path, "a.png", RAMP)
-    save(tmp_path, "b.png", RAMP.T)
-    save(tmp_path, "c.png", RAMP[:2, :2])
-    with pytest.raises(
-        DataError, match=r"3 sizes \(a.png is 8x6, b.png is 6x8, c.png is 2x2\).*image_size=N"
-    ):
+    for name, pixels in {"a": RAMP, "b": RAMP.T, "c": RAMP[:2, :2]}.items():
+        save(tmp_path, f"{name}.png", pixels)
+    words = r"3 sizes \(a.png is 8x6, b.png is 6x8, c.png is 2x2\).*image_size=N"
+    with pytest.raises(DataError, match=words):
         data.load(tmp_path)
     assert data.load(tmp_path, image_size=2).sample_shape == (2, 2, 1)
 
@@ -228,14 +196,100 @@ def test_pictures_of_several_sizes_are_not_kept(tmp_path):
 
 
 def test_more_pictures_than_memory_is_an_error_before_it_is_full(tmp_path, monkeypatch):
-    two(tmp_path, RAMP)
-    monkeypatch.setattr(os, "sysconf", lambda name: 95 if name == "SC_PHYS_PAGES" else 1)
-    with pytest.raises(DataError, match=r"2 pictures in .* need .*image_size=N"):
+    class Many(list):
+        def __len__(self):
+            return 1 << 50
+
+    monkeypatch.setattr(folders, "image_paths", lambda _: Many([save(tmp_path, "a.png", RAMP)]))
+    with pytest.raises(DataError, match=r"holds .* pictures: Unable to allocate .*image_size=N"):
         data.load(tmp_path)
 
 
 def test_without_pillow_the_message_says_what_to_install(tmp_path, monkeypatch):
     two(tmp_path, RAMP)
-    monkeypatch.setattr(folders, "find_spec", lambda name: None)
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "PIL":
+            raise ModuleNotFoundError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError, match="pip install pillow"):
         data.load(tmp_path)
+
+
+# Pictures that cannot be read: each named once, none that blocks, fills the memory or ends in another error
+
+
+def bomb(side):
+    """A PNG that claims side x side pixels."""
+    parts = [
+        b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0),
+        b"IDAT" + zlib.compress(bytes(99)),
+        b"IEND",
+    ]
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def spoil(folder):
+    """Files that cannot be read, each in its own way, beside two good ones; the names of the bad."""
+    good = save(folder, "good1.png", COLOUR).read_bytes()
+    save(folder, "good2.png", 255 - COLOUR)
+    jpeg = save(folder, "bad_cut.jpg", np.tile(COLOUR, (20, 20, 1))).read_bytes()
+    contents = {
+        "bad_bomb1.png": bomb(10_000),
+        "bad_bomb2.png": bomb(60_000),
+        "bad_cut.jpg": jpeg[: len(jpeg) // 2],
+        "bad_cut.png": good[:60],
+        "bad_empty.png": b"",
+        "bad_flipped.png": good[:50] + bytes([good[50] ^ 255]) + good[51:],
+        "bad_text.png": b"<html>\nnot found\n</html>",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / "bad_link.png").symlink_to(folder / "nowhere.png")
+    (folder / "bad_loop.png").symlink_to(folder / "bad_loop.png")
+    save(folder, "bad_format.tiff", COLOUR).rename(folder / "bad_format.png")
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("bad"))
+
+
+def test_bad_files_are_counted_and_the_first_few_named(tmp_path):
+    bad = spoil(tmp_path)
+    with pytest.raises(
+        DataError, match=r"10 of 12 pictures in .* cannot be read.*and 7 more.*skip_bad"
+    ) as caught:
+        data.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [name for name in bad if name in str(caught.value)] == bad[:3]
+    assert "bad_bomb1.png: DecompressionBombWarning" in str(caught.value)
+
+
+def test_skip_bad_warns_once_for_each(tmp_path):
+    bad = spoil(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = data.load(tmp_path, skip_bad=True)
+    assert np.array_equal(dataset.samples, [COLOUR, 255 - COLOUR])
+    assert [str(item.message).split()[2].rstrip(":") for item in caught] == bad
+    assert {(item.category, item.filename) for item in caught} == {(UserWarning, __file__)}
+
+
+def test_damaged_pictures_raise_only_data_errors(tmp_path):
+    random = np.random.default_rng(2)
+    kinds = ("png", "jpg", "bmp", "gif")
+    paths = [save(tmp_path, f"a.{kind}", np.tile(COLOUR, (4, 4, 1))) for kind in kinds]
+    originals = [path.read_bytes() for path in paths]
+    refused = 0
+    for i in range(400):
+        content = bytearray(originals[i % 4])
+        for _ in range(random.integers(1, 6)):
+            content[random.integers(len(content))] = random.integers(256)
+        paths[i % 4].write_bytes(content)
+        try:
+            data.load(tmp_path, image_size=8)
+        except DataError:
+            refused += 1
+        paths[i % 4].write_bytes(originals[i % 4])
+    assert 50 < refused < 400

@@ -134,7 +134,9 @@ def test_every_op_that_has_a_line_is_exported_somewhere():
 
 
 def test_an_output_of_seo_as_published(tmp_path):
-    trainer = trained("seo-numpy", generator=nn.MLP((8,), output="sigmoid"), published="seo-numpy")
+    trainer = trained(
+        "seo-numpy", generator=nn.Net(("linear 8", "relu", "linear o", "sigmoid")), published="seo-numpy"
+    )
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
 
@@ -150,7 +152,9 @@ def test_a_mean_as_the_last_layer(tmp_path):
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colours_and_pixels_that_one_sees_through(channels, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (40, 6, 9, channels), np.uint8)
-    recipe = tiny("digits").replace(low=0.0, generator=nn.MLP((8,), output="sigmoid"))
+    recipe = tiny("digits").replace(
+        low=0.0, generator=nn.Net(("linear 8", "leaky_relu 0.2", "linear o", "sigmoid"))
+    )
     trainer = Trainer(recipe, pixels, device="cpu").fit(2)
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "8", seed=8)

@@ -168,7 +168,7 @@ def test_make_directory(tmp_path):
         files.make_directory(run / "config.toml" / "b")
 
 
-@pytest.mark.parametrize("make", [files.make_directory, files.ensure_folder])
+@pytest.mark.parametrize("make", [files.make_directory, files.ensure_folder, files.make_numbered])
 def test_a_read_only_disk_is_named(tmp_path, monkeypatch, make):
     failing(errno.EROFS)(monkeypatch, "mkdir")
     with pytest.raises(OutputError, match=r"cannot make .*Read-only file system; write to"):

@@ -135,11 +135,9 @@ def test_dropout_by_rate_is_refused_not_misread():
         ops.dropout(ones(2, 2), 0.5)
 
 
-def test_targets_are_what_they_look_like():
+def test_targets_may_be_numbers_of_any_kind():
     scores = fg.tensor(np.array([[0.5], [0.2]], np.float32))
     for loss in (ops.mse, ops.bce_with_logits):
-        with pytest.raises(ShapeError, match=r"\(2, 1\) and \(2,\)"):
-            loss(scores, [1.0, 0.0])
         assert loss(scores, np.float64(0.9)).item() == loss(scores, 0.9).item()
         assert loss(scores, fg.tensor(0.9)).item() == pytest.approx(loss(scores, 0.9).item())
 
@@ -208,18 +206,6 @@ def test_streams_and_numpy_numbers_are_numbers():
     assert (a == b).all()
     with pytest.raises(FastganError):
         fill_uniform(a, seed=-1, stream=1, step=0)
-
-
-def test_rates_that_are_no_numbers_are_refused():
-    with pytest.raises(UsageError):
-        Adam(net(), lr=float("nan"))
-    with pytest.raises(UsageError):
-        fg.optim.schedule("linear:nan", 1, 2)
-
-
-def test_an_unknown_recipe_gets_a_suggestion():
-    with pytest.raises(UsageError, match="digits"):
-        fg.recipes["digit"]
 
 
 SIDES = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 import fastgan as fg
 from fastgan import ops

@@ -10,16 +10,15 @@ import gpu_cases
 import numpy as np
 import pytest
 from gpu_cases import ON_GPU, after, cases, described, faults, placed, widened
-from test_train import arrays
-from tiny import samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
 from fastgan import ops
-from fastgan.cli import gpu_probes
+from fastgan.benchmarks.training import is_dense
+from fastgan.cli import doctor
 from fastgan.device import to_host
 from fastgan.dispatch import use_kernels
 from fastgan.errors import CaptureError
-from fastgan.nn import Net
 from fastgan.ops.dense import linear_backward
 
 pytestmark = pytest.mark.slow
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.slow
 gpu = pytest.mark.gpu
 BIT_EQUAL = ("wgan-gp-mlp", "keras-mlp")
 NAMES = [entry[3] for entry in ON_GPU]
-CONV = [name for name, recipe in fg.recipes.items() if isinstance(recipe.generator, Net)]
+CONV = [name for name, recipe in fg.recipes.items() if not is_dense(recipe.generator)]
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_a_kernel_gives_the_same_bits_again(entry, cupy):
 
 @gpu
 def test_the_doctor_finds_kernels_right(cupy):
-    assert gpu_probes.gpu_kernels()[0] == "ok"
+    assert doctor.gpu()[0] == "ok"
 
 
 @gpu

@@ -10,9 +10,7 @@ import pytest
 from kernel_cases import ON_CPU, Arrays, Code
 from test_conv_kernels import KERNELS as CONV_KERNELS
 from test_tape_kernels import KERNELS as TAPE_KERNELS
-from test_train import samples as batch_of
-from tiny import samples as samples_of
-from tiny import tiny
+from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import ops, optim, random
@@ -113,7 +111,7 @@ CHAINS = {  # recipes, and what only they run
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_step_by_chains_runs_its_kernels_and_no_array_code(name: str, spies: Spies) -> None:
-    trainer = fg.Trainer(tiny(name), batch_of(tiny(name)), device="cpu")
+    trainer = fg.Trainer(tiny(name), samples(tiny(name)), device="cpu")
     spies.kernel.update(dict.fromkeys(spies.kernel, 0))
     spies.plain.update(dict.fromkeys(spies.plain, 0))
     trainer.fit(1)
@@ -139,7 +137,7 @@ CONVOLUTIONAL = {*CONV_KERNELS, *TAPE_KERNELS} - {ops.max_pool2d_pick.forward}
 
 def test_a_step_with_convolutions_runs_its_kernels(spies: Spies) -> None:
     recipe = fg.recipes["cs231n-dcgan"].replace(batch=8, log_every=2)
-    trainer = fg.Trainer(recipe, samples_of(recipe), device="cpu")
+    trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
     spies.plain.update(dict.fromkeys(spies.plain, 0))
     trainer.fit(1)
     assert {f for f, n in spies.kernel.items() if n} >= CONVOLUTIONAL
@@ -222,6 +220,6 @@ def test_compiled_kernels_are_kept_in_the_users_cache() -> None:
     """Beside the sources they would outlive an uninstall, and hide a later editable install."""
     from fastgan.kernels import cache_folder, dense
 
-    folder = Path(dense._leaky_grad.stats.cache_path)
+    folder = Path(dense._column_sums.stats.cache_path)
     assert folder.is_relative_to(cache_folder())
     assert not folder.is_relative_to(Path(dense.__file__).parent)

@@ -10,16 +10,17 @@ from cli_helpers import ok, refused
 import fastgan as fg
 from fastgan import nn
 from fastgan.benchmarks.launches import by_name, count, floor, flops, products, step_launches
+from fastgan.benchmarks.training import is_dense
 from fastgan.gan.networks import build
 from fastgan.gan.source import data_shape, within_border
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", fg.recipes)
 def test_a_step_of_array_code_moves_more_than_the_floor_and_waits_for_nothing(name):
     recipe = fg.recipes[name]
-    dense = isinstance(recipe.generator, MLP) and isinstance(recipe.critic, MLP)
+    dense = is_dense(recipe.generator) and is_dense(recipe.critic)
     if not dense:
         recipe = recipe.replace(batch=4)  # which array code computes, on the CPU
     launches = step_launches(recipe, kernels=False)
@@ -78,7 +79,7 @@ def test_the_products_of_a_step():
     assert flops(together) < flops(together.replace(simultaneous=False))
 
 
-WIDE = MLP((6, 5), activation=("maxout", "relu"), pieces=3, hidden_bias=False, batch_norm=0.1)
+WIDE = Net(("maxout 6 pieces=3", "linear 5 bias=no", "relu", "batch_norm", "linear o"))
 
 
 @pytest.mark.parametrize("recipe", [*fg.recipes.values(), fg.recipes["digits"].replace(critic=WIDE)])
@@ -89,7 +90,7 @@ def test_each_weight_of_a_recipe_is_found(recipe):
     for network, (i, settings) in zip(build(recipe, shape, 0), sides, strict=True):
         weights = [p.size for p in network.parameters() if p.ndim in (2, 4)]
         work, first = products(network, i + recipe.classes)
-        assert work == 2 * sum(weights) if isinstance(settings, MLP) else work > 2 * sum(weights) * 0.9
+        assert work == 2 * sum(weights) if is_dense(settings) else work > 2 * sum(weights) * 0.9
         assert first >= 2 * weights[0] or recipe.classes
 
 

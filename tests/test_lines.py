@@ -14,11 +14,11 @@ from fastgan.cli.progress import article_line
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
 from fastgan.gan.objectives import OBJECTIVES
-from fastgan.gan.penalty import between, slopes
+from fastgan.gan.penalty import between, slope_of
 from fastgan.gan.recipe import from_dict
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
-from fastgan.nn import MLP, Module
+from fastgan.nn import Module, Net
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
 
@@ -116,7 +116,13 @@ def test_names_of_version_0_1_are_the_recipes_own_lines():
 # When lines come
 
 SHORT = RECIPES["keras-mlp"].replace(
-    generator=MLP((8,)), critic=MLP((8,)), data="digits", latent=4, batch=8, steps=13, log_every=5
+    generator=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    critic=Net(("linear 8", "leaky_relu 0.2", "linear o")),
+    data="digits",
+    latent=4,
+    batch=8,
+    steps=13,
+    log_every=5,
 )
 
 
@@ -162,8 +168,8 @@ def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
 
 TINY = RECIPES["cs231n-vanilla"].replace(
     log_first=False,
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     data="digits",
     latent=8,
     batch=16,
@@ -233,7 +239,7 @@ def test_of_many_samples_a_thousand_are_used():
 
 
 def own_penalty(critic, *points):
-    return slopes(critic, between(*points)).mean()
+    return slope_of(critic, between(*points)).mean()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +267,8 @@ def test_it_is_halved_where_the_trained_loss_is():
 def test_looking_changes_nothing():
     """Also with batch norm, whose running statistics a pass in training mode would move."""
     recipe = TINY.replace(
-        generator=MLP((12,), batch_norm=0.1), critic=MLP((12,), batch_norm=0.1, dropout=0.2)
+        generator=Net(("linear 12", "leaky_relu 0.2", "batch_norm", "linear o")),
+        critic=Net(("linear 12", "leaky_relu 0.2", "batch_norm", "dropout 0.2", "linear o")),
     )
     with_it = Trainer(recipe, device="cpu").fit()
     without = Trainer(recipe.replace(held_out=False), device="cpu").fit()

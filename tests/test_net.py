@@ -8,8 +8,8 @@ import fastgan as fg
 from fastgan import nn, ops
 from fastgan.errors import UsageError
 from fastgan.gan.recipe import from_dict
-from fastgan.nn import MLP, Net
-from fastgan.nn.text import NAMES
+from fastgan.nn import Net
+from fastgan.nn.text import LAYERS
 from fastgan.tape import Tensor
 
 GREY = (8, 8, 1)
@@ -57,6 +57,7 @@ def run(network, shape=GREY):
         ("layer_norm", nn.LayerNorm, (8, 8, 2)),
         ("instance_norm", nn.InstanceNorm, (8, 8, 2)),
         ("minibatch_stddev", nn.MinibatchStdDev, (8, 8, 3)),
+        ("minibatch_stddev 2", nn.MinibatchStdDev, (8, 8, 3)),
         ("conv 3 3 spectral", nn.SpectralNorm, (6, 6, 3)),
     ],
 )
@@ -72,11 +73,11 @@ def test_pads_are_top_bottom_left_right():
 
 
 def test_every_name_is_in_use_or_tested():
-    known = {"image", "linear"} | {
+    known = {"image", "linear", "maxout"} | {
         mark[0].split()[0]
         for mark in next(m for m in test_each_line_is_its_layer.pytestmark if m.name == "parametrize").args[1]
     }
-    assert known == set(NAMES)
+    assert known == set(LAYERS)
 
 
 def test_the_same_as_layers_by_hand():
@@ -126,11 +127,38 @@ def test_settings_of_the_network_and_of_a_line():
     assert not network[1].weight.data.any()
     assert (network[2].momentum, network[2].eps, network[2].correction) == (0.25, 1e-3, 0.5)
     assert network[3].weight.data.std() == pytest.approx(3, rel=0.1)
+    own = build("batch_norm momentum=0.5 eps=0.01 correction=0", "layer_norm eps=0.02")
+    assert (own[0].momentum, own[0].eps, own[0].correction, own[1].eps) == (0.5, 0.01, 0, 0.02)
+    maxout = build("maxout 3 pieces=4", "maxout o init=zeros", init="normal", o=2)
+    assert [(layer.pieces, layer.linear.weight.shape) for layer in maxout] == [(4, (64, 12)), (5, (3, 10))]
+    assert maxout[0].linear.weight.data.any()
+    assert not maxout[1].linear.weight.data.any()
     norms = build("image", "layer_norm", "instance_norm", norm_eps=1e-3)
     assert [norms[k].eps for k in (1, 2)] == [1e-3] * 2
     assert build("leaky_relu 0.3", "dropout 0.75")[0].slope == 0.3
     assert build("dropout 0.75")[0].rate == 0.75
     assert (build("leaky_relu")[0].slope, build("dropout")[0].rate) == (0.01, 0.5)  # as PyTorch's
+
+
+def test_a_layer_of_your_own_is_one_more_row(monkeypatch):
+    """Its line takes what its signature asks for: sizes, settings of the network, and words in its types."""
+
+    class Mine(nn.Module):
+        def __init__(self, i: int, o: int, share: float = 1, *, loud: bool = False, eps: float = 0.0):
+            self.given = (i, o, share, loud, eps)
+
+        def __call__(self, x):
+            return x
+
+    monkeypatch.setitem(LAYERS, "mine", Mine)
+    assert build("mine o 0.5 loud=yes", o=7, norm_eps=0.25)[0].given == (64, 7, 0.5, True, 0.25)
+    assert build("mine 3 eps=1")[0].given == (64, 3, 1, False, 1)
+
+
+def test_a_row_of_activations_is_a_line():
+    for name in ops.ACTIVATIONS:
+        if name != "leaky":
+            assert build(name)[0].act == name
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -150,22 +178,28 @@ def test_grey_and_colour_need_no_other_text(channels):
         ("zzz", "known are linear, conv,"),
         ("", "got ''"),
         ("linear 4", "samples of 8x8x1, wanted rows: put flatten before it"),
-        ("conv 4", "got 1 values, wanted 2"),
-        ("pad", "got 0 values, wanted 1 or 4"),
-        ("conv four 3", "got 'four' as number 1"),
+        ("conv 4", "got 1 values, wanted 2: o, kernel"),
+        ("pad", "got 0 values, wanted 1 or more: sides"),
+        ("pad 1 2", "got 2 values, wanted 1, or 4: top, bottom, left, right"),
+        ("max_pool 1 2 3", "got 3 values, wanted 1 to 2: size, stride"),
+        ("flatten 3", "got 1 values, wanted 0"),
+        ("conv four 3", "got 'four' for o, wanted a whole number"),
         ("conv 4 9", "kernel of 9x9 for an input of 8x8"),
         ("conv 4 0", "got kernel 0"),
         ("conv 0 3", "wanted at least 1"),
         ("conv 4 3 stride=0", "got stride 0"),
         ("conv 4 3 stride=x", "got stride=x, wanted a whole number"),
-        ("conv 4 3 stride=same", "got stride=same"),
-        ("conv 4 3 padding=-1", "got padding=-1, wanted a whole number"),
+        ("conv 4 3 stride=same", "got stride=same, wanted a whole number"),
+        ("conv 4 3 padding=-1", "got padding '-1', wanted numbers of at least 0, or 'same'"),
         ("conv 4 3 stride=2", "stride 2 leaves 1 unread"),
         ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
         ("conv 4 3 init=glorot", "got initializer 'glorot'"),
         ("conv 4 3 scale=big", "got scale=big"),
-        ("conv 4 3 scale=nan", "got init scale nan"),
+        ("conv 4 3 scale=nan", "got scale=nan, wanted a finite number"),
+        ("layer_norm eps=-1", "got eps -1"),
+        ("batch_norm eps=inf", "got eps=inf, wanted a finite number"),
         ("conv 4 3 padding=same padding=1", "got an option twice"),
+        ("conv 4 3 scale=1 init_scale=1", "got an option twice"),
         ("conv 4 3 bias=maybe", "got bias=maybe, wanted yes or no"),
         ("conv_transpose 4 3 output_padding=1", "output_padding"),
         ("conv_transpose 4 3 output_padding=x", "got output_padding=x"),
@@ -173,19 +207,22 @@ def test_grey_and_colour_need_no_other_text(channels):
         ("max_pool 3", "stride 3 leaves 2 unread"),
         ("max_pool 9", "windows of 9x9"),
         ("crop 9x9", "at least 9x9 pixels"),
-        ("crop 7", "wanted a size such as 7x7"),
-        ("reshape 7x7x2", "samples of 8x8x1, which 7x7x2 does not hold"),
-        ("reshape 8x-8", "wanted a size"),
-        ("leaky_relu two", "got 'two', wanted a number"),
+        ("crop 7", "got 1 values, wanted 2: h, w"),
+        ("reshape 7x7x2", "got samples of shape (8, 8, 1), wanted 98 numbers for (7, 7, 2)"),
+        ("reshape 8x-8", "got '8x-8' for shape, wanted a whole number"),
+        ("leaky_relu two", "got 'two' for slope, wanted a finite number"),
+        ("batch_norm momentum=big", "got momentum=big, wanted a finite number"),
+        ("batch_norm momentum=2", "wanted 0 to 1"),
+        ("dropout 0.5 rate=0.5", "got option 'rate', wanted none"),
         ("dropout 1.5", "wanted 0 <= rate < 1"),
-        ("relu spectral", "wanted it at a layer with a weight"),
+        ("relu spectral", "SpectralNorm: got ReLU, wanted a Linear, Conv2d or ConvTranspose2d"),
     ],
 )
 def test_a_line_that_cannot_be_is_named(line, part):
     with pytest.raises(UsageError) as error:
         build("image", line)
     text = str(error.value)
-    assert text.startswith(f"generator, layer 2, {line!r}: ")
+    assert text.startswith(f"network, layer 2, {line!r}: ")
     assert part in text
     assert "\n" not in text
 
@@ -197,26 +234,13 @@ def test_images_are_wanted_where_there_are_none():
         build("image", shape=(2,))
 
 
-def test_a_recipe_takes_a_network_of_either_kind():
-    """A file's layers replace a dense network, and its widths replace layers."""
+def test_a_files_layers_replace_a_recipes():
     dense, layers = fg.recipes["digits"], fg.recipes["cgan-mnist"]
     lines = ["linear 9", "relu", "linear o", "tanh"]
     changed = from_dict({"generator": {"layers": lines, "init": "normal"}}, dense)
     assert changed.generator == Net(tuple(lines), init="normal")
     assert changed.critic == dense.critic
-    assert from_dict({"critic": {"hidden": [3, 4]}}, layers).critic == MLP((3, 4))
-    assert from_dict({"critic": {"hidden": []}}, layers).critic == MLP(())
     assert from_dict({"critic": {"bias": False}}, layers).critic.layers == layers.critic.layers
-    for wrong in (
-        {"layers": [3]},
-        {"layers": "relu"},
-        {"hidden": ["relu"]},
-        {"layers": ["relu"], "slope": 1.0},
-    ):
-        with pytest.raises(UsageError):
-            from_dict({"critic": wrong}, dense)
-        with pytest.raises(UsageError):
-            from_dict({"critic": wrong}, layers)
 
 
 @pytest.mark.usefixtures("here")
@@ -227,8 +251,8 @@ def test_layers_on_the_command_line_and_in_its_file(capsys):
         "train",
         "--generator-layers",
         lines,
-        "--critic-hidden",
-        4,
+        "--critic-layers",
+        "linear 4; linear o",
         "--steps",
         2,
         "--out",

@@ -1,75 +1,240 @@
-"""Each layer against a plain reference, and how Sequential puts them together."""
+"""The sweeps over the table of layers: what every layer promises, whatever it computes; and what only one does."""
 
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import pytest
+from gradcheck import check_gradient, squares
 from numpy.typing import NDArray
+from tables.layer_math import torch
+from tables.layers import ROWS, Row, put
 
-from fastgan import nn
+from fastgan import nn, ops
 from fastgan.clock import Count
 from fastgan.dispatch import use_kernels
-from fastgan.errors import ShapeError, UsageError
-from fastgan.nn import MLP, BatchNorm, Dropout, LeakyReLU, Linear, Maxout, Module, ReLU, Sequential
-from fastgan.optim import Adam
-from fastgan.tape import Op, Tensor, grad, tensor
+from fastgan.nn import Dropout, Embedding, LeakyReLU, Linear, Module, ReLU, Sequential, SpectralNorm
+from fastgan.random import Draws, Stream
+from fastgan.tape import Op, Tensor, grad
+
+EACH = list({row.kind: row for row in reversed(ROWS)}.values())  # the first row of each layer
+WEIGHTED = [row for row in EACH if row.kind in ("Linear", "Conv2d", "ConvTranspose2d")]
+FUSED = [*WEIGHTED, *(row for row in EACH if row.kind in ("SpectralNorm", "BatchNorm"))]
+MODES = [(row, training) for row in ROWS for training in (True, False) if training or row.math.inference]
+# at ties nothing is smooth; and finite differences would move u and v, which the gradient takes for constants
+SMOOTH = [(row, on) for row, on in MODES if not row.ties and not (row.kind == "SpectralNorm" and on)]
+without_torch = pytest.mark.skip(reason="PyTorch is not installed: references are asked, twins are not")
+TWINS = [row for row in ROWS if row.math.twin] if torch else [pytest.param(None, marks=without_torch)]
 
 
-def normalise(x: NDArray[Any], eps: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    flat = x.reshape(-1, x.shape[-1]).astype(np.float64)
-    mean, variance = flat.mean(0), flat.var(0)
-    return (x - mean) / np.sqrt(variance + eps), mean, variance
+def tensors(arrays: list[Any]) -> list[Tensor]:
+    return [Tensor(x, requires_grad=True) for x in arrays]
 
 
-@pytest.mark.parametrize("correction", [0, 1, 1.001])
-@pytest.mark.parametrize("shape", [(16, 3), (4, 5, 2, 3)], ids=str)
-def test_batch_norm_trains_on_the_batch_and_infers_from_running_statistics(
-    shape: tuple[int, ...], correction: float
-) -> None:
-    layer = BatchNorm(3, momentum=0.2, eps=1e-3, correction=correction)
-    n = np.prod(shape[:-1])
-    layer.gamma.data[...], layer.beta.data[...] = [1, 2, -3], [0.5, 0, 1]
-    gamma, beta = layer.gamma.data.copy(), layer.beta.data.copy()
-    mean, variance = np.zeros(3), np.ones(3)
-    for seed in range(3):
-        x = (np.random.default_rng(seed).normal(size=shape) * [1, 5, 0.1] + [0, 3, -2]).astype(np.float32)
-        wanted, batch_mean, batch_variance = normalise(x, 1e-3)
-        np.testing.assert_allclose(layer(Tensor(x)).data, wanted * gamma + beta, atol=2e-5)
-        mean = 0.8 * mean + 0.2 * batch_mean
-        variance = 0.8 * variance + 0.2 * batch_variance * n / (n - correction)
-        np.testing.assert_allclose(layer.mean, mean, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(layer.variance, variance, rtol=1e-4)
-    layer.eval()
-    inferred = layer(Tensor(x)).data
+def close(got: Any, wanted: Any, tolerance: float = 1e-9) -> None:
+    assert got.shape == wanted.shape
     np.testing.assert_allclose(
-        inferred, (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta, rtol=1e-4, atol=1e-4
+        got, wanted, rtol=tolerance, atol=tolerance * max(1, np.abs(wanted).max(initial=0))
     )
-    np.testing.assert_allclose(layer(Tensor(x[:1])).data, inferred[:1], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(layer.mean, mean, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_norms_gradient_in_inference_does_not_go_through_the_statistics() -> None:
-    layer = BatchNorm(2)
-    layer.variance[...] = 3
-    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    (gx,) = grad(layer.eval()(x).sum(), [x])
-    np.testing.assert_allclose(gx.data, 1 / np.sqrt(3 + 1e-5), rtol=1e-6)
+def test_every_layer_has_a_row() -> None:
+    public = {name: getattr(nn, name) for name in nn.__all__}
+    layers = {name for name, x in public.items() if isinstance(x, type) and issubclass(x, Module)}
+    assert layers - {row.kind for row in ROWS} == {"Module", "Sequential"}
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=str)
-def test_batch_norm_refuses_a_batch_of_one(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1,.* more than 1"):
-        BatchNorm(3, correction=0)(Tensor(np.ones(shape, np.float32)))
-    generator = MLP((3,), batch_norm=0.1).build(2, 3, seed=0)
-    with pytest.raises(ShapeError, match=r"BatchNorm: got a batch of 1 rows \(1, 3\)"):
-        generator(Tensor(np.ones((1, 2), np.float32)))
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_layer_is_its_reference(row: Row, training: bool) -> None:
+    """Its output and what becomes of its state."""
+    math, (x, parameters, state) = row.math, row.operands()
+    reference = math.reference if training else math.inference or math.reference
+    if reference is None:
+        return  # dropout, see below
+    call, arrays, layer = row.function(training=training)
+    close(call(*tensors(arrays)).data, reference(x, *parameters, *state, **row.settings))
+    moved = math.moved(x, *parameters, *state, **row.settings) if math.moved and training else state
+    for (_, got), wanted in zip(layer.named_state(), moved, strict=True):
+        close(got, wanted)
 
 
-@pytest.mark.parametrize("correction", [-1, float("nan"), float("inf")])
-def test_batch_norm_refuses_a_correction_that_is_none(correction: float) -> None:
-    with pytest.raises(UsageError, match="correction"):
-        BatchNorm(3, correction=correction)
+@pytest.mark.parametrize(("row", "training"), SMOOTH, ids=str)
+def test_gradients_are_finite_differences(row: Row, training: bool) -> None:
+    call, arrays, _ = row.function(training=training)
+    for order in (1, 2):
+        check_gradient(call, arrays, order=order)
+
+
+@pytest.mark.parametrize("row", TWINS, ids=str)
+def test_a_layer_is_pytorchs_to_second_derivatives(row: Row) -> None:
+    call, arrays, _ = row.function()
+    x, parameters, state = row.operands()
+    ours, theirs = tensors(arrays), [torch.tensor(a, requires_grad=True) for a in arrays]
+    batch = [torch.tensor(x)] if len(arrays) == len(parameters) else []
+    y = call(*ours)
+    z = row.math.twin(*batch, *theirs, *map(torch.tensor, state), **row.settings)  # type: ignore[misc]
+    weights = np.random.default_rng(1).normal(size=y.shape)
+    first = grad((y * y * weights).sum(), ours, create_graph=True)
+    wanted = torch.autograd.grad((z * z * torch.tensor(weights)).sum(), theirs, create_graph=True)
+    second = torch.autograd.grad(squares(wanted), theirs)
+    for got, there in zip((y, *first, *grad(squares(first), ours)), (z, *wanted, *second), strict=True):
+        close(got.data, there.detach().numpy())
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize(("row", "training"), MODES, ids=str)
+def test_float32_stays_and_is_nearly_float64(row: Row, training: bool, kernels: bool) -> None:
+    """Also in gradients; through kernels and array code."""
+    results = []
+    for dtype in (np.float32, np.float64):
+        call, arrays, _ = row.function(dtype, training=training)
+        xs = tensors(arrays)
+        with use_kernels(kernels):
+            y = call(*xs)
+            results.append([y.data, *(g.data for g in grad((y * y).sum(), xs) if xs)])
+    for got, wanted in zip(*results, strict=True):
+        assert (got.dtype, wanted.dtype) == (np.float32, np.float64)
+        close(got, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("row", EACH, ids=str)
+def test_values_travel_and_seeds_decide_them(row: Row) -> None:
+    """Also into a layer that has been trained; the seed alone decides, whatever was there before."""
+    x = Tensor(row.operands(np.float32)[0])
+    one, again, other = (Sequential(row.make(), seed=seed) for seed in (1, 1, 2))
+    first = one.values()
+    assert all(np.array_equal(a, again.values()[name]) for name, a in first.items())
+    for a in again.named_arrays().values():
+        a[...] = 7
+    again.initialize(Draws(1, Stream.INIT))
+    assert all(np.array_equal(a, again.values()[name]) for name, a in first.items())
+    drawn = [name for name, p in one.named_parameters() if name.rpartition(".")[2] == "weight"]
+    assert all(not np.array_equal(first[name], other.values()[name]) for name in drawn)
+    one(x)
+    other.load(one.values())
+    assert np.array_equal(one.eval()(x).data, other.eval()(x).data)
+
+
+def test_a_repr_says_the_layer_and_no_place_in_memory() -> None:
+    if Module.__repr__ is object.__repr__:
+        pytest.skip("Modules have no repr of their own")
+    for row in EACH:
+        layer, twin = row.make(), row.make()
+        for p in twin.parameters():
+            p.data = p.data.astype(np.float64) * 2
+        assert repr(layer) == repr(twin)
+        assert row.kind in repr(layer)
+        assert "0x" not in repr(layer)
+
+
+# Layers and the activation behind them
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the ops that run from now on."""
+    names: list[str] = []
+    plain = Op.__call__
+    monkeypatch.setattr(Op, "__call__", lambda op, *xs, **s: names.append(op.name) or plain(op, *xs, **s))
+    return names
+
+
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.3), nn.Tanh(), nn.Sigmoid()])
+@pytest.mark.parametrize("row", FUSED, ids=str)
+def test_a_layer_and_the_activation_behind_it(row: Row, activation: Module, ran: list[str]) -> None:
+    """The numbers of both to second derivatives, by no more ops than the layer alone where it fuses."""
+    layer, (x, parameters, state) = row.make().eval(), row.operands()
+    results, counts = [], []
+    for net in (Sequential(layer, activation), lambda x: activation(layer(x)), layer):
+        xs = tensors([x, *parameters])
+        put(layer, xs[1:], state)
+        ran.clear()
+        y = net(xs[0])
+        counts.append(len(ran))
+        first = grad((y * y).sum(), xs, create_graph=True)
+        results.append([y, *first, *grad(squares(first), xs)])
+    assert counts[0] == counts[2] or not isinstance(activation, LeakyReLU)
+    for a, b in zip(*results[:2], strict=True):
+        close(a.data, b.data, 1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, LeakyReLU(0.3), nn.Tanh()])
+def test_a_linear_layer_its_activation_and_batch_norm(
+    activation: Module, training: bool, ran: list[str]
+) -> None:
+    """The numbers of the three to second derivatives, and running statistics; in training as one op."""
+    layers = [Linear(3, 5), *([activation] if activation else []), nn.BatchNorm(5, eps=0.1)]
+    rng, results = np.random.default_rng(0), []
+    arrays = [rng.normal(size=shape) for shape in ((7, 3), (3, 5), (5,), (5,), (5,))]
+    net = Sequential(*layers).train(training)
+    for run in (net, lambda x: layers[-1](Sequential(*layers[:-1])(x))):
+        xs, state = tensors(arrays), [np.zeros(5), np.ones(5)]
+        put(net, xs[1:], state)
+        ran.clear()
+        y = run(xs[0])
+        assert len(ran) == (1 if training and run is net else 2)
+        first = grad((y * y).sum(), xs, create_graph=True)
+        results.append([y, *first, *grad(squares(first), xs), *map(Tensor, state)])
+    for a, b in zip(*results, strict=True):
+        close(a.data, b.data, 1e-11)
+
+
+@pytest.mark.parametrize("row", WEIGHTED, ids=str)
+def test_a_users_own_layer_or_activation_is_not_bypassed(row: Row) -> None:
+    def changed(module: Module, change: Any) -> Module:
+        kind = type(module)
+        module.__class__ = type("Own", (kind,), {"__call__": lambda self, x: change(kind.__call__(self, x))})
+        return module
+
+    x, layer, own = Tensor(row.operands(np.float32)[0]), row.make(), changed(row.make(), lambda y: y * 2)
+    shifted = changed(LeakyReLU(0.5), lambda y: y + 1)
+    assert np.array_equal(Sequential(own, ReLU())(x).data, ReLU()(own(x)).data)
+    assert np.array_equal(Sequential(layer, shifted)(x).data, shifted(layer(x)).data)
+
+
+# Spectral norm
+
+
+def test_in_training_a_spectral_norms_gradient_is_that_of_its_new_u_and_v_as_constants() -> None:
+    for row in ROWS:
+        if row.kind == "SpectralNorm":
+            call, arrays, layer = row.function()
+            xs = tensors(arrays)
+            y = call(*xs)
+            moved = layer.eval()(xs[0])  # with the parameters and the state that the call has left
+            for a, b in zip(grad((y * y).sum(), xs), grad((moved * moved).sum(), xs), strict=True):
+                close(a.data, b.data, 1e-12)
+
+
+@pytest.mark.parametrize("row", WEIGHTED, ids=str)
+def test_a_spectral_norm_brings_the_largest_singular_value_to_one(row: Row) -> None:
+    layer: Any = row.make()
+    norm, x = SpectralNorm(layer), Tensor(row.operands(np.float32)[0])
+    for _ in range(100):
+        norm(x)
+    axis = -2 if row.kind == "ConvTranspose2d" else -1
+    matrix = np.moveaxis(layer.weight.data, axis, -1).reshape(-1, layer.weight.shape[axis])
+    layer.bias.data[...] = 0
+    largest = np.linalg.svd(matrix, compute_uv=False)[0]
+    np.testing.assert_allclose(norm(x).data, layer(x).data / largest, rtol=1e-3, atol=1e-5)
+
+
+def test_a_later_pass_does_not_change_the_gradient_of_an_earlier_one() -> None:
+    norm = SpectralNorm(Linear(5, 4, seed=0))
+    norm.v[...] = [1, 0, 0, 0, 0]  # far from where the iteration goes
+    w, start = norm.layer.weight, norm.v.copy()
+    x, other = (Tensor(np.random.default_rng(k).normal(size=(3, 5)).astype(np.float32)) for k in (0, 1))
+    (wanted,) = grad(norm(x).sum(), [w])
+    norm.v[...] = start
+    y = norm(x).sum()
+    for _ in range(5):
+        norm(other)
+    assert np.array_equal(grad(y, [w])[0].data, wanted.data)
+
+
+# Dropout, whose masks are random
 
 
 def dropped(net: Module, *, seed: int, step: int, n: int = 40_000) -> NDArray[Any]:
@@ -102,108 +267,60 @@ def test_dropout_by_a_count_is_dropout_by_its_number() -> None:
         assert masks[0] == masks[1]
 
 
-def test_dropout_in_inference_or_at_rate_zero_does_nothing() -> None:
-    x = tensor([1.0, 2.0])
-    assert Dropout(0.9).eval()(x) is x
-    assert Dropout(0.0)(x) is x
-    with pytest.raises(UsageError, match="got rate 1"):
-        Dropout(1.0)
-
-
 def test_dropouts_gradient_goes_through_what_was_kept() -> None:
     x = Tensor(np.ones(1000, np.float32), requires_grad=True)
     y = Dropout(0.5)(x)
     assert np.array_equal(grad(y.sum(), [x])[0].data, y.data)
 
 
+# What only one layer does
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64])
+def test_labels_may_be_whole_numbers_of_any_kind_and_container(kind: Any) -> None:
+    layer = Embedding(3, 4, seed=0)
+    labels = np.array([2, 0, 2], kind)
+    for given in (labels, Tensor(labels), labels.tolist()):
+        assert np.array_equal(layer(given).data, layer.weight.data[[2, 0, 2]])
+    assert layer(np.array([], kind)).shape == (0, 4)
+
+
+def test_an_embedding_starts_at_normal_values() -> None:
+    w = Embedding(100, 200, seed=0).weight.data
+    assert (w.std(), w.mean()) == (pytest.approx(1, abs=0.02), pytest.approx(0, abs=0.02))
+    assert Embedding(100, 200, init="glorot_uniform", init_scale=0.5).weight.data.std() < 0.1
+
+
+def test_where_the_largest_are_equal_the_first_row_by_row_gets_the_gradient() -> None:
+    x = np.zeros((1, 4, 4, 1), np.float32)
+    x[0, 1, 0], x[0, 0, 3], x[0, 3, 2:] = 1, 2, 3
+    x[0, 1, 2] = 2
+    image = Tensor(x, requires_grad=True)
+    (g,) = grad(ops.max_pool2d(image, size=(2, 2), stride=(2, 2)).sum(), [image])
+    assert g.data[0, :, :, 0].tolist() == [[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
+
+
 @pytest.mark.parametrize("kernels", [True, False])
-@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.3)])
-def test_sequential_runs_linear_and_leaky_relu_as_one_op(
-    activation: LeakyReLU, kernels: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[str] = []
-    plain = Op.__call__
-
-    def noted(op: Op, *operands: Any, **settings: Any) -> Tensor:
-        ran.append(op.name)
-        return plain(op, *operands, **settings)
-
-    monkeypatch.setattr(Op, "__call__", noted)
-    first, last = Linear(3, 5, seed=1), Linear(5, 2, bias=False, seed=2)
-    net = Sequential(first, activation, last, activation, activation)
-    x = Tensor(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+def test_a_window_with_a_nan_gives_nan_and_has_no_largest_element(kernels: bool) -> None:
+    x: NDArray[Any] = np.ones((1, 4, 2, 1), np.float32)
+    x[0, 1, 0] = np.nan
+    pair = {"size": (2, 2), "stride": (2, 2)}
     with use_kernels(kernels):
-        got = net(x)
-    assert ran == ["linear", "matmul", "activation", "activation"]
-    wanted = activation(activation(last(activation(first(x)))))
-    np.testing.assert_allclose(got.data, wanted.data, rtol=1e-6)
-    fused = grad(got.sum(), net.parameters())
-    separate = grad(wanted.sum(), net.parameters())
-    for a, b in zip(fused, separate, strict=True):
-        np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-6)
+        y = ops.max_pool2d(x, **pair).data.ravel()
+        g = ops.max_pool2d_grad(np.ones((1, 2, 1, 1), np.float32), x, **pair).data.ravel()
+        picked = ops.max_pool2d_pick(np.full_like(x, 7), x, **pair).data.ravel()
+    np.testing.assert_array_equal(y, [np.nan, 1])
+    assert (g.tolist(), picked.tolist()) == ([0, 0, 0, 0, 1, 0, 0, 0], [0, 7])
 
 
-def test_a_users_own_linear_layer_is_not_bypassed() -> None:
-    class Doubled(Linear):
-        def __call__(self, x: Tensor) -> Tensor:
-            return super().__call__(x) * 2
-
-    class Shifted(LeakyReLU):
-        def __call__(self, x: Tensor) -> Tensor:
-            return super().__call__(x) + 1
-
-    x = tensor([[1.0, -1.0]])
-    doubled, linear, shifted = Doubled(2, 3, seed=0), Linear(2, 3, seed=0), Shifted(0.5)
-    assert np.array_equal(Sequential(doubled, ReLU())(x).data, ReLU()(doubled(x)).data)
-    assert np.array_equal(Sequential(linear, shifted)(x).data, shifted(linear(x)).data)
+def test_crops_and_gradients_of_padding_are_whole_arrays() -> None:
+    """A kernel takes nothing else: a view would leave what follows to array code."""
+    x = Tensor(np.zeros((2, 8, 8, 3), np.float32), requires_grad=True)
+    (g,) = grad(nn.Pad2d(1)(x).sum(), [x])
+    pooled = nn.MaxPool2d(2)(x)
+    assert all(y.data.flags.c_contiguous for y in (nn.Crop2d(7, 7)(x), g, pooled))
 
 
-def test_maxout_takes_the_largest_of_its_pieces() -> None:
-    layer = Maxout(3, 2, pieces=4)
-    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    z = x @ layer.linear.weight.data + layer.linear.bias.data
-    pieces = np.stack([z[:, start : start + 2] for start in (0, 2, 4, 6)])
-    np.testing.assert_allclose(layer(Tensor(x)).data, pieces.max(axis=0), rtol=1e-5)
-    assert layer.count() == 3 * 8 + 8
-
-
-def test_activations_are_their_functions() -> None:
-    x = tensor([-2.0, 0.0, 3.0])
-    for layer, wanted in (
-        (nn.Tanh(), np.tanh(x.data)),
-        (nn.Sigmoid(), 1 / (1 + np.exp(-x.data))),
-        (nn.Arctan(), np.arctan(x.data)),
-        (ReLU(), np.array([0, 0, 3])),
-        (LeakyReLU(), np.array([-0.02, 0, 3])),
-    ):
-        np.testing.assert_allclose(layer(x).data, wanted, rtol=1e-6)
-
-
-def test_batch_norm_stands_where_the_recipe_says() -> None:
-    after = MLP((3,), batch_norm=0.1).build(2, 1, seed=0)
-    before = MLP((3,), batch_norm=0.1, norm_first=True, hidden_bias=False).build(2, 1, seed=0)
-    kinds = [[type(m).__name__ for m in net.modules()][1:] for net in (after, before)]
-    assert kinds == [
-        ["Linear", "LeakyReLU", "BatchNorm", "Linear"],
-        ["Linear", "BatchNorm", "LeakyReLU", "Linear"],
-    ]
-    assert [name for name, _ in before.named_parameters()] == [
-        "0.weight",
-        "1.gamma",
-        "1.beta",
-        "3.weight",
-        "3.bias",
-    ]
-
-
-def test_parts_of_an_optimized_network_get_no_optimizer_of_their_own() -> None:
-    """Their parameters would move to another buffer, and one of the two optimizers would train nothing."""
-    inner = Linear(2, 3)
-    outer = Sequential(inner, Linear(3, 1))
-    Adam(inner)
-    with pytest.raises(UsageError, match="shares parts"):
-        Adam(outer)
-    other = Linear(2, 3)
-    Adam(Sequential(other, Linear(3, 1)))
-    with pytest.raises(UsageError, match="shares parts"):
-        Adam(other)
+def test_no_samples_change_shape_too() -> None:
+    empty = Tensor(np.zeros((0, 24), np.float32))
+    assert nn.Flatten()(nn.Reshape(2, 3, 4)(empty)).shape == (0, 24)

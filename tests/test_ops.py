@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gradcheck import check_gradient
 from numpy.typing import NDArray
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 import fastgan
 from fastgan import ops
@@ -211,3 +211,33 @@ def test_cuda_equals_cpu(case: Case) -> None:
         for a, b in zip([y, *gradients], [wanted, *wanted_gradients], strict=True):
             assert (a.device, a.dtype) == ("cuda", dtype)
             np.testing.assert_allclose(to_host(a.data), b.data, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        [0, 0, 1],
+        np.array([0, 0, 1]),
+        np.array([], int),
+        np.array([2, 1, 2], np.uint8),
+        np.array([1, 0, 1], bool),
+    ],
+    ids=str,
+)
+def test_the_gradient_of_rows(key: Any) -> None:
+    x, wanted = Tensor(np.ones((3, 2)), requires_grad=True), np.zeros((3, 2))
+    np.add.at(wanted, key, 1)
+    np.testing.assert_allclose(grad(x[key].sum(), [x])[0].data, wanted)
+
+
+def test_relu_of_infinity_is_no_nan() -> None:
+    x = tensor(np.array([np.inf, -np.inf, 1.0], np.float32))
+    with np.errstate(all="raise"):
+        assert ops.relu(x).data.tolist() == [np.inf, 0, 1]
+
+
+def test_numpy_scalars_do_not_widen() -> None:
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    for y in (x * np.float64(0.5), np.float64(2) - x, x ** np.float64(2)):
+        assert y.dtype == np.float32
+    assert grad((x ** np.float64(3)).sum(), [x])[0].data.tolist() == [[3] * 3] * 2

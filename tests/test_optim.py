@@ -1,7 +1,5 @@
 """Optimizers against plain transcriptions of their papers, and the schedules, clips and averages around them."""
 
-import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,14 +11,13 @@ from fastgan.device import array_module
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
 from fastgan.gan.published import ConstantAdam
-from fastgan.nn import Linear, Module, flatten
+from fastgan.nn import Module, flatten
 from fastgan.optim import SGD, Adam, AdamW, Ema, Optimizer, RMSProp, clip_norm, schedule
 from fastgan.tape import Tensor, grad
 
 Values = NDArray[Any]
 Rule = Iterator[Values]
 STEPS = 50
-KINDS = (SGD, Adam, AdamW, RMSProp)
 
 
 class Point(Module):
@@ -142,8 +139,6 @@ def test_a_step_takes_gradients_as_tensors_too() -> None:
     assert point.x.data.tolist() == [-1, -2, -3]
     optimizer.step(grad(point.x.sum(), [point.x], out=optimizer.gradients))
     assert point.x.data.tolist() == [-2, -3, -4]
-    with pytest.raises(ShapeError, match="got 0 gradients, wanted 1"):
-        optimizer.step([])
 
 
 @pytest.mark.parametrize("kernels", [True, False])
@@ -204,65 +199,6 @@ def test_schedules() -> None:
     assert schedule("linear", 0, 0) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "cosine",
-        "constant:1",
-        "linear:x",
-        "exponential",
-        "exponential:",
-        "drop:0.1",
-        "drop:0.1@",
-        "drop:x@1",
-        "drop:0.1@-1",
-        "drop:2@1",
-        "drop:nan@1",
-        "exponential:2000",
-        "exponential:1e300",
-        "exponential:-0.5",
-        "linear:nan",
-        "linear:-1",
-        "linear:inf",
-        "Linear",
-    ],
-)
-def test_schedules_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="wanted constant, linear") as caught:
-        schedule(text, 3, 10)
-    assert f"got schedule {text!r}" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("make", "name", "wrong", "right"),
-    [
-        *((make, name, (-1e-9, math.nan, math.inf), 0) for make in KINDS for name in ("lr", "clip")),
-        (SGD, "max_norm", (-1, math.nan, -math.inf), 1),
-        (SGD, "momentum", (-0.1, 1, 2, math.nan), 0.999),
-        (RMSProp, "alpha", (-0.1, 1, math.nan), 0),
-        (RMSProp, "eps", (-1, math.nan, math.inf, "1"), 0),
-        (Adam, "eps", (-1, math.nan, math.inf), 1e-3),
-        (Adam, "weight_decay", (-1, math.nan, math.inf), 0),
-        (AdamW, "weight_decay", (-1, math.nan), 2),
-        (Adam, "beta1", (-0.1, 1, math.nan), 0),
-        (Adam, "beta2", (-0.1, 1, math.inf), 0.9),
-        (Ema, "decay", (-0.1, 1, math.nan), 0),
-    ],
-)  # fmt: skip
-def test_a_setting_out_of_range_is_named(make: Any, name: str, wrong: tuple[Any, ...], right: float) -> None:
-    betas = {"beta1": lambda b: (b, 0.9), "beta2": lambda b: (0.5, b)}
-
-    def build(value: Any) -> Any:
-        own = {"betas": betas[name](value)} if name in betas else {name: value}
-        return make(Linear(2, 2), **{**({"lr": 1.0} if make is SGD else {}), **own})
-
-    build(right)
-    for value in wrong:
-        with pytest.raises(UsageError, match=rf"{make.__name__}: got {name} {re.escape(str(value))}, wanted"):
-            build(value)
-
-
 def test_the_minimax_orbit() -> None:
     """min over x, max over y of xy by turns, y first, step 1: Goodfellow's example comes back to where it began."""
     x, y = Point(np.array(1.0)), Point(np.array(1.0))
@@ -297,11 +233,6 @@ def test_cuda_follows_the_cpu(make: Any, kernels: bool) -> None:
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_schedule_that_overflows_is_refused_in_one_line() -> None:
-    with pytest.raises(UsageError, match="exponential:1e300"):
-        schedule("exponential:1e300", 10, 10)
-
-
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r[0].__name__}-{','.join(r[1])}")
 def test_float64_parameters_stay_and_move_in_float64(rule: Any) -> None:
     make, options, reference, settings = rule
@@ -319,68 +250,25 @@ def test_float64_parameters_stay_and_move_in_float64(rule: Any) -> None:
         assert array.ctypes.data % 128 == 0
 
 
-def tensors(*dtypes: str) -> list[Tensor]:
-    return [Tensor(np.ones(2, dtype), requires_grad=True) for dtype in dtypes]
-
-
-class Mixed(Module):
-    """Parameters of two dtypes."""
-
-    def __init__(self) -> None:
-        self.first, self.second = tensors("float32", "float64")
-
-
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        (Mixed(), ["second", "float64", "first", "float32"]),
-        (tensors("float64", "float64", "float32"), ["2", "float32", "0", "float64"]),
-        (tensors("int64"), ["0", "int64", "floats"]),
-        (tensors("float32") * 2, ["0", "1", "once"]),
-    ],
-    ids=["names", "numbers", "ints", "twice"],
-)
-def test_parameters_that_would_be_converted_or_counted_twice_are_refused(
-    parameters: Any, words: list[str]
-) -> None:
-    for make in (SGD, Adam, RMSProp):
-        with pytest.raises(UsageError) as caught:
-            make(parameters, lr=1.0)
-        assert [word for word in words if word not in str(caught.value)] == []
-
-
-def without(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step()
-
-
-def to_nowhere(optimizer: Optimizer, x: Tensor) -> None:
-    grad(x.sum(), [x])
-    optimizer.step()
-
-
-def only_looked_at(optimizer: Optimizer, x: Tensor) -> None:
-    assert max(g.max() for g in optimizer.gradients) >= 0
-    optimizer.step()
-
-
-def of_another_dtype(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step([np.ones(3)])
-
-
-def of_one_too_many(optimizer: Optimizer, x: Tensor) -> None:
-    optimizer.step([np.ones(3, np.float32)] * 2)
-
-
 def that_fails(optimizer: Optimizer, x: Tensor) -> None:
     with pytest.raises(UsageError, match="depend"):
         grad((Tensor(np.ones(3)) * 2).sum(), [x], out=optimizer.gradients)
     optimizer.step()
 
 
+WRONG: dict[str, Callable[[Optimizer, Tensor], Any]] = {
+    "without": lambda optimizer, x: optimizer.step(),
+    "to nowhere": lambda optimizer, x: grad(x.sum(), [x]) and optimizer.step(),
+    "only looked at": lambda optimizer, x: [g.max() for g in optimizer.gradients] and optimizer.step(),
+    "of another dtype": lambda optimizer, x: optimizer.step([np.ones(3)]),
+    "one too many": lambda optimizer, x: optimizer.step([np.ones(3, np.float32)] * 2),
+    "none": lambda optimizer, x: optimizer.step([]),
+    "that fail": that_fails,
+}
+
+
 @pytest.mark.parametrize("steps", [0, 1])
-@pytest.mark.parametrize(
-    "wrong", [without, to_nowhere, only_looked_at, of_another_dtype, of_one_too_many, that_fails]
-)
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_a_step_without_new_gradients_moves_nothing_and_says_so(wrong: Any, steps: int) -> None:
     point = Point(np.zeros(3))
     optimizer = SGD(point, lr=1.0, momentum=0.9)

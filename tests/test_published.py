@@ -32,9 +32,9 @@ def test_own_parts_stand_where_the_recipes_would():
     assert type(trainer.critic_optimizer) is type(trainer.generator_optimizer) is ConstantAdam
     assert isinstance(list(trainer.generator.modules())[-1], SeoOutput)
     assert trainer.objective.fake(Tensor(np.zeros((1, 1)))).item() == pytest.approx(-np.log(2))
-    other = from_dict(
-        {"objective": "hinge", "generator": {"output": "tanh"}, "optimizer": {"kind": "sgd"}}, trainer.recipe
-    )
+    layers = [*trainer.recipe.generator.layers[:-1], "tanh"]
+    changes = {"objective": "hinge", "generator": {"layers": layers}, "optimizer": {"kind": "sgd"}}
+    other = from_dict(changes, trainer.recipe)
     trainer = fg.Trainer(other, device="cpu", data="digits")
     assert trainer.objective == fg.objectives["hinge"]
     assert not {SeoOutput, ConstantAdam} & {
@@ -49,8 +49,24 @@ def test_nothing_to_publish_is_said():
         fg.recipes["digits"].replace(published="digits")
 
 
+SEO = {  # the generator by the widths of its layers
+    "hidden": [128, 256, 346, 480, 560, 686],
+    "activation": ["arctan", "relu", "arctan", "relu", "tanh", "relu"],
+    "output": "seo_sigmoid",
+    "init": "he_normal",
+    "init_scale": 0.002,
+    **dict.fromkeys(("batch_norm", "dropout"), 0.0),
+    **{
+        "slope": 0.2,
+        "norm_first": False,
+        "norm_eps": 1e-5,
+        "norm_correction": 1.0,
+        "hidden_bias": True,
+        "pieces": 5,
+    },
+}
 OLD = {  # what version 0.1 wrote of a run as published: all values, of which these had other names
-    "seo-numpy": {"objective": "seo-published", "generator": {"output": "seo_sigmoid"}},
+    "seo-numpy": {"objective": "seo-published", "generator": SEO},
     "hs-wgan-gp": {"objective": "hs-published"},
 }
 
@@ -59,9 +75,8 @@ OLD = {  # what version 0.1 wrote of a run as published: all values, of which th
 def test_files_of_version_0_1_are_understood(name):
     recipe = fg.recipes[name].as_published()
     values = {key: x for key, x in recipe.to_dict().items() if key != "published"}
-    old = {key: values[key] | x if isinstance(x, dict) else x for key, x in OLD[name].items()}
     constant = {"optimizer": values["optimizer"] | {"constant_correction": name == "seo-numpy"}}
-    assert from_dict(values | old | constant, fg.recipes[name]) == recipe
+    assert from_dict(values | OLD[name] | constant, fg.recipes[name]) == recipe
     assert from_dict(constant, fg.recipes["digits"]).published == ""
 
 

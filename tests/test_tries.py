@@ -17,7 +17,7 @@ from tries import configs, data, making, options, runs
 from tries.making import WORKS, Try
 
 from fastgan.cli import main
-from fastgan.gan import figures
+from fastgan.gan import pictures
 
 TABLES = {"options": options.TRIES, "data": data.TRIES, "configs": configs.TRIES, "runs": runs.TRIES}
 ROWS = [pytest.param(row, id=f"{name}: {row.words[:60]}") for name, table in TABLES.items() for row in table]
@@ -51,7 +51,7 @@ def alarm():
 @pytest.mark.usefixtures("made", "here", "alarm")
 def test_a_try(row: Try, capsys, monkeypatch):
     monkeypatch.setattr(
-        figures, "loss_curves", lambda *_: None
+        pictures, "loss_curves", lambda *_: None
     )  # most of a short run's time, and tested elsewhere
     for make in row.make if isinstance(row.make, tuple) else (row.make,):
         make()

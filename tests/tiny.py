@@ -1,4 +1,4 @@
-"""Recipes made so narrow that a step takes milliseconds, and samples of the size that each learns."""
+"""Narrow recipes whose steps take milliseconds, samples of the size that each learns, and a run's arrays."""
 
 from dataclasses import replace
 
@@ -6,10 +6,9 @@ import numpy as np
 
 import fastgan as fg
 from fastgan import data
-from fastgan.benchmarks.training import narrow
+from fastgan.benchmarks.training import is_dense, narrow
 from fastgan.data import Dataset
-from fastgan.gan import Recipe
-from fastgan.nn import MLP
+from fastgan.gan import Recipe, state
 
 SIDES = ("generator", "critic")
 
@@ -27,9 +26,14 @@ def samples(recipe: Recipe) -> Dataset:
     if recipe.points:
         return data.load("ring").take(slice(0, 200))
     digits = data.load("digits")
-    if isinstance(recipe.generator, MLP):
+    if is_dense(recipe.generator):
         return digits
     times, border = (8, 0) if recipe.picture_size else (3, 2)
     images = digits.samples.repeat(times, axis=1).repeat(times, axis=2)
     images = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0)))
     return replace(digits, samples=images[:200], labels=digits.labels[:200])
+
+
+def arrays(trainer: fg.Trainer) -> dict[str, np.ndarray]:
+    """Copies of all arrays of a run, by name."""
+    return {name: array.copy() for name, array in state.arrays(trainer).items()}

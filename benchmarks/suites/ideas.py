@@ -30,10 +30,10 @@ from fastgan import optim
 from fastgan.benchmarks import article, launches
 from fastgan.benchmarks.cases import Calls, Case, Results, Work, against
 from fastgan.benchmarks.columns import COLUMNS, Column
-from fastgan.benchmarks.training import FIRST, Fit, floats, random_images
+from fastgan.benchmarks.training import FIRST, Fit, floats, narrow, random_images
 from fastgan.device import Array, module_of, to_device, to_host
 from fastgan.gan.networks import build
-from fastgan.nn import MLP, Module
+from fastgan.nn import Module, Net
 from fastgan.nn.flat import LINE
 from fastgan.tape import Tensor, grad, no_grad
 
@@ -78,14 +78,7 @@ def recipe_of(network: str, size: str) -> fg.Recipe:
     recipe = recipe.replace(optimizer=replace(recipe.optimizer, schedule="constant"))
     if size != "tiny":
         return recipe
-    narrow = {side: replace(mlp, hidden=(8,) * len(mlp.hidden)) for side, mlp in dense(recipe).items()}
-    return recipe.replace(batch=8, latent=4, **narrow)
-
-
-def dense(recipe: fg.Recipe) -> dict[str, MLP]:
-    """Both networks of a recipe whose networks are dense."""
-    sides = {"generator": recipe.generator, "critic": recipe.critic}
-    return {side: mlp for side, mlp in sides.items() if isinstance(mlp, MLP)}
+    return recipe.replace(batch=8, latent=4, generator=narrow(recipe.generator), critic=narrow(recipe.critic))
 
 
 def plain(recipe: fg.Recipe, images: Images, column: Column) -> Work:
@@ -97,19 +90,31 @@ def plain(recipe: fg.Recipe, images: Images, column: Column) -> Work:
 def tutorial(recipe: fg.Recipe, xp: Any, dtype: Any) -> article.Gan:
     """The tutorial's code with the parameters that fastgan's recipe starts from, in one type of float."""
     settings = recipe.optimizer
-    networks = {}
-    for (side, mlp), network in zip(dense(recipe).items(), build(recipe, SHAPE, SEED), strict=True):
-        names = (mlp.activation,) * len(mlp.hidden) if isinstance(mlp.activation, str) else mlp.activation
-        known = {**article.ACTIVATIONS, "leaky_relu": article.leaky_relu(mlp.slope)}
-        networks[side] = article.Network(
+    generator, critic = (
+        article.Network(
             [xp.asarray(p.data.astype(dtype)) for p in network.parameters()],
-            [known[activation] for activation in (*names, mlp.output)],
+            activations(net),
             xp,
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
         )
-    return article.Gan(networks["generator"], networks["critic"])
+        for net, network in zip((recipe.generator, recipe.critic), build(recipe, SHAPE, SEED), strict=True)
+    )
+    return article.Gan(generator, critic)
+
+
+def activations(net: Net) -> list[article.Activation]:
+    """The tutorial's activation behind each linear layer of a dense network."""
+    found: list[article.Activation] = []
+    for name, *values in (line.split() for line in net.layers):
+        if name == "linear":
+            found.append(article.ACTIVATIONS["linear"])
+        else:
+            found[-1] = (
+                article.leaky_relu(float(values[0])) if name == "leaky_relu" else article.ACTIVATIONS[name]
+            )
+    return found
 
 
 def tape(recipe: fg.Recipe, images: Images, column: Column) -> Work:

@@ -17,8 +17,7 @@ from fastgan.benchmarks import launches, peers
 from fastgan.benchmarks.cases import AbsentError, Case, Results, Work
 from fastgan.benchmarks.columns import OWN, Column
 from fastgan.benchmarks.results import OUT_OF_TIME, reason
-from fastgan.benchmarks.training import Fit, Stepped, images_for, narrow, peer, same_image
-from fastgan.nn import Net
+from fastgan.benchmarks.training import Fit, Stepped, images_for, is_dense, narrow, peer, same_image
 
 if TYPE_CHECKING:
     from fastgan.benchmarks.bench import Bench, Row
@@ -76,7 +75,7 @@ def case(name: str, recipe: fg.Recipe, title: str, columns: tuple[str, ...]) -> 
 def made(name: str, recipe: fg.Recipe, column: Column) -> Work:
     """The recipe in one column."""
     if column.own:
-        slow = isinstance(recipe.critic, Net) and recipe.critic == fg.recipes[name].critic
+        slow = not is_dense(recipe.critic) and recipe.critic == fg.recipes[name].critic
         if slow and column.name in ARRAY_CODE:
             raise AbsentError("array code takes seconds for a step with convolutions")
         return Started(recipe, column) if name in peers.ALL else Fit(recipe, images_for(recipe), column)
@@ -201,10 +200,10 @@ def keys(size: str) -> Iterator[str]:
 def counted(bench: "Bench", name: str) -> Iterator["Row"]:
     """What a step launches on a GPU with array code and with kernels, and how many bytes go through; needs no GPU."""
     recipe = fg.recipes[name]
-    if bench.size == "quick" and isinstance(recipe.critic, Net):
+    if bench.size == "quick" and not is_dense(recipe.critic):
         return  # takes seconds
     for column, kernels in (("cupy", False), ("cuda-kernels", True)):
-        if column not in bench.named or (not kernels and isinstance(recipe.critic, Net)):
+        if column not in bench.named or (not kernels and not is_dense(recipe.critic)):
             continue  # with convolutions the stand-in for array code would compute all of them
         rows = launches.count(recipe, kernels=kernels)
         moved = sum(row.read + row.written for row in rows)

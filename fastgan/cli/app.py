@@ -11,7 +11,6 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -19,14 +18,15 @@ import click
 import fastgan
 from fastgan.cli.bench import bench
 from fastgan.cli.doctor import doctor
-from fastgan.cli.export import export
-from fastgan.cli.output import BROKEN_PIPE, say, watched
-from fastgan.cli.sample import sample
+from fastgan.cli.sample import export, sample
 from fastgan.cli.show import recipes, summary
+from fastgan.cli.signals import BROKEN_PIPE, say, watched
 from fastgan.cli.train import resume, train
 from fastgan.errors import FastganError, OutputError
 
 INTERRUPTED = 130
+DEBUG = "Show the traceback of an error."
+SILENT = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # for programmers
 EXAMPLES = """\b
 fastgan train                                     bundled digits: pictures, losses and a GIF in a minute
 fastgan train keras-mlp --data mnist --seed 7     a published recipe
@@ -38,20 +38,10 @@ fastgan bench --quick                             how fast this machine is with 
 
 
 class Commands(click.Group):
-    """A group that suggests the nearest command for an unknown one, whatever click's version."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named first."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            near = get_close_matches(args[0], self.list_commands(ctx), 1)
-            hint = f"did you mean {near[0]}?" if near else f"wanted {', '.join(self.list_commands(ctx))}"
-            raise click.UsageError(f"got command {args[0]!r}; {hint}")
-        return super().resolve_command(ctx, args)
+    """A group whose commands are listed in the order of use rather than of the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of use rather than of the alphabet."""
+        """Their names."""
         return list(self.commands)
 
 
@@ -74,9 +64,7 @@ def cli(ctx: click.Context) -> None:
 
 for command in (train, resume, sample, export, recipes, summary, doctor, bench):
     cli.add_command(command)
-    command.params.append(
-        click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error.")
-    )
+    command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help=DEBUG))
 
 
 @cli.command("help", short_help="Show what a command does.")
@@ -126,21 +114,20 @@ def _report(error: Exception, *, debug: bool) -> int:
     """Print an error as one line; its exit code."""
     if debug:
         say("".join(traceback.format_exception(error)).rstrip())
-    text, code = _explain(error)
+    text, code = f"error: {error}", 1
+    if isinstance(error, FastganError):
+        code = error.exit_code
+    elif isinstance(error, click.ClickException):
+        text, code = f"error: {error.format_message().rstrip('.')}", error.exit_code
+        if isinstance(error, click.UsageError) and error.ctx and "Did you mean" not in text:
+            text += f"; see {error.ctx.command_path} --help"
+    elif isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        text = f"error: out of memory{detail}; try a smaller --batch, fewer samples or narrower networks"
+    else:
+        text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     say(f"fastgan: {' '.join(text.split())}")
     return code
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    if isinstance(error, FastganError):
-        return f"error: {error}", error.exit_code
-    if isinstance(error, click.ClickException):
-        return f"error: {error.format_message()}", error.exit_code
-    if isinstance(error, MemoryError):
-        detail = f" ({error})" if str(error) else ""
-        return f"error: out of memory{detail}; try a smaller --batch, fewer samples or narrower networks", 1
-    what = f"{type(error).__name__}: {error}"
-    return f"internal error: {what}; run again with --debug and report it", 1
 
 
 @contextmanager
@@ -149,15 +136,14 @@ def _warnings_in_a_line() -> Iterator[None]:
     said = set()
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        text = str(message).partition("\nTraceback ")[0]  # Numba quotes one
-        text = f"fastgan: warning: {' '.join(text.split())}"
+        text = " ".join(str(message).partition("\nTraceback ")[0].split())  # Numba quotes one
         if text not in said:
             said.add(text)
-            say(text)
+            say(f"fastgan: warning: {text}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        for kind in SILENT:
             warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield

@@ -7,39 +7,185 @@ Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where 
 
 import json
 import os
+import platform
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from getpass import getuser
-from importlib import import_module
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib import import_module, metadata
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from threading import Timer
-from typing import IO
+from typing import Any, NamedTuple
 
 import click
 
 import fastgan
-from fastgan.cli.probes import PROBES
 
-LIMIT = 20.0  # seconds of a probe
-SLOW = dict.fromkeys(
-    ("kernels", "training", "cuda compiler", "gpu kernels"), 120.0
-)  # these may have to compile
+LIMIT = 120.0  # seconds of a probe, which may have to compile
+READ = (
+    "NUMBA_",
+    "CUPY_",
+    "OPENBLAS_",
+    "MKL_",
+    "OMP_",
+    "CUDA_",
+    "LD_LIBRARY_PATH",
+    "FASTGAN_",
+)  # by libraries
+LITTLE = 1.0  # GiB of free disk below which a run's checkpoints may not fit
+AGAIN = "pip install --force-reinstall"
+REPORT = "report it, with --json's output"
 MARKS = {"ok": "ok", "info": "-", "warning": "!", "error": "X"}
 BROKEN = 2
 
+Found = tuple[str, str, str]  # status (ok, info, warning or error), detail, what to type or change
 
-@dataclass(frozen=True)
-class Finding:
-    """What a probe says: `status` is ok, info, warning or error; `fix` is what to type or change, if anything."""
+
+class Probe(NamedTuple):
+    """A check, which may raise, crash or hang; without one that is `needed` there is no training on the CPU."""
+
+    run: Callable[[], Found]
+    needed: bool = False
+    fix: str = REPORT  # where it fails without a word
+
+
+class Finding(NamedTuple):
+    """What a probe says."""
 
     name: str
     status: str
     detail: str
     fix: str = ""
+
+
+def system() -> Found:
+    """Versions of fastgan, Python and the system; cores, disk."""
+    from fastgan.threads import cores
+
+    free = shutil.disk_usage(".").free / 2**30
+    versions = f"fastgan {fastgan.__version__}, Python {platform.python_version()}, {platform.platform()}"
+    detail = f"{versions}, {cores()} cores, {free:,.1f} GiB free on this disk"
+    little = free < LITTLE
+    return (
+        ("warning", detail, "free some space, or write to another disk with --out")
+        if little
+        else ("ok", detail, "")
+    )
+
+
+def library(module: str, distribution: str) -> Found:
+    """A package imported, and its version."""
+    import_module(module)
+    return "ok", metadata.version(distribution), ""
+
+
+def kernels(device: str, fix: str) -> Found:
+    """One kernel compiled, or taken from the disk, and compared with the array code it replaces."""
+    import numpy as np
+
+    from fastgan import ops, tensor, use_kernels
+    from fastgan.device import to_host
+
+    rng = np.random.default_rng(0)
+    shapes = (17, 33), (33, 5), (5,)
+    operands = [tensor(rng.standard_normal(s).astype(np.float32), device=device) for s in shapes]
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fast = to_host(ops.linear_leaky_relu(*operands, slope=0.2).data)
+    seconds = time.perf_counter() - start
+    with use_kernels(False):
+        difference = abs(fast - to_host(ops.linear_leaky_relu(*operands, slope=0.2).data)).max()
+    for text in (str(warning.message) for warning in told):
+        if text.startswith("no kernels"):
+            return "warning", text, fix
+    if not difference <= 1e-4:
+        return "error", f"a kernel differs from the array code by {difference:g}", REPORT
+    return "ok", f"right; the first took {seconds:.1f} s", ""
+
+
+def cache() -> Found:
+    """Whether Numba can keep compiled kernels on the disk."""
+    dense = import_module("fastgan.kernels.dense")
+    places = (getattr(getattr(x, "stats", None), "cache_path", None) for x in vars(dense).values())
+    place = next(filter(None, places), None)
+    with suppress(OSError):
+        if place:
+            os.makedirs(place, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                return "ok", f"kernels are kept in {place}", ""
+    fix = "set NUMBA_CACHE_DIR to a folder that can be written"
+    return "warning", f"kernels cannot be kept in {place}: each program compiles them anew, for seconds", fix
+
+
+def training() -> Found:
+    """A few steps of a small run, and a checkpoint there and back, in a temporary folder."""
+    from fastgan.nn import Net
+
+    nets = {
+        "generator": Net(("linear 16", "relu", "linear o", "tanh")),
+        "critic": Net(("linear 16", "linear o")),
+    }
+    trainer = fastgan.Trainer(fastgan.recipes["digits"].replace(**nets, steps=3), device="cpu").fit()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.safetensors"
+        trainer.save(path)
+        same = (fastgan.load(path, device="cpu").sample(4, seed=0) == trainer.sample(4, seed=0)).all()
+    if not same:
+        return "error", "a checkpoint does not come back as it was", REPORT
+    return "ok", "3 steps with the bundled digits, and a checkpoint there and back", ""
+
+
+def environment() -> Found:
+    """Variables that change what the libraries do."""
+    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(READ)]
+    return "info", ", ".join(found) or "nothing set", ""
+
+
+def gpu() -> Found:
+    """Which GPU can be used, and whether kernels run right on it; without a driver no library of it is tried."""
+    from fastgan.device import cuda_problem
+
+    building, blas = (import_module(f"fastgan.kernels.cuda.{name}") for name in ("building", "blas"))
+    if building.driver_version() is None:
+        return "info", "no NVIDIA driver: training on the CPU", ""
+    if problem := cuda_problem() or building.problem():
+        reason, _, fix = problem.partition("; ")
+        return "warning", reason, fix
+    runtime = import_module("cupy").cuda.runtime
+    found = runtime.getDeviceProperties(0)
+    free, total = (x / 2**30 for x in runtime.memGetInfo())
+    name = f"{found['name'].decode()}, compute capability {found['major']}.{found['minor']}"
+    status, detail, fix = kernels("cuda", building.INSTALL)
+    cublas = blas.available() or "can be called"
+    return status, f"{name}, {free:,.1f} of {total:,.1f} GiB free, kernels: {detail}, cuBLAS: {cublas}", fix
+
+
+def _library(name: str, module: str = "", *, needed: bool = True) -> Probe:
+    return Probe(partial(library, module or name, name), needed, f"{AGAIN} {name}")
+
+
+PROBES = {
+    "system": Probe(system),
+    "numpy": _library("numpy"),
+    "numba": _library("numba", needed=False),
+    "safetensors": _library("safetensors", "safetensors.numpy"),
+    "pillow": _library("pillow", "PIL.Image"),
+    "matplotlib": _library("matplotlib", "matplotlib.figure"),
+    "tomli-w": _library("tomli-w", "tomli_w"),
+    "pooch": _library("pooch", needed=False),
+    "kernels": Probe(partial(kernels, "cpu", f"{AGAIN} numba llvmlite"), True, f"{AGAIN} numba llvmlite"),
+    "kernel cache": Probe(cache),
+    "training": Probe(training, True),
+    "environment": Probe(environment),
+    "gpu": Probe(gpu),
+}
 
 
 @click.command(short_help="Say what is installed, what works, and how to mend the rest.")
@@ -53,15 +199,15 @@ def doctor(as_json: bool, measure: bool) -> int:
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            _show(finding)
+            print(f"{MARKS[finding.status]:3}{finding.name:15}{' '.join(finding.detail.split())}", flush=True)
     usable = all(finding.status != "error" or not PROBES[finding.name].needed for finding in findings)
     if as_json:
-        rows = [{key: anonymous(text) for key, text in asdict(finding).items()} for finding in findings]
+        rows = [{key: anonymous(text) for key, text in finding._asdict().items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
-    else:
-        if fixes := to_do(findings):
-            print("\nto do:", *fixes, sep="\n  ")
-        print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
+        return 0 if usable else BROKEN
+    if fixes := to_do(findings):
+        print("\nto do:", *fixes, sep="\n  ")
+    print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
 
 
@@ -69,11 +215,10 @@ def _measure() -> int:
     """Time the schedules of all shapes that the recipes need, once per GPU, and say what was chosen."""
     from fastgan.benchmarks.launches import dense_cases
     from fastgan.device import resolve_device
-    from fastgan.gan import RECIPES
 
     resolve_device("cuda")
     dense, measuring = (import_module(f"fastgan.kernels.cuda.{name}") for name in ("dense", "measuring"))
-    cases = sorted(set().union(*map(dense_cases, RECIPES.values())))
+    cases = sorted(set().union(*map(dense_cases, fastgan.recipes.values())))
     print(f"timing {len(cases)} shapes, a minute or two at the first time ...", flush=True)
     table = measuring.measure(cases)
     others = sum(table[case] != dense.built_in(*case) for case in cases)
@@ -82,7 +227,7 @@ def _measure() -> int:
 
 
 def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
-    """What the probes find, as it comes; never raises."""
+    """What the probes of these names find, as it comes; never raises."""
     done = 0
     while done < len(names):
         for finding in _visit(names[done:]):
@@ -93,106 +238,63 @@ def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
 def _visit(names: Sequence[str]) -> Iterator[Finding]:
     """What one process finds, up to the first probe that ends it."""
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    command = [
-        sys.executable,
-        "-P",
-        "-c",
-        "import fastgan.cli.probes as p, sys; p.main(sys.argv[1:])",
-        *names,
-    ]
+    code = "from fastgan.cli.doctor import probe; import sys; probe(sys.argv[1:])"
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    with tempfile.TemporaryFile() as said:
+    pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": DEVNULL}
+    with Popen([sys.executable, "-P", "-c", code, *names], **pipes, text=True, env=env) as process:
         try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True, env=env
-            )
-        except OSError as error:
-            yield Finding(names[0], "error", f"cannot start Python: {error}", PROBES[names[0]].fix)
-            return
-        with process:
-            try:
-                for name in names:
-                    before = os.fstat(said.fileno()).st_size
-                    answer = _answer(process, SLOW.get(name, LIMIT))
-                    if isinstance(answer, str):
-                        reason = answer or _last_words(process, said, before)
-                        yield Finding(name, "error", reason, PROBES[name].fix)
-                        return
-                    yield Finding(name, **answer)
-            finally:
-                process.kill()
+            for name in names:
+                yield _answer(process, name)
+                if process.poll() is not None:
+                    return
+        finally:
+            process.kill()
 
 
-def _answer(process: "subprocess.Popen[str]", limit: float) -> dict[str, str] | str:
-    """The next finding that a process writes, while libraries may print as well; or why none came, if that is known."""
-    assert process.stdout
-    late = Timer(limit, process.kill)
+def _answer(process: "Popen[str]", name: str) -> Finding:
+    """What a process says of one probe, while libraries may print as well; an error where it ends or hangs instead."""
+    assert process.stdout is not None
+    late, start = Timer(LIMIT, process.kill), time.perf_counter()
     late.start()
     try:
         for line in process.stdout:
-            try:
+            with suppress(ValueError):
                 answer = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(answer, dict) and answer.keys() == {"status", "detail", "fix"}:
-                return answer
+                if isinstance(answer, list) and answer[:1] == [name]:
+                    return Finding(*answer)
+        code = process.wait()
     finally:
-        in_time = late.is_alive()
         late.cancel()
-    return "" if in_time else f"no answer within {limit:.0f} s"
+    in_time = time.perf_counter() - start < LIMIT
+    reason = f"ended with code {code}" if in_time else f"no answer within {LIMIT:.0f} s"
+    return Finding(name, "error", reason, PROBES[name].fix)
 
 
-def _last_words(process: "subprocess.Popen[str]", said: IO[bytes], before: int) -> str:
-    """The last line behind a place that a process that ended wrote to stderr, as Python ends with the exception."""
-    code = process.wait()
-    said.seek(before)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with code {code}"
-
-
-def _show(finding: Finding) -> None:
-    from rich.table import Table
-
-    from fastgan.cli.show import show
-
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, min_width=max(map(len, PROBES)))
-    table.add_row(MARKS[finding.status], finding.name, finding.detail)
-    show(table)
+def probe(names: list[str]) -> None:
+    """What that process does: print what the probes of these names find, each as soon as it does, as lines of JSON."""
+    for name in names:
+        try:
+            found = PROBES[name].run()
+        except Exception as error:
+            found = "error", f"{type(error).__name__}: {error}", PROBES[name].fix
+        print(json.dumps([name, *found]), flush=True)
 
 
 def to_do(findings: list[Finding]) -> list[str]:
-    """A line for each thing to mend, the worst first; for a GPU only where there is one, and then each once."""
-    has_gpu = any(finding.name == "driver" and finding.status != "info" for finding in findings)
-    lines = []
+    """A line for each thing to mend, the worst first, and each once."""
+    first: dict[str, Finding] = {}  # by what is to be done
     for status in ("error", "warning", "info"):
-        for finding in (x for x in findings if x.fix and x.status == status):
-            if status == "error" or not PROBES[finding.name].gpu:
-                optional = " (optional)" if status == "info" else ""
-                lines.append(f"{finding.name}{optional}: {finding.fix}")
-            elif has_gpu:
-                lines.append(f"for an NVIDIA GPU: {finding.fix}")
-    return list(dict.fromkeys(lines))
+        for finding in findings:
+            if finding.fix and finding.status == status:
+                first.setdefault(finding.fix, finding)
+    return [f"{x.name}{' (optional)' if x.status == 'info' else ''}: {x.fix}" for x in first.values()]
 
 
 def anonymous(text: str) -> str:
     """The text without home folders, the user's and the machine's name."""
     home = str(Path.home())
-    text = text.replace(home, "~") if len(home) > 1 else text
-    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text)
-    for word in (
-        _user(),
-        os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
-    ):
-        if len(word) > 1:
-            text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
+    text = re.sub(r"/(home|Users)/[^/\"\s]+", "~", text.replace(home, "~") if len(home) > 1 else text)
+    for word in filter(None, (os.environ.get("USER"), os.environ.get("USERNAME"), platform.node())):
+        text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", "...", text)
     return text
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as containers have
-        return ""

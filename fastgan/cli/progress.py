@@ -9,19 +9,15 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from fastgan.cli.estimate import rough
 from fastgan.gan import Callback, Trainer
 from fastgan.gan.log import written
 from fastgan.gan.trainer import Metrics
-from fastgan.kernels import cache_folder
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
     from rich.live import Live
 
-EVERY = 2.0  # seconds between an article's lines above a bar
 REFRESH = 0.2  # seconds between frames of the bar
-
-
 LABELS = {
     "critic_loss": "critic",
     "critic_loss_held_out": "held out",
@@ -33,132 +29,83 @@ LABELS = {
 }
 
 
-class Pace:
-    """Steps per second since the start of a `fit`, and the seconds that are left."""
-
-    def __init__(self, first: int, goal: int) -> None:
-        self.first, self.goal, self.start = first, goal, perf_counter()
-
-    def text(self, step: int) -> str:
-        """The pace at a step, and what is left at that pace."""
-        if step == self.first:
-            return ""
-        speed = (step - self.first) / max(perf_counter() - self.start, 1e-9)
-        left = f", {duration((self.goal - step) / speed)} left" if step < self.goal else ""
-        return f"{number(speed)} steps/s{left}"
-
-
 class Lines(Callback):
     """One line per logging interval, in the words of the recipe's article or in fastgan's own."""
 
     def __init__(self, goal: int) -> None:
-        self.goal, self.pace = goal, Pace(0, goal)
+        self.goal = goal
+        self.first, self.start = 0, perf_counter()
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
-        self.pace = Pace(trainer.steps_done, self.goal)
+        self.first, self.start = trainer.steps_done, perf_counter()
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
         """Print the metrics."""
-        step = trainer.steps_done
-        pace = self.pace.text(step)
+        step, pace = trainer.steps_done, self.pace(trainer.steps_done)
         if article := article_line(trainer, metrics):
             print(f"{article}  ({pace})", flush=True)
-            return
-        place = f"step {step:{len(str(self.goal))}d}/{self.goal}"
-        print(f"{place}  {describe(metrics)}  {pace}", flush=True)
+        else:
+            print(f"step {step:{len(str(self.goal))}d}/{self.goal}  {describe(metrics)}  {pace}", flush=True)
 
     def on_threads(self, trainer: Trainer, before: int) -> None:
-        """Print the number."""
-        print(threads_line(trainer, before), flush=True)
+        """How many threads there are from here on, why, and how to keep a number."""
+        now, most = trainer.threads.used, trainer.threads.most
+        why = "other programs have the cores" if now < before else "cores are free again"
+        keep = "--threads N keeps a number, and its bits"
+        print(f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})", flush=True)
+
+    def pace(self, step: int) -> str:
+        """Steps per second since the start, and what is left at that pace."""
+        if step == self.first:
+            return ""
+        speed = (step - self.first) / max(perf_counter() - self.start, 1e-9)
+        left = f", {rough((self.goal - step) / speed)} left" if step < self.goal else ""
+        return f"{number(speed)} steps/s{left}"
 
 
-class Bar(Callback):
-    """A bar with steps, pace and time left, below it the newest metrics, and above it the lines of an article.
+class Bar(Lines):
+    """A bar with steps, pace and time left, and below it the newest metrics; what is printed stands above."""
 
-    Those come once per logging interval, or where these pass faster than one in EVERY seconds, with the pictures.
-    """
+    news, shown_at = "", 0.0
 
-    def __init__(self, goal: int, console: "Console", live: "Live") -> None:
-        from rich.progress_bar import ProgressBar
-        from rich.text import Text
-
-        self.goal, self.console, self.live = goal, console, live
-        self.bar = ProgressBar(total=goal, width=None)
-        self.count, self.speed, self.news = Text(), Text(), Text(style="dim")
-        self.pace, self.shown_at, self.printed_at = Pace(0, goal), 0.0, 0.0
-        self.pictures = 0  # made before the last line that was printed
-
-    def on_start(self, trainer: Trainer) -> None:
-        """Start the clock."""
-        self.pace = Pace(trainer.steps_done, self.goal)
-        self.show(trainer)
+    def __init__(self, goal: int, live: "Live") -> None:
+        super().__init__(goal)
+        self.live = live
 
     def on_step(self, trainer: Trainer) -> None:
         """Move the bar, a few times a second."""
         if perf_counter() - self.shown_at >= REFRESH:
-            self.show(trainer)
+            self.on_end(trainer)
 
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
-        """Show the newest metrics."""
-        self.news.plain = describe(metrics)
-        article, step = article_line(trainer, metrics), trainer.steps_done
-        late, pictures = perf_counter() - self.printed_at >= EVERY, step // trainer.recipe.sample_every
-        if article and (late or step == self.goal or pictures > self.pictures):
-            self.console.print(article, markup=False, highlight=False, soft_wrap=True)
-            self.printed_at, self.pictures = perf_counter(), pictures
-
-    def on_threads(self, trainer: Trainer, before: int) -> None:
-        """Print the number above the bar."""
-        self.console.print(threads_line(trainer, before), markup=False, highlight=False, soft_wrap=True)
+        """Keep the newest metrics for the next frame."""
+        self.news = article_line(trainer, metrics) or describe(metrics)
 
     def on_end(self, trainer: Trainer) -> None:
-        """The last frame."""
-        self.show(trainer)
-
-    def show(self, trainer: Trainer) -> None:
-        """Draw the present state."""
-        step = trainer.steps_done
-        self.bar.update(step)
-        self.count.plain, self.speed.plain = f"step {step:,}/{self.goal:,}", self.pace.text(step)
-        self.live.update(self.picture(), refresh=True)
-        self.shown_at = perf_counter()
-
-    def picture(self) -> "RenderableType":
-        """Two lines."""
+        """Draw the present state, for the last time too."""
         from rich.console import Group
-        from rich.table import Table
+        from rich.progress_bar import ProgressBar
+        from rich.table import Column, Table
+        from rich.text import Text
 
-        row = Table.grid(padding=(0, 1), expand=True)
-        row.add_column(no_wrap=True)
-        row.add_column(ratio=1)
-        row.add_column(no_wrap=True)
-        row.add_row(self.count, self.bar, self.speed)
-        return Group(row, self.news)
+        step, whole = trainer.steps_done, Column(no_wrap=True)
+        row = Table.grid(whole, "", whole.copy(), padding=(0, 1), expand=True)
+        row.add_row(f"step {step:,}/{self.goal:,}", ProgressBar(self.goal, step), self.pace(step))
+        self.live.update(Group(row, Text(self.news, style="dim")), refresh=True)
+        self.shown_at = perf_counter()
 
 
 @contextmanager
 def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[list[Callback]]:
     """The callbacks that show a run up to step `goal`: a bar on a terminal, lines elsewhere, nothing if quiet."""
-    if quiet:
-        yield []
-    elif console is None and not sys.stdout.isatty():
-        yield [Lines(goal)]
+    if quiet or (console is None and not sys.stdout.isatty()):
+        yield [] if quiet else [Lines(goal)]
     else:
-        from rich.console import Console
         from rich.live import Live
 
-        console = console or Console()
         with Live(console=console, auto_refresh=False) as live:
-            yield [Bar(goal, console, live)]
-
-
-def threads_line(trainer: Trainer, before: int) -> str:
-    """How many threads there are from here on, why, and how to keep a number."""
-    now, most = trainer.threads.used, trainer.threads.most
-    why = "other programs have the cores" if now < before else "cores are free again"
-    keep = "--threads N keeps a number, and its bits"
-    return f"threads  {why}: {now} of {most} from step {trainer.steps_done:,} on ({keep})"
+            yield [Bar(goal, live)]
 
 
 def article_line(trainer: Trainer, metrics: Metrics) -> str:
@@ -179,19 +126,6 @@ def describe(metrics: Metrics) -> str:
     return "  ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """45 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def number(x: float) -> str:
     """Three figures: 1,234 or 12.3 or 0.123."""
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
-
-
-def kernels_compiled() -> bool:
-    """Whether the disk cache holds compiled kernels already."""
-    return any(True for _ in cache_folder().rglob("*.nbi"))

@@ -1,18 +1,24 @@
-"""`fastgan sample`: a picture of what a run's generator makes, between two latents, or under its critic's contours."""
+"""`fastgan sample`: a picture of what a run's generator makes, between two latents, or under its critic's contours.
+
+And `fastgan export`: that generator for those who have NumPy and nothing else.
+"""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastgan.cli.options import PATH
 from fastgan.cli.train import DEVICES
 from fastgan.errors import FastganError, UsageError
 from fastgan.gan import Trainer, load, pictures
+from fastgan.gan.export import export as write
 from fastgan.gan.interpolation import images_between
-from fastgan.gan.judging import critic_of
-from fastgan.gan.run import POINTS, picture
+from fastgan.gan.pictures import picture
+from fastgan.gan.quality import critic_of
+from fastgan.gan.run import POINTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,8 +27,16 @@ ROWS = 8  # of an interpolation
 FRAMES = 24  # of a GIF, one way
 MS = 60
 MOST = 100_000  # samples of one picture: it is made in memory, all at once
-_GRID = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
-_ALONG = "Rows of N images from one latent to another: along a great circle for normal noise, straight for uniform."
+ALONG = "Rows of N images from one latent to another: along a great circle for normal noise, straight for uniform."
+COUNT = "How many samples, instead of --grid; or rows.  [points: 2500; rows: 8]"
+
+
+def rows_and_columns(text: str) -> tuple[int, int]:
+    """5x5 as (5, 5)."""
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    if not match:
+        raise click.BadParameter(f"got {text!r}, wanted rows x columns such as 5x5")
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Wanted:
 
     seed: int
     label: int | None
-    grid: str | None
+    grid: tuple[int, int] | None
     count: int | None
     interpolate: int | None
     gif: bool
@@ -40,24 +54,20 @@ class Wanted:
     def check(self, shape: tuple[int, ...]) -> None:
         """UsageError for options that do not go together, or not with samples of this shape."""
         images, form = len(shape) == 3, "x".join(map(str, shape))
-        given = (self.count or 1, self.interpolate or 1)
-        rows, columns = given if self.grid is None else _rows_and_columns(self.grid)
-        if rows * columns > MOST:
-            option = "grid" if self.grid else "count"
-            raise UsageError(
-                f"got --{option} for {rows * columns:,} samples, wanted at most {MOST:,} in a picture"
-            )
-        if self.grid and not images:
-            raise UsageError("--grid is for images; give --count")
-        if self.grid and (self.count or self.interpolate):
-            raise UsageError(f"give --grid or --{'count' if self.count else 'interpolate'}, not both")
-        if self.interpolate and not images:
-            raise UsageError(f"--interpolate is for images; this run learned points of {form} numbers")
-        if self.contour and shape != (2,):
-            what = "images" if images else "points"
-            raise UsageError(f"--contour is for points in the plane; this run learned {what} of {form}")
-        if self.gif and not self.interpolate:
-            raise UsageError("--gif is of an interpolation; give --interpolate 8 as well")
+        rows, columns = self.grid or (self.count or 1, self.interpolate or 1)
+        option, other = ("grid" if self.grid else "count"), ("count" if self.count else "interpolate")
+        what, n = f"images of {form}" if images else f"points of {form} numbers", rows * columns
+        refused = {
+            f"got --{option} for {n:,} samples, wanted at most {MOST:,} in a picture": n > MOST,
+            "--grid is for images; give --count": self.grid and not images,
+            f"give --grid or --{other}, not both": self.grid and (self.count or self.interpolate),
+            f"--interpolate is for images; this run learned {what}": self.interpolate and not images,
+            f"--contour is for points in the plane; this run learned {what}": self.contour and shape != (2,),
+            "--gif is of an interpolation; give --interpolate 8 as well": self.gif and not self.interpolate,
+        }
+        for text, wrong in refused.items():
+            if wrong:
+                raise UsageError(text)
 
     @property
     def name(self) -> str:
@@ -67,65 +77,47 @@ class Wanted:
 
 
 @click.command(short_help="Write a picture of new samples of a run.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--seed", type=int, default=0, help="Same seed, same picture.  [0]")
 @click.option("--label", type=int, help="Only this class, of a run with classes.  [each in turn]")
-@click.option("--grid", metavar="ROWSxCOLUMNS", help="Images in the picture.  [5x5]")
-@click.option(
-    "--count",
-    type=click.IntRange(1),
-    help="How many samples, instead of --grid; or rows.  [points: 2500; rows: 8]",
-)
-@click.option("--interpolate", type=click.IntRange(2, 1000), metavar="N", help=_ALONG)
+@click.option("--grid", type=rows_and_columns, metavar="ROWSxCOLUMNS", help="Images in the picture.  [5x5]")
+@click.option("--count", type=click.IntRange(1), help=COUNT)
+@click.option("--interpolate", type=click.IntRange(2, 1000), metavar="N", help=ALONG)
 @click.option("--gif", is_flag=True, help="An interpolation as a GIF as well, there and back.")
-@click.option(
-    "--contour", is_flag=True, help="Draw what the critic says all over the plane, under the points."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="The PNG to write.  [RUN/sample-seedN.png]")
+@click.option("--contour", is_flag=True, help="Draw what the critic says of the plane, under the points.")
+@click.option("--out", type=PATH, help="The PNG to write.  [RUN/sample-seedN.png]")
 @click.option("--device", type=DEVICES, default="cpu", help="Where to compute.  [cpu]")
-def sample(
-    run: Path,
-    seed: int,
-    label: int | None,
-    grid: str | None,
-    count: int | None,
-    interpolate: int | None,
-    gif: bool,
-    contour: bool,
-    out: Path | None,
-    device: str,
-) -> None:
+def sample(run: Path, out: Path | None, device: str, **options: Any) -> None:
     """Write a picture of new samples of RUN, a run directory or a checkpoint; the data set is not needed."""
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is {out}, wanted a name that ends in .png")
-    wanted = Wanted(seed, label, grid, count, interpolate, gif, contour)
-    trainer = load(run, device=device)
+    wanted, trainer = Wanted(**options), load(run, device=device)
     wanted.check(trainer.form.shape)
-    target = out or _home(run) / f"{wanted.name}.png"
-    image, what = _interpolated(trainer, wanted) if interpolate else _sampled(trainer, wanted)
-    frames = _frames(trainer, wanted) if gif else []
+    home = run if run.is_dir() else run.parent.parent if run.parent.name == "checkpoints" else run.parent
+    target = out or home / f"{wanted.name}.png"
+    if wanted.interpolate:
+        images = _between(trainer, wanted, wanted.interpolate)
+        image = picture(images.reshape(-1, *images.shape[2:]), columns=wanted.interpolate)
+        what = f"{len(images)} rows of {wanted.interpolate} steps between latents"
+    else:
+        image, what = _sampled(trainer, wanted)
+    frames = _frames(trainer, wanted) if wanted.gif else []
     pictures.save_png(target, image)
-    print(f"{target}  {what} of step {trainer.steps_done}, seed {seed}")
-    if gif:
+    print(f"{target}  {what} of step {trainer.steps_done}, seed {wanted.seed}")
+    if frames:
         moving = target.with_suffix(".gif")
         pictures.save_gif(moving, frames, ms=MS, hold=MS)
         print(f"{moving}  {len(frames)} frames")
 
 
 def _sampled(trainer: Trainer, wanted: Wanted) -> tuple["Image", str]:
-    """A grid of images, or points; with the critic's contours where they are wanted."""
-    images = len(trainer.form.shape) == 3
-    rows, columns = _rows_and_columns(wanted.grid or "5x5")
-    n = wanted.count or (rows * columns if images else POINTS)
-    samples = trainer.sample(n, seed=wanted.seed, label=wanted.label)
-    if wanted.contour:
-        return _over_contours(trainer, samples, wanted)
-    return picture(samples, columns=None if wanted.count else columns), f"{n} samples"
-
-
-def _over_contours(trainer: Trainer, samples: pictures.Array, wanted: Wanted) -> tuple["Image", str]:
-    """Points over contours; the real points, which frame them, only where they can be had."""
-    critic, what = critic_of(trainer, wanted.label), f"{len(samples)} samples and the critic"
+    """A grid of images, or points; over the critic's contours where they are wanted, which the real points frame."""
+    rows, columns = wanted.grid or (5, 5)
+    n = wanted.count or (rows * columns if len(trainer.form.shape) == 3 else POINTS)
+    samples, what = trainer.sample(n, seed=wanted.seed, label=wanted.label), f"{n} samples"
+    if not wanted.contour:
+        return picture(samples, columns=None if wanted.count else columns), what
+    critic, what = critic_of(trainer, wanted.label), f"{what} and the critic"
     if trainer.form.source is None:
         return picture(samples, critic=critic), f"{what} (no real points: the data were an array)"
     try:
@@ -135,33 +127,31 @@ def _over_contours(trainer: Trainer, samples: pictures.Array, wanted: Wanted) ->
     return picture(samples, critic=critic, real=data.samples[:POINTS], modes=data.modes), what
 
 
-def _interpolated(trainer: Trainer, wanted: Wanted) -> tuple["Image", str]:
-    """One row for each way."""
-    rows, steps = wanted.count or ROWS, wanted.interpolate or FRAMES
-    images = images_between(trainer, rows, steps, seed=wanted.seed, label=wanted.label)
-    flat = images.reshape(rows * steps, *images.shape[2:])
-    return picture(flat, columns=steps), f"{rows} rows of {steps} steps between latents"
+def _between(trainer: Trainer, wanted: Wanted, steps: int) -> Any:
+    """Images along ways between latents, (rows, steps, h, w, c)."""
+    return images_between(trainer, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
 
 
 def _frames(trainer: Trainer, wanted: Wanted) -> list["Image"]:
     """All ways at once, there and back."""
-    images = images_between(trainer, wanted.count or ROWS, FRAMES, seed=wanted.seed, label=wanted.label)
-    columns = (
-        -(-len(images) // 2) if len(images) <= ROWS else None
-    )  # two full rows rather than a square with a hole
+    images = _between(trainer, wanted, FRAMES)
+    # two full rows rather than a square with a hole
+    columns = -(-len(images) // 2) if len(images) <= ROWS else None
     there = [picture(images[:, t], columns=columns) for t in range(FRAMES)]
     return there + there[-2:0:-1]
 
 
-def _rows_and_columns(grid: str) -> tuple[int, int]:
-    match = _GRID.fullmatch(grid)
-    if not match:
-        raise UsageError(f"--grid is {grid!r}, wanted rows x columns such as 5x5")
-    return int(match[1]), int(match[2])
+@click.command(short_help="Write an .npz and a script that draws with NumPy alone.")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="A new folder.  [RUN-export]")
+def export(run: Path, out: Path | None) -> None:
+    """Write the generator of RUN, a run directory or a checkpoint, to a new folder, with a script that draws with it.
 
-
-def _home(run: Path) -> Path:
-    """The run directory, also for one of its checkpoints."""
-    if run.is_dir():
-        return run
-    return run.parent.parent if run.parent.name == "checkpoints" else run.parent
+    `python sample.py 42` there makes the picture of `fastgan sample RUN --seed 42`, to within one grey level, and
+    needs no fastgan.
+    """
+    trainer = load(run, device="cpu")
+    run = run if run.name else run.resolve()  # "." has none
+    folder = out or run.with_name(run.name.removesuffix(".safetensors") + "-export")
+    write(trainer, folder)
+    print(f"{folder}  generator.npz and sample.py; try: python {folder / 'sample.py'} 42")

@@ -12,39 +12,25 @@ import os
 import tomllib
 import warnings
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fastgan import data
-from fastgan.cli.options import leaves, nested
+from fastgan.cli.options import nested
 from fastgan.errors import UsageError
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.recipe import from_dict, respelt
-from fastgan.gan.source import Source, own_data
+from fastgan.gan.recipe import fitting, from_dict, leaves, respelt, suggestion
+from fastgan.gan.source import Source, absolute, own_data
 from fastgan.random import key_of
 from fastgan.version import __version__
 
-RUN: dict[str, type] = {  # what a file may hold beside the recipe's values
-    "recipe": str,
-    "seed": int,
-    "device": str,
-    "as_published": bool,
-    "threads": int,
-    "data": str,
-    "data_dir": str,
-    "split": str,
-    "image_size": int,
-    "skip_bad": bool,
+RUN = {  # what a file may hold beside the recipe's values
+    **dict.fromkeys(("recipe", "device", "data", "data_dir", "split"), str),
+    **dict.fromkeys(("seed", "threads", "image_size"), int),
+    **dict.fromkeys(("as_published", "skip_bad"), bool),
 }
-# of a config.toml, for its reader
-WRITTEN: dict[str, type] = {"fastgan": str, "source": str, "own_networks": bool}
-# options that no file can stand in for
-COMMAND = ("out", "config", "capture", "no_capture", "quiet", "debug")
-LISTS: dict[Any, str] = {
-    tuple[int, ...]: "a list of whole numbers such as [256, 512]",
-    tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
-}
+WRITTEN = {"fastgan": str, "source": str, "own_networks": bool}  # in a config.toml, for its reader
+COMMAND = ("out", "config", "no_capture", "quiet", "debug")  # options that no file can stand in for
 PACED = ("log_every", "sample_every")
 FRAMES = 10  # pictures that a short run has at least
 
@@ -57,121 +43,69 @@ class Settings:
     source: Source
     seed: int
     device: str
-    threads: int | None = None
-    paced: tuple[str, ...] = ()
+    threads: int | None
+    paced: tuple[str, ...]
 
 
-def choose(name: str | None, file: Path | None, run: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """The settings for a recipe's name, a TOML file, and the options of run and recipe that were given.
+def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Settings:
+    """The settings for a recipe's name, a TOML file, and the options; None is one that was not given.
 
     UsageError for whatever does not fit together.
     """
     held = read(file) if file else {}
-    given = {key: value for key, value in run.items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None}
+    flags = nested({key: given.pop(key) for key in given.keys() - RUN})
     chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
     complete = "fastgan" in held
     recipe = _base(name, file, chosen, complete=complete)
-    published_by_flag = bool(given.get("as_published"))
-    if chosen.get("as_published") and not published_by_flag:
-        recipe = recipe.as_published()
     values = {key: value for key, value in held.items() if key not in WRITTEN}
-    recipe = from_dict(values, recipe)
-    if published_by_flag:
+    published, by_flag = bool(chosen.get("as_published")), bool(given.get("as_published"))
+    if published and not by_flag:
         recipe = recipe.as_published()
-    options = nested(flags)
-    recipe, paced = _pace(from_dict(options, recipe), values.keys() | options.keys())
+    recipe = from_dict(values, recipe, where=str(file))
+    if by_flag:
+        recipe = recipe.as_published()
+    recipe, paced = _pace(from_dict(flags, recipe), values.keys() | flags.keys())
     source = _source(chosen, recipe)
-    if (options | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
+    if (flags | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
         raise UsageError(
             f"picture_size (--picture-size) is for folders of pictures, and {source.spec} is none"
         )
-    key_of(chosen.get("seed", 0))  # says so if the seed is out of range
-    return Settings(
-        replace(recipe, data=source.spec, split=source.split),
-        source,
-        seed=chosen.get("seed", 0),
-        device=chosen.get("device", "auto"),
-        threads=chosen.get("threads"),
-        paced=paced,
-    )
+    seed, device, threads = chosen.get("seed", 0), chosen.get("device", "auto"), chosen.get("threads")
+    key_of(seed)  # says so if the seed is out of range
+    recipe = replace(recipe, data=source.spec, split=source.split)
+    return Settings(recipe, source, seed, device, threads, paced)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A TOML file whose names and types are right; UsageError, which says where, for anything else."""
+    """A TOML file whose names are right, and of what is not the recipe's the types; UsageError for anything else."""
     if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
         raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
-        held = respelt(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # with Notepad's mark or without
+        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
     except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
-    _check(path, held, {**_kinds(), **{(key,): kind for key, kind in (RUN | WRITTEN).items()}})
+    held, known = respelt(held), {"published", *(names[0] for names, _ in leaves())}
+    for name, value in held.items():
+        if kind := (RUN | WRITTEN).get(name):
+            fitting(kind, value, f"{path}: {name}")
+        elif name.replace("-", "_") in COMMAND:
+            option = name.replace("_", "-")
+            raise UsageError(f"{path}: got {name!r}; that is for the command line: --{option}")
+        elif name not in known:
+            raise UsageError(f"{path}: got {name!r}; {suggestion(name, RUN)}")
     if held.get("own_networks"):
         raise UsageError(
             f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
         )
-    if (made_by := held.get("fastgan", __version__)) != __version__:
-        warnings.warn(
-            f"{path} was made by fastgan {made_by}, and this is {__version__}: a value may mean something else",
-            stacklevel=2,
-        )
+    if (by := held.get("fastgan", __version__)) != __version__:
+        text = f"{path} was made by fastgan {by}, and this is {__version__}: a value may mean something else"
+        warnings.warn(text, stacklevel=2)
     return held
-
-
-def _kinds() -> dict[tuple[str, ...], Any]:
-    return {**dict(leaves(Recipe)), ("published",): str}
-
-
-def _check(
-    path: Path, held: dict[str, Any], kinds: dict[tuple[str, ...], Any], outer: tuple[str, ...] = ()
-) -> None:
-    """UsageError for a name that is unknown, or a value of another type than its name's."""
-    for name, value in held.items():
-        here = (*outer, name)
-        table = any(known[: len(here)] == here and known != here for known in kinds)
-        if table and isinstance(value, dict):
-            _check(path, value, kinds, here)
-        elif table:
-            raise UsageError(
-                f"{path}: {name} is {value!r}, wanted a table: [{name}], and its values below it"
-            )
-        elif here in kinds:
-            if not _fits(value, kinds[here]):
-                raise UsageError(f"{path}: {'.'.join(here)} is {value!r}, wanted {_wanted(kinds[here])}")
-        else:
-            raise UsageError(f"{path}: got {'.'.join(here)!r}; {_suggestion(name, kinds)}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if kind in LISTS:
-        return isinstance(value, list) and all(type(x) is get_args(kind)[0] for x in value)
-    options = get_args(kind) or (kind,)
-    if isinstance(value, list):
-        return tuple[str, ...] in options and all(isinstance(x, str) for x in value)
-    return type(value) in options or (float in options and type(value) is int)
-
-
-def _wanted(kind: Any) -> str:
-    if kind in LISTS:
-        return LISTS[kind]
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return " or ".join(words[x] for x in get_args(kind) or (kind,) if x in words)
-
-
-def _suggestion(name: str, kinds: dict[tuple[str, ...], Any]) -> str:
-    """The name most like it, by its last part, as `lr` is optimizer.lr's."""
-    if name.replace("-", "_") in COMMAND:
-        return f"that is for the command line: --{name.replace('_', '-')}"
-    last = {path[-1]: path for path in reversed(kinds)}
-    near = get_close_matches(name.lower().replace("-", "_"), last, 1)
-    return (
-        f"did you mean {'.'.join(last[near[0]])}?"
-        if near
-        else "see the config.toml of a run for what is known"
-    )
 
 
 def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
@@ -195,19 +129,12 @@ def _pace(recipe: Recipe, chosen: set[str]) -> tuple[Recipe, tuple[str, ...]]:
 
 
 def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
-    """Where the data are; paths become absolute, so that a run can go on from another folder."""
+    """Where the data are."""
     spec = chosen["data"] if "data" in chosen else own_data(recipe)
-    data_dir = chosen.get("data_dir")
     return Source(
         spec if spec in data.names else absolute(spec),
-        data_dir=data_dir if data_dir is None else absolute(data_dir),
+        data_dir=absolute(chosen["data_dir"]) if "data_dir" in chosen else None,
         split=chosen.get("split", recipe.split),
         image_size=chosen.get("image_size"),
         skip_bad=chosen.get("skip_bad", False),
     )
-
-
-def absolute(path: str) -> str:
-    """The absolute path of what exists; anything else as it is, for the error to show it as it was typed."""
-    there = os.path.expanduser(path)
-    return str(Path(there).absolute()) if os.path.exists(there) else path

@@ -1,9 +1,11 @@
 """Commands that look at what there is: list the `recipes`, a `summary` of a recipe's networks."""
 
 import json
+import math
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from shutil import get_terminal_size
+from typing import Any
 
 import click
 import numpy as np
@@ -19,14 +21,10 @@ from fastgan.gan.source import FORMS, data_shape, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-COLUMNS = ("recipe", "data", "objective", "steps", "on this CPU", "source")
-LEAST = 24  # columns that a source needs
 OWN = "your own"
-PIPE_WIDTH = 180  # columns of a table that nobody reads on a terminal
-_SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
+PIPE_WIDTH = 180  # columns where nobody reads on a terminal
+SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
+STATE = {"sgd": 1, "rmsprop": 1}  # numbers that an optimizer keeps per weight, where they are not Adam's 2
 
 
 @click.command(short_help="List the recipes.")
@@ -37,91 +35,48 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
 
     With WORDs only those with all of them in name, data or objective: mnist, wgan-gp, ring.
     """
-    chosen = [recipe for recipe in RECIPES.values() if all(word in _searched(recipe) for word in words)]
+    texts = {name: f"{name} {recipe.data or OWN} {recipe.objective}" for name, recipe in RECIPES.items()}
+    chosen = [RECIPES[name] for name, text in texts.items() if all(word in text for word in words)]
     if not chosen:
-        raise UsageError(
-            f"no recipe has {' and '.join(words)} in its name, data or objective; see fastgan recipes"
-        )
+        wanted = " and ".join(words)
+        raise UsageError(f"no recipe has {wanted} in its name, data or objective; see fastgan recipes")
     found = estimate.speed()
-    times = {recipe.name: estimate.seconds(recipe, found) for recipe in chosen}
+    times = [estimate.seconds(recipe, found) for recipe in chosen]
     if as_json:
-        print(json.dumps([_facts(recipe, times[recipe.name]) for recipe in chosen], indent=1))
+        print(json.dumps([*map(_facts, chosen, times)], indent=1))
         return
-    rows = [_row(recipe, times[recipe.name]) for recipe in chosen]
-    shapes = [_table(rows)] if _fits(rows) else map(_paragraph, rows)
-    show(*shapes)
-    notes = [
-        f"* {recipe.name}: {PUBLISHED[recipe.name].note}" for recipe in chosen if recipe.name in PUBLISHED
-    ]
-    if notes:
-        show("\nas the source has it, mistakes included, with --as-published:", *notes)
+    width = get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    out = click.HelpFormatter(width=width)
+    out.write_dl([*map(_row, chosen, times)])
+    if notes := [(recipe.name, of(recipe.name).note) for recipe in chosen if recipe.name in PUBLISHED]:
+        out.write("\n* as the source has it, mistakes included, with --as-published:\n")
+        out.write_dl(notes)
+    print(out.getvalue(), end="")
 
 
-def _searched(recipe: Recipe) -> str:
-    return f"{recipe.name} {recipe.data or OWN} {recipe.objective}"
-
-
-def _row(recipe: Recipe, time: float | None) -> list[str]:
-    """What the columns of COLUMNS say."""
-    name = (
-        recipe.name
-        + (" *" if recipe.name in PUBLISHED else "")
-        + (" (default)" if recipe.name == DEFAULT else "")
+def _row(recipe: Recipe, time: float | None) -> tuple[str, str]:
+    name = recipe.name + (
+        " (default)" if recipe.name == DEFAULT else " *" if recipe.name in PUBLISHED else ""
     )
-    time_text = "" if time is None else estimate.in_words(time)
-    return [name, recipe.data or OWN, recipe.objective, f"{recipe.steps:,}", time_text, recipe.source]
-
-
-def _table(rows: list[list[str]]) -> "RenderableType":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in COLUMNS:
-        table.add_column(
-            heading, no_wrap=heading != "source", justify="right" if heading == "steps" else "left"
-        )
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _fits(rows: list[list[str]]) -> bool:
-    """Whether all columns but the last, which may have several lines, can be shown whole."""
-    widths = (max(len(cell) for cell in column) + 2 for column in zip(COLUMNS, *rows, strict=True))
-    *whole, _ = widths
-    return sum(whole) + LEAST <= _console().width
-
-
-def _paragraph(row: list[str]) -> "RenderableType":
-    """A row where columns do not fit: the name, and below it the rest as text."""
-    from rich.console import Group
-    from rich.padding import Padding
-
-    name, data, objective, steps, time, source = row
-    text = ", ".join(filter(None, (data, objective, f"{steps} steps", time)))
-    return Group(name, Padding(f"{text}\n{source}", (0, 0, 0, 2)))
+    parts = [recipe.data or OWN, recipe.objective, f"{recipe.steps:,} steps"]
+    return name, ", ".join(
+        [*parts, *([] if time is None else [estimate.in_words(time)])]
+    ) + f"; {recipe.source}"
 
 
 def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        "data": recipe.data or None,
-        "objective": recipe.objective,
-        "steps": recipe.steps,
-        "batch": recipe.batch,
-        "seconds_on_this_cpu": time and round(time),
-        "for_a_gpu": time and time > estimate.NIGHT,
-        "source": recipe.source,
-        "as_published": of(recipe.name).note or None,
+    facts = {
+        name: getattr(recipe, name) or None
+        for name in ("name", "data", "objective", "steps", "batch", "source")
     }
+    times = {"seconds_on_this_cpu": time and round(time), "for_a_gpu": time and time > estimate.NIGHT}
+    return facts | times | {"as_published": of(recipe.name).note or None}
 
 
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")
 @click.argument("recipe", required=False, default=DEFAULT)
 @click.option("--data", type=click.Choice([*names]), help="Size the networks for this data.  [the recipe's]")
-@click.option(
-    "--size", metavar="HxWxC", help="... or for samples of this size: 28x28, 32x32x3, or 2 for points."
-)
+@click.option("--size", metavar="HxWxC", help="... or for samples of this size: 28x28, 32x32x3, or 2.")
 @click.option("--launches", is_flag=True, help="Also count what a training step asks of a GPU; needs none.")
 @click.option("--no-kernels", is_flag=True, help="... where array code runs instead of kernels.")
 def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_kernels: bool) -> None:
@@ -139,70 +94,56 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
         raise UsageError("--no-kernels is for --launches; give both")
     given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
     shape = within_border(chosen, given)
-    found = _launches(chosen, given, kernels=not no_kernels) if launches else None
-    features = 1
-    for length in shape:
-        features *= length
+    counted = _launches(chosen, given, kernels=not no_kernels) if launches else None
     generator, critic = build(chosen, shape, 0)
-    text = "x".join(map(str, shape))
-    k = chosen.classes
+    text, k = "x".join(map(str, shape)), chosen.classes
     latents = f"{chosen.latent} latents" + (f" and one of {k} classes" if k else "")
     total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent + k)
     print()
-    total += describe(f"critic of {recipe}: {text} to a score", critic, features + k)
+    total += describe(f"critic of {recipe}: {text} to a score", critic, math.prod(shape) + k)
     if chosen.note:
         print(f"\nnote: {chosen.note}")
-    print(f"\nboth networks: {total:,} parameters, {_memory(chosen, total)} with the optimizers' state")
+    # float32 weights, gradients, and what the optimizer keeps of each
+    memory = total * 4 * (2 + STATE.get(chosen.optimizer.kind, 2)) / 2**20
+    print(f"\nboth networks: {total:,} parameters, {memory:,.1f} MiB with the optimizers' state")
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:
         print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
-    if found:
+    if counted:
         print()
-        show(found[0])
-        print(found[1])
+        print_columns(*counted[0])
+        print(counted[1])
 
 
-def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> tuple["RenderableType", str]:
-    """What a step launches, by name; all of it, beside bytes that it cannot do without."""
-    from rich.table import Table
-
+def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> tuple[list[tuple[str, ...]], str]:
+    """What a step launches, by name, as rows of text; all of it, beside bytes that it cannot do without."""
     from fastgan.benchmarks.launches import count, floor
 
-    rows = count(recipe, shape, kernels=kernels)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("one step on a GPU", "launches", "MB read", "MB written"):
-        table.add_column(heading, justify="left" if heading.startswith("one") else "right")
-    for row in rows:
-        table.add_row(row.name, str(row.launches), f"{row.read / 1e6:,.2f}", f"{row.written / 1e6:,.2f}")
-    launches, moved = sum(row.launches for row in rows), sum(row.read + row.written for row in rows)
+    found = count(recipe, shape, kernels=kernels)
+    rows = [(x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in found]
+    launches, moved = sum(row.launches for row in found), sum(row.read + row.written for row in found)
     least = floor(recipe, shape)
-    return table, f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB"
+    total = f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB"
+    return [("one step on a GPU", "launches", "MB read", "MB written"), *rows], total
 
 
 def describe(title: str, network: Module, features: int) -> int:
     """Print a network's layers in the order of a forward pass; its number of parameters."""
-    from rich.table import Table
-
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 3, 0, 0),
-    )
-    for heading, side in (("layer", "left"), ("output", "left"), ("parameters", "right")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    rows = []
     x = Tensor(np.zeros((2, features), np.float32))
     network.eval()
     with no_grad():
         layers = [network]
         if isinstance(network, LabelledGenerator | LabelledCritic):
             x, _ = network.joined(x)
-            table.add_row("labels", _batch_of(x), f"{network.table.count():,}")
+            rows.append(("labels", _batch_of(x), f"{network.table.count():,}"))
             layers = [part for name, part in network.parts() if name != "table"]
         for layer in layers:
             for part in [part for _, part in layer.parts()] if isinstance(layer, Sequential) else [layer]:
                 x = part(x)
-                table.add_row(type(part).__name__, _batch_of(x), f"{part.count():,}")
-    show(title, table)
+                rows.append((type(part).__name__, _batch_of(x), f"{part.count():,}"))
+    print(title)
+    print_columns(("layer", "output", "parameters"), *rows)
     trained = network.count(trained_only=True)
     kept = network.count() - trained
     print(f"{network.count():,} parameters: {trained:,} trained, {kept:,} running statistics")
@@ -213,32 +154,18 @@ def _batch_of(x: Tensor) -> str:
     return f"({', '.join(map(str, ('n', *x.shape[1:])))})"
 
 
-def show(*parts: "RenderableType") -> None:
-    """Print text and tables as wide as the terminal, or in a file wide enough for whole lines."""
-    console = _console()
-    with console.capture() as captured:
-        for part in parts:
-            console.print(part)
-    for line in captured.get().splitlines():
-        print(line.rstrip(), flush=True)  # tables fill their lines with spaces
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+def print_columns(*rows: tuple[str, ...]) -> None:
+    """Print rows of text in columns; a column whose last cell is a number stands to the right."""
+    columns = [(max(map(len, column)), column[-1][:1].isdigit()) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, columns, strict=True)
+        print("   ".join(cell.rjust(n) if right else cell.ljust(n) for cell, (n, right) in cells).rstrip())
 
 
 def _shape(size: str) -> tuple[int, ...]:
-    if not _SIZE.fullmatch(size):
+    if not SIZE.fullmatch(size):
         raise UsageError(
             f"--size is {size!r}, wanted height x width (x channels) such as 28x28, or 2 for points"
         )
     shape = tuple(map(int, size.split("x")))
     return (*shape, 1) if len(shape) == 2 else shape
-
-
-def _memory(recipe: Recipe, parameters: int) -> str:
-    """float32 weights, gradients, and what the optimizer keeps of each."""
-    kept = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}.get(recipe.optimizer.kind, 2)
-    return f"{parameters * 4 * (2 + kept) / 2**20:,.1f} MiB"

@@ -8,14 +8,12 @@ import difflib
 import os
 from pathlib import Path
 
-from fastgan.data.arrays import load_arrays
-from fastgan.data.dataset import Dataset, check, check_count, from_array
+from fastgan.data import points
+from fastgan.data.dataset import Dataset, check_count, check_samples, from_array
 from fastgan.data.digits import digits
+from fastgan.data.files import is_idx, load_arrays, load_idx
 from fastgan.data.folder import SUFFIXES, load_folder
-from fastgan.data.idx import is_idx
-from fastgan.data.idx import read as read_idx
 from fastgan.data.mnist import COLLECTIONS, load_collection
-from fastgan.data.points import MAKERS
 from fastgan.errors import DataError, UsageError
 
 __all__ = ["Dataset", "check_count", "from_array", "load", "names"]
@@ -46,10 +44,10 @@ def load(
 
     `data_dir` is a folder, in which MNIST and Fashion-MNIST are looked for first. `split` picks their part, x_train or
     x_test of an .npz, and an independent draw (seed 1) of a point set; other data has one part only. `image_size` cuts
-    and resizes a folder's pictures; `skip_bad` leaves out those that cannot be read. Where a folder's pictures all lie
-    in two or more subfolders, these are their labels. Fewer samples than a `batch` are an error, before any is decoded.
-    A name goes before a path: ./digits is a folder. Raises UsageError for an unknown name or option, DataError for
-    data that is missing, damaged or unlearnable.
+    and resizes a folder's pictures, and says that a file's rows are images of that height and width; `skip_bad` leaves
+    out pictures that cannot be read. Where a folder's pictures all lie in two or more subfolders, these are their
+    labels. Fewer samples than a `batch` are an error, before any is decoded. A name goes before a path: ./digits is a
+    folder. Raises UsageError for an unknown name or option, DataError for data that is missing, damaged or unlearnable.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; wanted train or test")
@@ -60,13 +58,15 @@ def load(
     if data_dir is not None and not os.path.isdir(data_dir):
         raise DataError(f"no folder {os.fspath(data_dir)!r} for the data; check --data-dir, or leave it out")
     if isinstance(spec, str) and spec in names:
-        dataset = check(_built_in(spec, data_dir, split))
+        dataset = _built_in(spec, data_dir, split)
+        check_samples(dataset.samples, dataset.name)
     else:
         dataset = _from_path(_existing(spec), split, image_size, skip_bad, batch)
     if image_size is not None and dataset.sample_shape[:2] != (image_size, image_size):
         form = "x".join(map(str, dataset.sample_shape))
         raise UsageError(
-            f"image_size={image_size} (--image-size) is for folders of pictures; {dataset.name} has samples of {form}"
+            f"image_size={image_size} (--image-size) is for folders of pictures and for rows that are images; "
+            f"{dataset.name} has samples of {form}"
         )
     return dataset
 
@@ -74,7 +74,7 @@ def load(
 def _built_in(name: str, data_dir: str | os.PathLike[str] | None, split: str) -> Dataset:
     if name in COLLECTIONS:
         return load_collection(name, split, data_dir)
-    return MAKERS[name](seed=SPLITS.index(split)) if name in MAKERS else digits()
+    return points.draw(name, seed=SPLITS.index(split)) if name in points.NAMES else digits()
 
 
 def _existing(spec: str | os.PathLike[str]) -> Path:
@@ -104,13 +104,9 @@ def _from_path(path: Path, split: str, image_size: int | None, skip_bad: bool, b
     if not path.is_file():  # reading a pipe would wait for ever, and some devices never end
         raise DataError(f"{path} is a pipe, a device or a socket; wanted a file, or a folder of pictures")
     if path.suffix.lower() in (".npy", ".npz"):
-        return load_arrays(path, split, batch=batch)
+        return load_arrays(path, split, batch=batch, image_size=image_size)
     if is_idx(path):
-        images = read_idx(path)
-        if images.ndim != 3:
-            raise DataError(f"{path} holds {images.shape[0]} labels; wanted the file of the images (rank 3)")
-        check_count(len(images), batch, path.name)
-        return from_array(images, name=path.name, source=f"Read from {path}.")
+        return load_idx(path, batch=batch)
     hint = "; give the folder that holds the pictures" if path.suffix.lower() in SUFFIXES else ""
     raise DataError(
         f"cannot tell what {path} is; wanted a folder of pictures, .npy, .npz or an IDX file{hint}"

@@ -9,8 +9,8 @@ Letters: `n` samples, `h w c` an image (NHWC), `d` columns of a point.
 
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from fastgan.errors import DataError, UsageError
 CHANNELS = (1, 3, 4)  # grey, colour, colour with transparency
 UNSCALED = (-1.0, 1.0)  # the range that points carry
 NAMED = 10  # classes whose names fit on a line
-BLOCK = 1 << 22  # values looked at together: 16 MiB of float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +112,14 @@ class Dataset:
         return flat
 
     def fingerprint(self) -> str:
-        """16 hex digits of the sha256 of dtype, shape and bytes of the samples, and of the labels if any."""
+        """16 hex digits of the sha256 of dtype, shape and bytes of the samples, and of the labels if any.
+
+        Counted once: a data set whose arrays are written to afterwards is another data set.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for array in (self.samples, self.labels):
             if array is not None:
@@ -134,14 +140,8 @@ def check_count(n: int, batch: int, name: str) -> None:
         raise DataError(f"{name}: got {n} samples, wanted at least a batch of {batch}: {remedy}")
 
 
-def check(dataset: Dataset) -> Dataset:
-    """The data set itself, when a network can learn from it; otherwise DataError (see `check_samples`)."""
-    check_samples(dataset.samples, dataset.name)
-    return dataset
-
-
 def check_samples(samples: NDArray[Any], name: str) -> tuple[float, float]:
-    """Smallest and largest value of (n, ...) samples; one pass that also refuses what cannot be learnt from.
+    """Smallest and largest value of (n, ...) samples, of which a network can learn.
 
     Raises DataError for fewer than 2 samples, for NaN and infinities (with their number and the first index),
     and for samples that are all alike.
@@ -150,31 +150,17 @@ def check_samples(samples: NDArray[Any], name: str) -> tuple[float, float]:
         raise DataError(
             f"{name}: an array of shape {samples.shape} holds fewer than 2 samples; give at least 2"
         )
-    bad, low, high = 0, math.inf, -math.inf
-    first: tuple[int, ...] = ()
-    for start, block in _blocks(samples):
-        broken = ~np.isfinite(block)
-        if broken.any():
-            here = np.unravel_index(int(broken.argmax()), block.shape)
-            first = first or (start + int(here[0]), *map(int, here[1:]))
-            bad += int(np.count_nonzero(broken))
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
-    if bad:
+    if samples.dtype.kind == "f" and not (finite := np.isfinite(samples)).all():
+        first = tuple(map(int, np.unravel_index(int(finite.argmin()), samples.shape)))
         raise DataError(
-            f"{name}: {bad} of {samples.size} values are not finite, the first at index {first}; repair them"
+            f"{name}: {samples.size - np.count_nonzero(finite)} of {samples.size} values are not finite, "
+            f"the first at index {first}; repair them"
         )
     if all(np.array_equal(sample, samples[0]) for sample in samples[1:]):  # ends at the first that differs
         raise DataError(
             f"{name}: all {len(samples)} samples are the same, so there is nothing to learn; check the source"
         )
-    return low, high
-
-
-def _blocks(samples: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(first row, rows) pieces of about BLOCK values, so that a check never doubles the memory."""
-    rows = max(1, BLOCK // max(1, math.prod(samples.shape[1:])))
-    for start in range(0, len(samples), rows):
-        yield start, samples[start : start + rows]
+    return float(samples.min()), float(samples.max())
 
 
 def from_array(
@@ -187,11 +173,10 @@ def from_array(
 ) -> Dataset:
     """A checked data set from an array in memory, which it keeps without copying where the form already fits.
 
-    (n, h, w, c) are images and (n, h, w) grey ones; (n, 2) are points; (n, d) with d a square of at least 16 are
-    flat square grey images; any other (n, d) are vectors, kept in their own units like points. Images: whole
-    numbers 0..255 become uint8, booleans uint8 with white at 1; floats become float32 and mean 0..1, -1..1 or
-    0..255, the narrowest that holds them. `classes` names the labels. Raises DataError otherwise, and for what
-    `check_samples` refuses.
+    (n, h, w, c) are images and (n, h, w) grey ones; (n, d) are points or longer vectors, in their own units, whatever d
+    is: reshape flat images. Images: whole numbers 0..255 become uint8, booleans uint8 with white at 1; floats become
+    float32 and mean 0..1, -1..1 or 0..255, the narrowest that holds them. `classes` names the labels. Raises DataError
+    otherwise, and for what `check_samples` refuses.
     """
     values = _arrange(_numbers(array, name), name)
     samples, low, high = _images(values, name) if values.ndim == 4 else _vectors(values, name)
@@ -223,8 +208,7 @@ def _arrange(values: NDArray[Any], name: str) -> NDArray[Any]:
         return values[..., None]
     if len(shape) != 2:
         raise DataError(f"{name}: shape {shape}; wanted images (n, h, w, c) or (n, h, w), or vectors (n, d)")
-    side = math.isqrt(shape[1])
-    return values.reshape(-1, side, side, 1) if side >= 4 and side * side == shape[1] else values
+    return values
 
 
 def _images(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:

@@ -1,10 +1,8 @@
 """The bundled digits: 1,797 handwritten digits of 8x8 pixels, 0 (paper) to 16 (ink), in `digits.npz`.
 
-"Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
-doi 10.24432/C50P49, licensed CC BY 4.0; this is its test part as shipped by scikit-learn. The file was made with
+The file was made of scikit-learn's copy, with nothing but the number type changed:
     digits = sklearn.datasets.load_digits()
     np.savez_compressed("digits.npz", samples=digits.images.astype("uint8"), labels=digits.target.astype("uint8"))
-so nothing but the number type was changed. It needs no network and no download.
 """
 
 from importlib.resources import files
@@ -21,9 +19,6 @@ SOURCE = (
 
 def digits() -> Dataset:
     """1,797 images (8, 8, 1) of uint8 0..16 with labels 0..9."""
-    with (
-        files("fastgan.data").joinpath("digits.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as stored,
-    ):
+    with files("fastgan.data").joinpath("digits.npz").open("rb") as file, np.load(file) as stored:
         samples, labels = stored["samples"][..., None], stored["labels"].astype(np.int64)
     return Dataset("digits", samples, labels, 0.0, 16.0, source=SOURCE)

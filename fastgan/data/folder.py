@@ -7,9 +7,8 @@ Transparent pixels show white, as on paper. Letters: `h w c` as everywhere.
 
 import os
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # what the suffixes promise; nothing else is ever decoded
-LARGEST = 64_000_000  # pixels of one file
 GREY_MODES = ("1", "L", "LA", "La")
 SHOWN = 3  # files named in an error
 CUT = "give image_size=N (--image-size N) to cut and resize all to NxN"
@@ -33,54 +31,45 @@ def load_folder(
 ) -> Dataset:
     """All pictures below a folder, sorted by path, as (n, h, w, c) uint8; c is 1 when every file is grey, else 3.
 
-    Labelled where each picture lies in one of at least two subfolders: these are the classes, in the order of their
-    names, however deep the picture lies; subfolders without pictures do not count. Pictures beside the subfolders, or
-    one subfolder alone: no labels. Fewer files than a `batch` are a DataError before any is decoded.
-
-    png, jpg, jpeg, bmp, webp and gif (first frame); links are followed, hidden files are not. All must be of one
-    size, unless `image_size` asks for a centred square cut and a resize to that many pixels. Files that cannot be
-    read raise one DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
+    Labelled where each picture lies in one of at least two subfolders, however deep: these are the classes, in the
+    order of their names. Links are followed, hidden files are not; of a moving picture the first frame counts. All must
+    be of one size, unless `image_size` asks for a centred square cut and a resize. Files that cannot be read raise one
+    DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
     """
-    _require_pillow()
     paths = image_paths(folder)
     if not paths:
         raise DataError(f"{folder} holds no pictures; wanted {', '.join(SUFFIXES)}")
     check_count(len(paths), batch, str(folder))
-    pictures: list[NDArray[np.uint8]] = []
+    pictures: NDArray[np.uint8] = np.empty(0, np.uint8)
     kept: list[Path] = []
     sizes: dict[tuple[int, int], Path] = {}
     bad: list[str] = []
     for path in paths:
         try:
             pixels = read_pixels(path, image_size)
+        except DataError:
+            raise
         except Exception as error:  # a dozen types, by decoder and damage
             bad.append(f"{path.relative_to(folder)}: {_reason(error)}")
             continue
         if not sizes:
-            _check_memory(folder, len(paths), pixels.nbytes)
-        sizes.setdefault((pixels.shape[0], pixels.shape[1]), path)
+            try:
+                pictures = np.empty((len(paths), *pixels.shape), np.uint8)
+            except MemoryError as error:
+                raise DataError(f"{folder} holds {len(paths)} pictures: {error}; {CUT}") from error
+        sizes.setdefault((len(pixels), len(pixels[0])), path)
         if len(sizes) == 1:  # of several sizes there will be no array, so none is kept
-            pictures.append(pixels)
+            if pixels.shape[2] > pictures.shape[3]:
+                pictures = pictures.repeat(3, axis=3)
+            pictures[len(kept)] = pixels  # grey spreads over three channels
             kept.append(path.relative_to(folder))
     _report(folder, bad, len(paths), skip_bad)
-    _check_sizes(folder, sizes)
+    if len(sizes) > 1:
+        some = ", ".join(f"{path.name} is {w}x{h}" for (h, w), path in list(sizes.items())[:SHOWN])
+        raise DataError(f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: {CUT}")
     labels, classes = _classes(kept)
-    source = f"{len(pictures)} pictures in {folder}."
-    return from_array(_stack(pictures), labels, folder.resolve().name, source=source, classes=classes)
-
-
-def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
-    """A label for each relative path, and the labels' names; None and nothing where folders are no classes."""
-    names = sorted({path.parts[0] for path in paths})
-    if len(names) < 2 or any(len(path.parts) == 1 for path in paths):
-        return None, ()
-    number = {name: i for i, name in enumerate(names)}
-    return [number[path.parts[0]] for path in paths], tuple(names)
-
-
-def _require_pillow() -> None:
-    if find_spec("PIL") is None:
-        raise DataError("reading pictures needs Pillow: pip install pillow")
+    source = f"{len(kept)} pictures in {folder}."
+    return from_array(pictures[: len(kept)], labels, folder.resolve().name, source=source, classes=classes)
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -94,35 +83,37 @@ def image_paths(folder: Path) -> list[Path]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += (
-            Path(root, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        )
+        pictures = (name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+        found += (Path(root, name) for name in pictures)
     return sorted(found, key=lambda path: path.as_posix())
-
-
-def _unreadable(error: OSError) -> None:
-    raise DataError(f"folder {error.filename} cannot be read: {error.strerror}; check its permissions")
 
 
 def read_pixels(path: Path, image_size: int | None = None) -> NDArray[np.uint8]:
     """One picture as (h, w, 1) grey or (h, w, 3) colour; raises whatever the decoder raises, and ValueError."""
-    from PIL import Image, ImageOps
-
+    try:
+        from PIL import Image, ImageOps
+    except ModuleNotFoundError as error:
+        raise DataError("reading pictures needs Pillow: pip install pillow") from error
     if not path.is_file():  # a pipe would block, a broken link has nothing
         raise ValueError("not a file, or a broken link")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on metadata; the pixels are judged below
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise ValueError(f"{picture.width}x{picture.height} is over {LARGEST // 10**6} megapixels")
             if image_size:
                 picture.draft(None, (2 * image_size, 2 * image_size))  # large JPEGs decode at reduced size
             flat = _plain(ImageOps.exif_transpose(picture))
-        if image_size:
-            flat = _middle(flat).resize((image_size, image_size), Image.Resampling.LANCZOS)
+        if image_size:  # the largest centred square; ImageOps.fit would let the filter see past the cut
+            side = min(flat.size)
+            left, top = (flat.width - side) // 2, (flat.height - side) // 2
+            middle = flat.crop((left, top, left + side, top + side))
+            flat = middle.resize((image_size, image_size), Image.Resampling.LANCZOS)
     pixels = np.asarray(flat)
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"folder {error.filename} cannot be read: {error.strerror}; check its permissions")
 
 
 def _plain(picture: "Image.Image") -> "Image.Image":
@@ -138,27 +129,22 @@ def _plain(picture: "Image.Image") -> "Image.Image":
         paper.alpha_composite(picture.convert("RGBA"))
         picture = paper
     picture = picture.convert("L" if grey else "RGB")
-    return picture.convert("L") if palette and _is_grey(np.asarray(picture)) else picture
+    pixels = np.asarray(picture)
+    return picture.convert("L") if palette and (pixels == pixels[..., :1]).all() else picture
 
 
-def _middle(picture: "Image.Image") -> "Image.Image":
-    """The largest centred square; cut before resizing, since ImageOps.fit lets the filter see past the cut."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
-
-
-def _is_grey(pixels: NDArray[Any]) -> bool:
-    return bool((pixels == pixels[..., :1]).all())
+def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
+    """A label for each relative path, and the labels' names; None and nothing where folders are no classes."""
+    names = sorted({path.parts[0] for path in paths})
+    if len(names) < 2 or any(len(path.parts) == 1 for path in paths):
+        return None, ()
+    number = {name: i for i, name in enumerate(names)}
+    return [number[path.parts[0]] for path in paths], tuple(names)
 
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return (
-        text[:100]
-        if isinstance(error, ValueError) and text
-        else f"{type(error).__name__} {text}".strip()[:100]
-    )
+    return (text if text and isinstance(error, ValueError) else f"{type(error).__name__} {text}")[:100]
 
 
 def _report(folder: Path, bad: list[str], total: int, skip_bad: bool) -> None:
@@ -172,31 +158,3 @@ def _report(folder: Path, bad: list[str], total: int, skip_bad: bool) -> None:
         warnings.warn(f"left out {line}", stacklevel=5)  # points at the caller of load()
     if len(bad) == total:
         raise DataError(f"none of the {total} pictures in {folder} can be read; check what made them")
-
-
-def _check_sizes(folder: Path, sizes: dict[tuple[int, int], Path]) -> None:
-    if len(sizes) > 1:
-        some = ", ".join(f"{path.name} is {w}x{h}" for (h, w), path in list(sizes.items())[:SHOWN])
-        raise DataError(f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: {CUT}")
-
-
-def _check_memory(folder: Path, count: int, each: int) -> None:
-    """DataError before `count` pictures of `each` bytes fill the machine (where the system tells its memory)."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if count * each > memory > 0:
-        raise DataError(
-            f"{count} pictures in {folder} need {count * each / 1e9:.0f} GB and this machine has "
-            f"{memory / 1e9:.0f} GB; {CUT}"
-        )
-
-
-def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """(n, h, w, c), with c of the richest picture; each picture is let go once it is copied."""
-    channels = max(picture.shape[2] for picture in pictures)
-    stacked = np.empty((len(pictures), *pictures[0].shape[:2], channels), np.uint8)
-    for i in range(len(pictures)):
-        stacked[i] = pictures[i]  # grey spreads over three channels
-        pictures[i] = stacked[i]
-    return stacked

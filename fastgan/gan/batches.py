@@ -33,8 +33,9 @@ class Batches:
             rows = np.concatenate([rows, label_columns(dataset, recipe)[: len(rows)]], axis=1)
         self.rows: Array = to_device(rows, device)
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.scale = 1.0 if recipe.points else (recipe.high - recipe.low) / (dataset.high - dataset.low)
-        self.offset = 0.0 if recipe.points else recipe.low - dataset.low * self.scale
+        images = dataset.is_images
+        self.scale = (recipe.high - recipe.low) / (dataset.high - dataset.low) if images else 1.0
+        self.offset = recipe.low - dataset.low * self.scale if images else 0.0
         self.per_epoch = len(rows) // recipe.batch
         slots = (max(recipe.critic_steps * UNROLL, recipe.warmup_critic_steps) - 1) // self.per_epoch + 2
         self._held = [-1] * slots  # the epoch whose order lies in each slot
@@ -99,7 +100,7 @@ def label_columns(dataset: Dataset, recipe: Recipe) -> Array:
             f"{dataset.name}: got {dataset.classes_text()}, but recipe {recipe.name} is for {k}: "
             f"give --classes {dataset.count_classes()}"
         )
-    low, high = (recipe.low, recipe.high) if recipe.points else (dataset.low, dataset.high)
+    low, high = (dataset.low, dataset.high) if dataset.is_images else (recipe.low, recipe.high)
     return np.where(np.arange(k) == labels[:, None], high, low).astype(dataset.samples.dtype)
 
 

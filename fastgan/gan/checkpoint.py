@@ -25,15 +25,8 @@ from fastgan.gan import files
 from fastgan.version import __version__
 
 FORMAT = 1
-_OURS = ("format", "version")  # stand beside the caller's keys in the description
 _NAME = re.compile(r"step-(\d+)\.safetensors")
-_FOREIGN = {
-    rb"\x80[\x02-\x05][^\x00]": "a pickle, which could run code",  # [^0]: not a header of 640 to 1,408 bytes
-    rb"PK\x03\x04": "a zip, .npz or PyTorch file",
-    rb"\x93NUMPY": "an .npy file",
-    rb"\x89HDF": "an HDF5 file",
-    rb"\x1f\x8b": "a gzip file",
-}
+_UNREADABLE = (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RecursionError)
 
 
 class _NewerFormatError(CheckpointError):
@@ -46,14 +39,23 @@ def save(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     JSON turns tuples into lists and keys into strings. UsageError for a dtype that safetensors lacks or a
     description that is not JSON; OutputError when it cannot be written, the previous file then being intact.
     """
-    arrays = {name: _little_endian(name, array) for name, array in tensors.items()}
-    description = _describe(meta)
-    metadata = {"fastgan": description, "sha256": _digest(arrays, description)}
+    arrays = {name: _little_endian(np.asarray(array)) for name, array in tensors.items()}
+    for key in {"format", "version"} & meta.keys():  # stand beside the caller's
+        raise UsageError(f"meta must not contain the key {key!r}: save sets it; rename it")
     try:
-        content = _in_order(safetensors.numpy.save(arrays, metadata))
+        description = json.dumps({"format": FORMAT, "version": __version__, **meta})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"meta is not JSON: {_one_line(error)}; use numbers, text, lists, dicts") from error
+    try:
+        content = safetensors.numpy.save(arrays)
     except SafetensorError as error:
         raise UsageError(f"cannot store these arrays: {_one_line(error)}; convert or rename them") from error
-    files.write_atomic(path, content)
+    # put in here, as safetensors writes its metadata in any order: equal runs have equal files
+    header, start = _header(content)
+    metadata = {"fastgan": description, "sha256": _digest(arrays, description)}
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    files.write_atomic(path, b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]]))
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -61,21 +63,32 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     CheckpointError, of one line, for whatever is not exactly such a file: missing, damaged, foreign or newer.
     """
-    content = _read(path)
+    place, content = repr(str(path)), _read(path)
     try:
         arrays = safetensors.numpy.load(content)
-        metadata = _metadata(content)
-    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(_unreadable(path, content, error)) from error
+        metadata = _header(content)[0].get("__metadata__") or {}
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{place} is damaged, or not a fastgan checkpoint ({_one_line(error)}); use an older checkpoint"
+        ) from error
     if not {"fastgan", "sha256"} <= metadata.keys():
         raise CheckpointError(
-            f"{_quoted(path)} is not a fastgan checkpoint: it is a safetensors file of another program; "
+            f"{place} is not a fastgan checkpoint: it is a safetensors file of another program; "
             "give a file that `fastgan train` wrote"
         )
-    description = metadata["fastgan"]
-    if _digest(arrays, description) != metadata["sha256"]:
-        raise CheckpointError(f"{_quoted(path)} is damaged: its sha256 does not fit; use an older checkpoint")
-    meta = _understand(path, description)
+    if _digest(arrays, metadata["fastgan"]) != metadata["sha256"]:
+        raise CheckpointError(f"{place} is damaged: its sha256 does not fit; use an older checkpoint")
+    try:  # whoever wrote a file whose sum fits may still not have been `save`
+        meta = json.loads(metadata["fastgan"])
+        number, version = meta.pop("format"), str(meta.pop("version"))
+        newer = number > FORMAT
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{place} is not a fastgan checkpoint: no format is given") from error
+    if newer:
+        raise _NewerFormatError(
+            f"{place} was made by fastgan {version[:20]!r} (format {number}; this is "
+            f"{__version__}, format {FORMAT}): upgrade fastgan to read it"
+        )
     # safetensors 0.5 to 0.8 hand out writable arrays, but promise nothing
     return {name: np.require(array, requirements="W") for name, array in arrays.items()}, meta
 
@@ -85,24 +98,21 @@ def newest(directory: Path) -> Path:
 
     CheckpointError when there is none, and when the newest needs a newer fastgan.
     """
-    found = _by_step(directory)
+    place, found = repr(str(directory)), _by_step(directory)
     if not found:
         raise CheckpointError(
-            f"no checkpoint in {_quoted(directory)}: wanted a run directory with checkpoints/; "
+            f"no checkpoint in {place}: wanted a run directory with checkpoints/; "
             "`fastgan train --out` starts a new run"
         )
     for path in reversed(found):
         try:
             load(path)
+            return path
         except _NewerFormatError:
             raise
         except CheckpointError as error:
             warnings.warn(f"skipped a checkpoint: {error}", RuntimeWarning, stacklevel=2)
-        else:
-            return path
-    raise CheckpointError(
-        f"none of the {len(found)} checkpoints in {_quoted(directory)} is sound; start a new run"
-    )
+    raise CheckpointError(f"none of the {len(found)} checkpoints in {place} is sound; start a new run")
 
 
 def path_for(directory: Path, step: int) -> Path:
@@ -110,40 +120,21 @@ def path_for(directory: Path, step: int) -> Path:
     return directory / "checkpoints" / f"step-{step:08d}.safetensors"
 
 
-def prune(directory: Path, keep: int = 3) -> None:
+def prune(directory: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints of a run directory. OutputError."""
-    if keep < 1:
-        raise UsageError(f"keep must be at least 1, got {keep}: a run without a checkpoint cannot go on")
     for path in _by_step(directory)[:-keep]:
         files.remove(path)
 
 
 def _by_step(directory: Path) -> list[Path]:
-    found = (
-        (int(match[1]), path)
-        for path in directory.glob("checkpoints/step-*.safetensors")
-        if (match := _NAME.fullmatch(path.name))
-    )
-    return [path for _, path in sorted(found)]
+    found = {path: _NAME.fullmatch(path.name) for path in directory.glob("checkpoints/*")}
+    steps = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(steps, key=steps.__getitem__)
 
 
-def _little_endian(name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
     """In C order: safetensors copies memory as it lies, without a look at the strides."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "biufc":
-        raise UsageError(
-            f"cannot store {name!r} of dtype {array.dtype}: only numbers; put the rest into meta"
-        )
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-
-
-def _describe(meta: Mapping[str, Any]) -> str:
-    if taken := [key for key in _OURS if key in meta]:
-        raise UsageError(f"meta must not contain the key {taken[0]!r}: save sets it; rename it")
-    try:
-        return json.dumps({"format": FORMAT, "version": __version__, **meta})
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"meta is not JSON: {_one_line(error)}; use numbers, text, lists, dicts") from error
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], description: str) -> str:
@@ -157,65 +148,23 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: str) -> str:
 
 
 def _read(path: Path) -> bytes:
+    place = repr(str(path))
     try:
         mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise CheckpointError(f"{_quoted(path)} is a folder, wanted a file such as those in checkpoints/")
         if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
-            raise CheckpointError(f"{_quoted(path)} is not a regular file, wanted a .safetensors file")
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise CheckpointError(f"{place} is {kind}, wanted a file such as those in checkpoints/")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {_quoted(path)}: check the path") from error
+        raise CheckpointError(f"no checkpoint at {place}: check the path") from error
     except OSError as error:
-        raise CheckpointError(f"cannot read {_quoted(path)}: {error.strerror}; check the disk") from error
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The text that safetensors keeps beside the arrays; it has just parsed this header without complaint."""
-    return _header(content)[0].get("__metadata__") or {}
-
-
-def _in_order(content: bytes) -> bytes:
-    """A file with its metadata by name, as safetensors writes them in any order: equal runs have equal files."""
-    header, start = _header(content)
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
-    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
+        raise CheckpointError(f"cannot read {place}: {error.strerror}; check the disk") from error
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
     """The table at the start of a safetensors file, and where it ends."""
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(content[8:end]), end
-
-
-def _unreadable(path: Path, content: bytes, error: Exception) -> str:
-    for start, kind in _FOREIGN.items():
-        if re.match(start, content):
-            return f"{_quoted(path)} is not a fastgan checkpoint: it looks like {kind}; wanted safetensors"
-    reason = _one_line(error)
-    return f"{_quoted(path)} is damaged, or not a fastgan checkpoint ({reason}); use an older checkpoint"
-
-
-def _understand(path: Path, description: str) -> dict[str, Any]:
-    """The caller's part of a description whose sum fits; whoever wrote it may still not have been `save`."""
-    try:
-        meta = json.loads(description)
-        number, version = meta.pop("format"), str(meta.pop("version"))
-        newer = number > FORMAT
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{_quoted(path)} is not a fastgan checkpoint: no format is given") from error
-    if newer:
-        raise _NewerFormatError(
-            f"{_quoted(path)} was made by fastgan {version[:20]!r} (format {number}; this is "
-            f"{__version__}, format {FORMAT}): upgrade fastgan to read it"
-        )
-    return dict(meta)
-
-
-def _quoted(path: Path) -> str:
-    return repr(str(path))
 
 
 def _one_line(error: Exception) -> str:

@@ -49,7 +49,7 @@ def export(trainer: Trainer, folder: str | Path) -> None:
 def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
     recipe, shape = trainer.recipe, trainer.form.shape
-    images = len(shape) == 3 and not recipe.points
+    images = len(shape) == 3
     lines, value, arrays = _network(trainer)
     form = shape if images else (trainer.form.features,)
     network = _function(lines, value, form, labelled=recipe.classes > 0)
@@ -241,6 +241,7 @@ ACTIVATIONS = {  # by the names of ops and of settings
     "relu": "np.maximum({0}, 0)",
     "tanh": "np.tanh({0})",
     "sigmoid": "(np.tanh({0} / 2) + 1) / 2",  # cannot overflow
+    "arctan": "np.arctan({0})",
 }
 LINES: dict[str, str | Callable[..., str]] = {
     "activation": "{0}",

@@ -10,7 +10,8 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -27,8 +28,20 @@ _NEXT_STEP = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 _OTHERWISE = "check the disk, or write to another folder (--out)"
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-_MODE = 0o666  # the kernel takes the umask off: teammates can read what the user lets them read
+
+
+@contextmanager
+def doing(action: str, path: Path) -> Iterator[None]:
+    """A block in which the system does an action with a path; OutputError, with what to do, where it does not."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        todo = _NEXT_STEP.get(error.errno or 0, _OTHERWISE)
+        failure = OutputError(f"cannot {action} {str(path)!r}: {error.strerror or error}; {todo}")
+        failure.errno = error.errno
+        raise failure from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -41,115 +54,85 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
+    with doing("write", path):
         _refuse_special(target, path)
         ensure_folder(target.parent)
         try:
-            _write_through(temporary, content)
+            with open(temporary, "xb", buffering=0) as file:
+                _write_all(file.fileno(), content)
+                os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:  # KeyboardInterrupt too
             with suppress(OSError):  # the first error is the one to report
                 temporary.unlink(missing_ok=True)
             raise
         _sync_folder(target.parent)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise failure("write", path, error) from error
 
 
 def append_line(path: Path, text: str) -> None:
     """Add `text` and a line end to a log; a line that does not fit on the disk is taken back. OutputError."""
     if "\n" in text:
         raise UsageError(f"append_line takes one line, got {text.count(chr(10)) + 1}: call it once for each")
-    try:
-        with open(path, "a+b", buffering=0) as log:
-            size = log.seek(0, os.SEEK_END)
-            # a power cut may have torn the last line: begin a new one
-            start = b"" if _ends_with_newline(log.fileno(), size) else b"\n"
-            try:
-                _write_all(log.fileno(), start + text.encode() + b"\n")
-            except OSError:
-                log.truncate(size)
-                raise
-    except OSError as error:
-        raise failure("write", path, error) from error
+    with doing("write", path), open(path, "a+b", buffering=0) as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - 1))
+        start = b"" if log.read() in (b"", b"\n") else b"\n"  # a power cut may have torn the last line
+        try:
+            _write_all(log.fileno(), start + text.encode() + b"\n")
+        except OSError:
+            log.truncate(size)
+            raise
 
 
 def make_directory(path: Path) -> None:
     """Make a directory and its parents, unless it is there. OutputError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{_quoted(path)} is a file, wanted a folder: choose another --out") from error
-    except OSError as error:
-        raise failure("make", path, error) from error
+    with doing("make", path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(f"{str(path)!r} is a file, wanted a folder: choose another --out") from error
 
 
 def make_numbered(path: Path) -> Path:
     """Make a new directory, name, name-2, ..., that no other process gets as well; its path. OutputError."""
     make_directory(path.parent)
-    for n in count(1):
-        place = path if n == 1 else path.with_name(f"{path.name}-{n}")
-        try:
+    places = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in count(1))
+    for place in places:
+        with doing("make", place), suppress(FileExistsError):
             place.mkdir()
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise failure("make", place, error) from error
-        break
+            break
     return place
 
 
 def ensure_folder(path: Path) -> None:
     """Make a folder, such as one of a run directory, unless it is there; its parent must be. OutputError."""
-    if path.is_dir():
-        return
-    try:
-        path.mkdir(exist_ok=True)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise failure("make", path, error) from error
+    if not path.is_dir():
+        with doing("make", path):
+            path.mkdir(exist_ok=True)
+            _sync_folder(path.parent)
 
 
 def clean_stale(directory: Path) -> int:
     """Remove the `.*.tmp` of a killed process from a run directory and its folders; how many. OutputError."""
-    removed = 0
-    try:
-        for stale in (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp")):
-            if stat.S_ISREG(stale.lstat().st_mode):
-                stale.unlink()
-                removed += 1
-    except OSError as error:
-        raise failure("clean", directory, error) from error
-    return removed
+    found = (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp"))
+    stale = [path for path in found if stat.S_ISREG(path.lstat().st_mode)]
+    for path in stale:
+        remove(path)
+    return len(stale)
 
 
 def remove(path: Path) -> None:
     """Delete a file, if it is there. OutputError."""
-    try:
+    with doing("delete", path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise failure("delete", path, error) from error
 
 
 def _refuse_special(target: Path, path: Path) -> None:
-    try:
+    with suppress(FileNotFoundError):
         mode = target.stat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise OutputError(f"cannot write {_quoted(path)}: it is {kind}, wanted a file; choose another name")
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    handle = os.open(path, _CREATE, _MODE)
-    try:
-        _write_all(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)  # a network disk may report a full quota only here
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+            raise OutputError(f"cannot write {str(path)!r}: it is {kind}, wanted a file; choose another name")
 
 
 def _write_all(handle: int, content: bytes) -> None:
@@ -169,24 +152,3 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _ends_with_newline(handle: int, size: int) -> bool:
-    if size == 0:
-        return True
-    os.lseek(handle, size - 1, os.SEEK_SET)
-    return os.read(handle, 1) == b"\n"
-
-
-def _quoted(path: Path) -> str:
-    return repr(str(path))  # a line end in a name stays on the line
-
-
-def failure(action: str, path: Path, error: OSError) -> OutputError:
-    """What to raise where the system does not do an action with a path."""
-    reason = error.strerror or str(error)
-    failure = OutputError(
-        f"cannot {action} {_quoted(path)}: {reason}; {_NEXT_STEP.get(error.errno or 0, _OTHERWISE)}"
-    )
-    failure.errno = error.errno
-    return failure

@@ -2,7 +2,6 @@
 
 A straight line between two normal latents passes nearer to the origin than any that the generator was trained on, so
 those are joined along a great circle (White 2016, "Sampling Generative Networks"); uniform ones by a straight line.
-
 Letters: `n` ways, `s` steps, `z` latents, `h w c` image.
 """
 
@@ -11,14 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastgan.device import to_host
+from fastgan.device import Array, to_host
 
 if TYPE_CHECKING:
     from fastgan.gan.trainer import Trainer
-
-Array = NDArray[Any]
 
 _PARALLEL = 1e-4  # sine of the angle below which a great circle is not defined, or as good as straight
 
@@ -50,4 +46,4 @@ def images_between(
     if label is None and trainer.recipe.classes:
         labels = np.repeat(np.arange(n) % trainer.recipe.classes, steps)
     samples = trainer.sample(n * steps, latent=ways.reshape(n * steps, -1), label=labels)
-    return np.asarray(samples.reshape(n, steps, *samples.shape[1:]))
+    return samples.reshape(n, steps, *samples.shape[1:])

@@ -2,12 +2,11 @@
 
 The lock is flock's on a file `.lock`, so that none is left behind by a kill or a power cut, the number of a process
 that is gone may be another's by now, and of two that come at once one gets it, from another host of a network disk
-too. What the file says is for the message to whoever comes second, and tells that it is the file that was locked.
+too. What the file says is for the message to whoever comes second.
 """
 
 import errno
 import os
-import secrets
 import socket
 import warnings
 from contextlib import suppress
@@ -22,7 +21,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
-_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -34,8 +32,6 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / NAME
-        who = f"process {os.getpid()} on {socket.gethostname()}"
-        self._text = f"{who}\n{secrets.token_hex(8)}\n".encode()
         self._handle = self._take()
         while not self.is_ours():  # the last holder deleted the file between our opening and locking it
             os.close(self._handle)
@@ -44,7 +40,7 @@ class Lock:
     def is_ours(self) -> bool:
         """Whether the directory is still the one that was locked: neither deleted, moved nor made anew."""
         with suppress(OSError):
-            return self.path.read_bytes() == self._text
+            return os.path.samestat(os.fstat(self._handle), self.path.stat())
         return False
 
     def release(self) -> None:
@@ -56,25 +52,21 @@ class Lock:
 
     def _take(self) -> int:
         """The file, open and locked."""
-        try:
-            handle = os.open(self.path, _OPEN, 0o666)
-        except OSError as error:
-            raise files.failure("write", self.path, error) from error
-        try:
-            self._lock(handle)
-            os.ftruncate(handle, 0)
-            os.write(handle, self._text)
-        except BlockingIOError as error:
-            who = (
-                os.read(handle, 300).decode(errors="replace").partition("\n")[0] or "one that has just begun"
-            )
-            os.close(handle)
-            raise OutputError(
-                f"a run is under way in {str(self.folder)!r} ({who}): wait for its end, or stop it first"
-            ) from error
-        except OSError as error:
-            os.close(handle)
-            raise files.failure("lock", self.path, error) from error
+        with files.doing("lock", self.path):
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                self._lock(handle)
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            except BlockingIOError as error:
+                who = os.read(handle, 300).decode(errors="replace") or "one that has just begun"
+                os.close(handle)
+                raise OutputError(
+                    f"a run is under way in {str(self.folder)!r} ({who}): wait for its end, or stop it first"
+                ) from error
+            except OSError:
+                os.close(handle)
+                raise
         return handle
 
     def _lock(self, handle: int) -> None:

@@ -21,16 +21,16 @@ def build(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Mo
     features = math.prod(shape)
     if recipe.classes:
         return _labelled(recipe, shape, seed)
-    generator = recipe.generator.build(recipe.latent, features, seed=seed, shape=shape)
+    generator = recipe.generator.build(recipe.latent, features, seed=seed, shape=shape, name="generator")
     generator = published.of(recipe.published).generator(generator)
-    return generator, recipe.critic.build(features, 1, seed=seed, number=1, shape=shape)
+    return generator, recipe.critic.build(features, 1, seed=seed, number=1, shape=shape, name="critic")
 
 
 def _labelled(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Module]:
     """Both networks with labels, all of their values drawn together."""
     latent, classes, embed = recipe.latent, recipe.classes, recipe.label_features
     extra = embed if recipe.generator_labels == "concat" else 0
-    body = recipe.generator.build(latent + extra, math.prod(shape), seed=seed, shape=shape)
+    body = recipe.generator.build(latent + extra, math.prod(shape), seed=seed, shape=shape, name="generator")
     body = published.of(recipe.published).generator(body)
     generator = LabelledGenerator(
         body, latent, classes, embed=embed, join=recipe.generator_labels, low=recipe.low, high=recipe.high
@@ -45,7 +45,10 @@ def _projecting(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     """A critic whose last layer's input is compared with the label's embedding."""
     features = math.prod(shape)
     *below, head = (
-        part for _, part in recipe.critic.build(features, 1, seed=seed, number=1, shape=shape).parts()
+        part
+        for _, part in recipe.critic.build(
+            features, 1, seed=seed, number=1, shape=shape, name="critic"
+        ).parts()
     )
     last = head.layer if isinstance(head, SpectralNorm) else head
     if not isinstance(last, Linear):
@@ -66,7 +69,7 @@ def _joining(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     """A critic that sees the label's embedding as one more channel of an image, or as more numbers of a point."""
     extra = 1 if len(shape) == 3 else recipe.label_features
     larger = (*shape[:-1], shape[-1] + extra)
-    body = recipe.critic.build(math.prod(larger), 1, seed=seed, number=1, shape=larger)
+    body = recipe.critic.build(math.prod(larger), 1, seed=seed, number=1, shape=larger, name="critic")
     return ConcatCritic(
         body, shape, recipe.classes, embed=recipe.label_features, low=recipe.low, high=recipe.high
     )

@@ -14,8 +14,8 @@ from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import BatchNorm, Linear, Module, Sequential
 from fastgan.nn.layers import layers_of, planned
-from fastgan.ops import linear, sqrt
-from fastgan.ops.dense import linear_backward, place, tangent, weight_gradients
+from fastgan.ops import linear, with_penalty
+from fastgan.ops.dense import linear_backward, masked_forth, place, weight_gradients
 from fastgan.ops.loss import head_loss, penalty
 from fastgan.tape import Tensor, grad, op, recording
 from fastgan.tape.engine import times
@@ -40,34 +40,30 @@ def gradient_penalty(
     UsageError for a critic with batch norm.
     """
     refuse_batch_norm(critic)
-    return slope_penalty(critic, between(real, fake, epsilon))
+    mixed = between(real, fake, epsilon)
+    slope = slope_of(critic, mixed)
+    zero = Tensor(array_module(mixed).zeros((), mixed.dtype))
+    return with_penalty(zero, slope.reshape(len(slope), -1), weight=1.0)
 
 
-def between(real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-    """Points epsilon real + (1 - epsilon) fake, for a gradient with respect to them. ShapeError."""
+def between(real: Tensor, fake: Tensor, epsilon: Tensor) -> Array:
+    """Points epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> (n, ...). ShapeError."""
     if real.shape != fake.shape or epsilon.size != real.shape[0]:
         raise ShapeError(
             f"gradient_penalty: got real {real.shape}, fake {fake.shape}, epsilon {epsilon.shape}, "
             "wanted (n, f), (n, f), (n, 1)"
         )
     e = epsilon.data.reshape(-1, *[1] * (real.ndim - 1))
-    return Tensor(fake.data + e * (real.data - fake.data), requires_grad=True)
+    return fake.data + e * (real.data - fake.data)
 
 
-def slope_penalty(critic: Callable[[Tensor], Tensor], mixed: Tensor) -> Tensor:
-    """E[(|d critic(x) / dx| - 1)^2] at given points; (n, ...) -> ()."""
-    slope = slopes(critic, mixed)
-    square = (slope * slope).sum(axis=tuple(range(1, slope.ndim)))  # (n,)
-    return ((sqrt(square + 1e-12) - 1) ** 2).mean()
-
-
-def slopes(critic: Callable[[Tensor], Tensor], mixed: Tensor) -> Tensor:
-    """d critic(x) / dx at given points, on the tape; (n, ...) -> (n, ...)."""
-    with recording(True):  # the slope needs a tape even where the penalty itself does not
-        scores = critic(mixed)
+def slope_of(critic: Callable[[Tensor], Tensor], x: Array) -> Tensor:
+    """d critic(x) / dx at points (n, ...), of their shape, recorded so that it can be differentiated."""
+    points = Tensor(x, requires_grad=True)
+    with recording(True):  # the slope needs a tape even where what is made of it does not
+        scores = critic(points)
     ones = Tensor(array_module(scores.data).ones_like(scores.data))
-    (slope,) = grad([scores], [mixed], [ones], create_graph=True, allow_unused=True)
-    return slope
+    return grad([scores], [points], [ones], create_graph=True, allow_unused=True)[0]
 
 
 def piecewise_linear(critic: Module) -> tuple[list[Tensor], tuple[float, ...]] | None:
@@ -109,7 +105,7 @@ def penalised_loss(
     g = linear_backward(vs[0][mixed], x[mixed], ws[0])
     total = penalty(g, x[mixed], loss, weight=weight)
     for p, w, a, slope in zip(inputs, ws, inputs[1:], slopes, strict=False):
-        tangent(p[mixed], w, a[mixed], slope=slope)
+        masked_forth.forward(p[mixed], w, a[mixed], slope=slope, out=a[mixed])
     return total[0], {"inputs": inputs, "vs": vs, "scores": scores[: 2 * n], "penalty": total[1]}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from fastgan import ops
 from fastgan.device import Array
 from fastgan.gan.objectives import OBJECTIVES, Objective, ScoreLoss
-from fastgan.gan.penalty import between, slopes
+from fastgan.gan.penalty import between, slope_of
 from fastgan.nn import Linear, Sequential, Sigmoid
 from fastgan.optim import Adam
 from fastgan.tape import Tensor, Thunk, op
@@ -36,7 +36,7 @@ class Published:
 
 def column_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
     """gradient_penalty with a norm for each column of an image instead of one for all of it."""
-    slope = slopes(critic, between(real, fake, epsilon)).reshape(len(real), HS_ROWS, -1)
+    slope = slope_of(critic, between(real, fake, epsilon)).reshape(len(real), HS_ROWS, -1)
     square = (slope * slope).sum(axis=(1,))
     return ((ops.sqrt(square + 1e-12) - 1) ** 2).mean()
 

@@ -1,23 +1,39 @@
-"""How good samples are, by counting: which classes or modes they cover, and how many points lie where they should.
+"""How good samples are: by counting, and by what the critic of a run says of samples that it is not trained on.
 
-Nothing here needs a trained network: a generated image belongs to the class of the real image nearest to it, a point
-to the mode nearest to it. Letters: `n` samples, `k` classes or modes, `f` features.
+Counting needs no trained network: a generated image belongs to the class of the real image nearest to it, a point to
+the mode nearest to it. When the critic is asked, both networks rest (inference mode, no tape but the gradient
+penalty's), and everything random is a function of the run's seed and its step, so that looking changes nothing and a
+resumed run sees the same. Letters: `n` samples, `k` classes or modes, `f` features.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgan import random
 from fastgan.data import Dataset
-from fastgan.errors import DataError, ShapeError
+from fastgan.device import Array, to_device, to_host
+from fastgan.errors import DataError, ShapeError, UsageError
+from fastgan.gan.batches import Batches
+from fastgan.gan.objectives import gradient_penalty
+from fastgan.random import Stream
+from fastgan.tape import Tensor, no_grad
+
+if TYPE_CHECKING:
+    from fastgan.gan.trainer import Trainer
 
 REACH = 3.0  # standard deviations within which a point counts as good (PacGAN's protocol)
 SHARE = 0.1  # of a fair share, n / k: what a class needs to count as kept
 PROBES = 500  # real samples whose distance to their neighbours is taken
 NOTHING = np.iinfo(np.int64).min  # the label of what is near to nothing
-_BLOCK = 4096  # real samples compared at a time: 16 MB of distances for 1,000 generated ones
+HELD_OUT = 1000  # samples at most: enough for a mean, and a small part of an interval's work
+BLOCK = 4096  # samples that are compared or scored together: 16 MB of distances for 1,000 generated ones
 
 
 class ModeScores(NamedTuple):
@@ -35,8 +51,7 @@ def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
 
 def tally(voted: NDArray[np.int64], dataset: Dataset) -> NDArray[np.int64]:
     """How many of some votes (n,) each class got, (k,), in the order of the data's labels."""
-    assert dataset.labels is not None
-    return np.array([(voted == k).sum() for k in np.unique(dataset.labels)], np.int64)
+    return np.array([(voted == k).sum() for k in np.unique(np.asarray(dataset.labels))], np.int64)
 
 
 def vote(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
@@ -63,8 +78,8 @@ def nearest(
     """Number and distance of the real sample nearest to each row, other than the row's `own`."""
     best = np.full(len(rows), np.inf, np.float32)
     found = np.zeros(len(rows), np.int64)
-    for start in range(0, dataset.n, _BLOCK):
-        real = dataset.take(slice(start, start + _BLOCK)).scaled(0, 1)
+    for start in range(0, dataset.n, BLOCK):
+        real = dataset.take(slice(start, start + BLOCK)).scaled(0, 1)
         distance = (real * real).sum(axis=1) - 2 * (rows @ real.T)  # the row's own square is left out
         if own is not None:
             here = (own >= start) & (own < start + len(real))
@@ -73,8 +88,7 @@ def nearest(
         least = distance[np.arange(len(rows)), closest]
         nearer = least < best
         best[nearer], found[nearer] = least[nearer], start + closest[nearer]
-    squares = np.maximum(best + (rows * rows).sum(axis=1), 0)
-    return found, np.sqrt(squares)
+    return found, np.sqrt(np.maximum(best + (rows * rows).sum(axis=1), 0))
 
 
 def classes_kept(votes: NDArray[Any], n: int | None = None) -> int:
@@ -102,3 +116,74 @@ def mode_scores(points: NDArray[Any], modes: NDArray[Any], std: float) -> ModeSc
     p = counts[counts > 0] / counts.sum()
     reverse_kl = max(0.0, float((p * np.log(p * len(modes))).sum()))
     return ModeScores(int((counts > 0).sum()), float(good.mean()), reverse_kl)
+
+
+def held_out_loss(trainer: Trainer) -> float | None:
+    """The critic's loss on samples after the recipe's `first`, on whole batches with fresh fakes; waits for the device.
+
+    The penalty is in it, as in the loss that is trained. None where the recipe does not ask, or no samples are left.
+    """
+    recipe, dataset = trainer.recipe, trainer.dataset
+    if not (recipe.held_out and dataset and 0 < recipe.first < dataset.n):
+        return None
+    data = dataset.take(slice(recipe.first, recipe.first + HELD_OUT))
+    n = min(recipe.batch, data.n)
+    rules = recipe.replace(first=0, held_out=False, batch=n, sampling="sequential")
+    batches = Batches(data, rules, seed=trainer.seed, device=trainer.device)
+    count, step = batches.per_epoch, 2 * trainer.steps_done
+    z = trainer.latent(n * count, step, stream=Stream.HELD_OUT)
+    epsilon = random.uniform(
+        (n * count, 1), seed=trainer.seed, stream=Stream.HELD_OUT, step=step + 1, device=trainer.device
+    )
+    with resting(trainer):
+        pieces = [slice(k * n, (k + 1) * n) for k in range(count)]
+        losses = [_loss(trainer, batches.draw(k), z[rows], epsilon[rows]) for k, rows in enumerate(pieces)]
+    halves = 0.5 if recipe.halved_loss else 1.0  # as the trained loss is then recorded
+    return halves * float(np.mean([to_host(loss) for loss in losses]))
+
+
+def _loss(trainer: Trainer, real: Array, z: Array, epsilon: Array) -> Array:
+    objective, critic = trainer.objective, trainer.critic
+    x, fake = Tensor(real), trainer.generator(Tensor(z))
+    loss = objective.real(critic(x)) + objective.fake(critic(fake))
+    if objective.penalty:
+        penalty = (objective.penalty_of or gradient_penalty)(critic, x, fake, Tensor(epsilon))
+        loss = loss + objective.penalty * penalty
+    return loss.data
+
+
+def has_contours(trainer: Trainer) -> bool:
+    """Whether a run's pictures show its critic: one of a Wasserstein objective in the plane, as in WGAN-GP's."""
+    return trainer.form.shape == (2,) and not trainer.recipe.classes and trainer.objective.boundary is None
+
+
+def critic_of(trainer: Trainer, label: int | None = None) -> Callable[[Array], Array]:
+    """The critic as a function of points (n, d) on the host to scores (n,) there; `label` where the run has classes.
+
+    UsageError without it.
+    """
+    recipe = trainer.recipe
+    if recipe.classes and label is None:
+        raise UsageError(f"got no label for the critic of a run with {recipe.classes} classes; give one")
+    columns = np.where(np.arange(recipe.classes) == label, recipe.high, recipe.low).astype(np.float32)
+
+    def scores(x: Array) -> Array:
+        x = np.concatenate([x, np.broadcast_to(columns, (len(x), recipe.classes))], axis=1)
+        with resting(trainer):
+            blocks = (to_device(x[i : i + BLOCK], trainer.device) for i in range(0, len(x), BLOCK))
+            return np.concatenate([to_host(trainer.critic(Tensor(block)).data)[:, 0] for block in blocks])
+
+    return scores
+
+
+@contextmanager
+def resting(trainer: Trainer) -> Iterator[None]:
+    """A block in which both networks are in inference mode, without a tape."""
+    trainer.generator.eval()
+    trainer.critic.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        trainer.generator.train()
+        trainer.critic.train()

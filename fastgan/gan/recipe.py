@@ -1,7 +1,7 @@
 """A recipe as a value: networks, objective, optimizers, batches, schedule. One trainer runs them all."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -11,28 +11,32 @@ from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.log import check_line
 from fastgan.gan.objectives import Objective, objective
-from fastgan.nn import MLP, Module, Net
+from fastgan.nn import Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
 from fastgan.ranges import check_ranges
 
 
+def says(default: Any, text: str) -> Any:
+    """A field with its default, and with what it is: `fastgan train --help` shows that."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Which optimizer and how: `kind` is adam, adamw, rmsprop or sgd; the others are read where they apply.
+    """Which optimizer and how: `kind` is adam, adamw, rmsprop or sgd; the others are read where they apply."""
 
-    `schedule` multiplies the learning rate (see optim.schedule); `max_norm` > 0 clips the gradient's norm.
-    """
-
-    kind: str = "adam"
-    lr: float = 2e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    alpha: float = 0.99
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    max_norm: float = 0.0
-    schedule: str = "constant"
+    kind: str = says("adam", "the update rule")
+    lr: float = says(2e-4, "learning rate")
+    beta1: float = says(0.9, "Adam: share of the old mean that stays")
+    beta2: float = says(0.999, "Adam: share of the old mean square that stays")
+    eps: float = says(1e-8, "epsilon under the root")
+    alpha: float = says(0.99, "RMSProp: share of the old mean square that stays")
+    momentum: float = says(0.0, "SGD: momentum")
+    weight_decay: float = says(0.0, "AdamW: decoupled weight decay")
+    max_norm: float = says(0.0, "clip the gradient's norm; 0: no clipping")
+    schedule: str = says(
+        "constant", "factor on the rate: constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"
+    )
 
     def build(self, network: Module, *, clip: float = 0.0, adam: type[Adam] = Adam) -> Optimizer:
         """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0; `adam` may be your own."""
@@ -78,49 +82,61 @@ class Recipe:
 
     name: str
     source: str
-    generator: MLP | Net
-    critic: MLP | Net
+    generator: Net
+    critic: Net
     data: str = "mnist"  # "": the user's own pictures
     split: str = "train"
-    points: bool = False  # learns points in the plane, not images
-    low: float = -1.0  # what black becomes
-    high: float = 1.0  # what white becomes
-    picture_size: int = 0  # of a folder's pictures where no image_size is asked for; 0: as they are
-    border: int = 0  # black pixels added on each side of an image
-    first: int = 0  # use only the first so many samples; 0: all
-    objective: str = "non-saturating"
-    penalty: float | None = None
-    clip: float | None = None
-    latent: int = 100
-    noise: str = "normal"  # or uniform: [-1, 1)
-    batch: int = 64
-    steps: int = 10_000
-    critic_steps: int = 1
-    warmup_critic_steps: int = 0  # critic updates in a warm-up step; 0: there are none
-    warmup_steps: int = 25  # the first so many steps are warm-up steps
-    warmup_every: int = 500  # and so is every step whose number this divides
-    generator_steps: int = 1  # generator updates per step, all on the same latents
-    shared_latents: bool = False  # which are those of the step's last critic update
-    sampling: str = "replacement"  # or epochs (shuffled anew) or sequential
-    split_updates: bool = False  # the critic has one update for real samples and one for fake ones
-    halved_loss: bool = False  # the critic's loss is logged as the mean of its two parts, not their sum
-    inference_fakes: bool = False  # fakes for the critic come from the generator in inference mode
-    simultaneous: bool = False  # both networks' gradients are taken before either is updated
-    optimizer: OptimizerSettings = OptimizerSettings()  # of both networks
-    generator_lr: float | None = None  # a rate of its own for the generator
-    classes: int = 0  # of labelled data, for networks that are told the class; 0: they are not
-    label_features: int = 32  # numbers that a label is embedded in
-    generator_labels: str = "concat"  # beside z, or multiply: z times them
-    critic_labels: str = "projection"  # onto the last layer's input, or concat: one more channel
-    ema: float = 0.0  # decay of an average of the generator that samples are drawn from; 0: none
-    held_out: bool = False  # also log the critic's loss on samples after the `first`
-    line: str = ""  # of the log, as the article prints it: a format (see gan/log.py); "": fastgan's own words
-    log_first: bool = (
-        False  # lines come after the steps 1, k + 1, 2k + 1 ..., as of a loop that counts from 0
+    points: bool = says(False, "learn points (n, d) rather than images")
+    low: float = says(-1.0, "what black becomes")
+    high: float = says(1.0, "what white becomes")
+    picture_size: int = says(
+        0, "what a folder's pictures are cut square and resized to without --image-size; 0: as they are"
     )
-    log_every: int = 100
-    sample_every: int = 500
-    checkpoint_every: int = 1000
+    border: int = says(0, "black pixels added on each side of an image")
+    first: int = says(0, "use only the first so many samples; 0: all")
+    objective: str = says("non-saturating", "the losses")
+    penalty: float | None = says(None, "weight of the gradient penalty, instead of the objective's own")
+    clip: float | None = says(None, "keep the critic's weights within this, instead of the objective's own")
+    latent: int = says(100, "numbers that the generator starts from")
+    noise: str = says("normal", "how latents are distributed; uniform: in [-1, 1)")
+    batch: int = says(64, "samples per update")
+    steps: int = says(
+        10_000,
+        "steps of the whole run; a step is one generator update (--generator-steps) with its critic updates",
+    )
+    critic_steps: int = says(1, "critic updates per step")
+    warmup_critic_steps: int = says(0, "critic updates in a warm-up step; 0: there are no such steps")
+    warmup_steps: int = says(25, "the first so many steps are warm-up steps")
+    warmup_every: int = says(500, "and so is every step whose number this divides")
+    generator_steps: int = says(1, "generator updates per step, on the same latents")
+    shared_latents: bool = says(False, "those of the step's last critic update too")
+    sampling: str = says("replacement", "how batches are chosen: at random, in shuffled epochs, or in order")
+    split_updates: bool = says(False, "one critic update for real samples and one for fake ones")
+    halved_loss: bool = says(
+        False, "log half the critic's loss, the mean for real and fake samples; updates stay as they are"
+    )
+    inference_fakes: bool = says(False, "make the critic's fakes in inference mode")
+    simultaneous: bool = says(False, "take both networks' gradients before either is updated")
+    optimizer: OptimizerSettings = OptimizerSettings()  # of both networks
+    generator_lr: float | None = says(None, "a learning rate of its own for the generator")
+    classes: int = says(0, "classes of labelled data that the networks are told of; 0: they are not")
+    label_features: int = says(32, "numbers that a label is embedded in")
+    generator_labels: str = says(
+        "concat", "how the generator is told: beside the latents, or multiplied with them"
+    )
+    critic_labels: str = says(
+        "projection", "how the critic is told: at its last layer, or as one more channel"
+    )
+    ema: float = says(0.0, "decay of the generator's average that samples are drawn from; 0: none")
+    held_out: bool = says(False, "also log the critic's loss on samples after the first so many")
+    line: str = says(
+        "",
+        "what a line of the log is like: a format such as '{step} {critic_loss:.4}', or a recipe whose line to use",
+    )
+    log_first: bool = says(False, "lines of the log after the steps 1, k + 1, 2k + 1 ...")
+    log_every: int = says(100, "steps between lines of the log")
+    sample_every: int = says(500, "steps between sample pictures")
+    checkpoint_every: int = says(1000, "steps between checkpoints")
     note: str = ""
     published: str = ""
 
@@ -170,7 +186,7 @@ class Recipe:
         """The recipe with other values for some fields."""
         changes, known = respelt(changes), {f.name for f in fields(self)}
         for name in changes.keys() - known:
-            raise UsageError(f"recipe {self.name}: got {name!r}; {_nearest(name, known)}")
+            raise UsageError(f"recipe {self.name}: got {name!r}; {suggestion(name, known)}")
         return replace(self, **changes)
 
     def as_published(self) -> "Recipe":
@@ -201,54 +217,149 @@ def objective_of(recipe: Recipe) -> Objective:
     return replace(base, **changes)
 
 
-def from_dict(values: Mapping[str, Any], base: Recipe) -> Recipe:
-    """A recipe from plain values, those missing taken from `base`; UsageError for a wrong name or type."""
-    return _merge(base, values, where=f"recipe {base.name}")  # type: ignore[no-any-return]
+def from_dict(values: Mapping[str, Any], base: Recipe, where: str = "") -> Recipe:
+    """A recipe from plain values, those missing taken from `base`; UsageError for a wrong name or type, after `where`.
+
+    A network's or the optimizer's values are in a dict of their own.
+    """
+    return _merge(base, values, where or f"recipe {base.name}")  # type: ignore[no-any-return]
 
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values where some may be named as they were until version 0.1, in files and in programs."""
-    renamed = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
-    if renamed.get("line") in OLD_LINES:  # the recipe has the format
-        del renamed["line"]
-    return published.translated(renamed)
+    """A recipe's values in today's words, where a file or a program may have those from before version 0.1.
+
+    `optimizer` was spelt otherwise, lines of the log and mistakes of sources had names, and dense networks were
+    described by the widths of their layers.
+    """
+    out = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    if out.get("line") in OLD_LINES:  # the recipe has the format
+        del out["line"]
+    out = published.translated(out)
+    for side in ("generator", "critic"):
+        if isinstance(out.get(side), Mapping) and "hidden" in out[side]:
+            out[side] = _Widths.read(out[side], side).layers()
+    return out
 
 
-def _merge(base: Any, values: Mapping[str, Any], where: str) -> Any:
-    known = {f.name: f.type for f in fields(base)}
-    changes = {}
-    for name, value in respelt(values).items():
-        if name not in known:
-            raise UsageError(f"{where}: got {name!r}; {_nearest(name, known)}")
-        changes[name] = _fit(known[name], getattr(base, name), value, f"{where}, {name}")
-    return replace(base, **changes)
+def leaves(kind: type = Recipe, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field[Any]]]:
+    """Every value that can be chosen, by its path of field names: all but the data and what a recipe says of itself."""
+    for one in fields(kind):
+        if isinstance(one.type, type) and is_dataclass(one.type):
+            yield from leaves(one.type, (*prefix, one.name))
+        elif prefix or "help" in one.metadata:
+            yield (*prefix, one.name), one
 
 
-def _fit(kind: Any, old: Any, value: Any, where: str) -> Any:
-    """The value in the type of a field; `old` is what it replaces."""
-    if is_dataclass(old) and isinstance(value, Mapping):
-        return _merge(_like(old, value), value, where)
-    for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
-        if one is float and isinstance(value, int | float) and not isinstance(value, bool):
+def fitting(kind: Any, value: Any, where: str) -> Any:
+    """The value in the type of a field; UsageError."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    for one in kinds:
+        if one is float and type(value) in (int, float):
             return float(value)
         if one in (bool, int, str) and type(value) is one:
             return value
         is_list = get_origin(one) is tuple and isinstance(value, list | tuple)
         if is_list and all(type(x) is get_args(one)[0] for x in value):
             return tuple(value)
-    wanted = "a number" if old is None or isinstance(old, float) else f"something like {old!r}"
-    raise UsageError(f"{where}: got {value!r}, wanted {wanted}")
+    raise UsageError(f"{where} is {value!r}, wanted {' or '.join(WORDS[x] for x in kinds if x in WORDS)}")
 
 
-def _like(old: Any, value: Mapping[str, Any]) -> Any:
-    """What values are merged into: a network of their own kind, which one field tells."""
-    if isinstance(old, MLP) and "layers" in value:
-        return Net(("flatten",))
-    if isinstance(old, Net) and "hidden" in value:
-        return MLP((1,))
-    return old
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple[int, ...]: "a list of whole numbers such as [256, 512]",
+    tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
+}
 
 
-def _nearest(name: str, known: Any) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") -> Any:
+    known = {f.name: f.type for f in fields(base)}
+    changes = {}
+    for name, value in respelt(values).items():
+        here = outer + name
+        if name not in known:
+            raise UsageError(f"{where}: got {here!r}; {suggestion(name)}")
+        old = getattr(base, name)
+        if not is_dataclass(old):
+            changes[name] = fitting(known[name], value, f"{where}: {here}")
+        elif isinstance(value, Mapping):
+            changes[name] = _merge(old, value, where, f"{here}.")
+        else:
+            raise UsageError(
+                f"{where}: {here} is {value!r}, wanted a table: [{here}], and its values below it"
+            )
+    return replace(base, **changes)
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """A dense network as config.toml and checkpoints described it before version 0.1."""
+
+    hidden: tuple[int, ...] = ()
+    activation: str | tuple[str, ...] = ""
+    slope: float = 0.0
+    output: str = ""
+    init: str = ""
+    init_scale: float = 0.0
+    batch_norm: float = 0.0
+    norm_first: bool = False
+    norm_eps: float = 0.0
+    norm_correction: float = 0.0
+    hidden_bias: bool = True
+    pieces: int = 0
+    dropout: float = 0.0
+
+    @staticmethod
+    def read(values: Mapping[str, Any], side: str) -> "_Widths":
+        """What a file holds; UsageError unless it is all there, as no recipe has the rest any more."""
+        missing = [f.name for f in fields(_Widths) if f.name not in values]
+        if missing:
+            raise UsageError(
+                f"got {side}.hidden without {', '.join(missing)}: write the network as lines, such as "
+                'layers = ["linear 256", "relu", "linear o"]'
+            )
+        return _merge(_Widths(), values, side)  # type: ignore[no-any-return]
+
+    def layers(self) -> dict[str, Any]:
+        """The same network as the values of a Net, as a file holds them."""
+        names = self.activation
+        if isinstance(names, str):
+            names = (names,) * len(self.hidden)
+        if len(names) != len(self.hidden):
+            raise UsageError(
+                f"got {len(names)} activations for {len(self.hidden)} hidden layers, wanted one each"
+            )
+        lines = [
+            line for width, name in zip(self.hidden, names, strict=True) for line in self._block(width, name)
+        ]
+        plain = Net(())
+        return {
+            "layers": [*lines, "linear o", *self._act(self.output)],
+            "init": self.init,
+            "init_scale": self.init_scale,
+            "batch_norm": self.batch_norm or plain.batch_norm,
+            "norm_eps": self.norm_eps,
+            "norm_correction": self.norm_correction,
+            "bias": plain.bias,
+        }
+
+    def _block(self, width: int, name: str) -> list[str]:
+        """The lines of a hidden layer."""
+        if name == "maxout":
+            return [f"maxout {width}" + f" pieces={self.pieces}" * (self.pieces != 5)]
+        norm, act = ["batch_norm"] * bool(self.batch_norm), self._act(name)
+        drop = [f"dropout {self.dropout}"] * bool(self.dropout)
+        linear = f"linear {width}" + " bias=no" * (not self.hidden_bias)
+        return [linear, *norm, *act, *drop] if self.norm_first else [linear, *act, *norm, *drop]
+
+    def _act(self, name: str) -> list[str]:
+        return {"linear": [], "leaky_relu": [f"leaky_relu {self.slope}"]}.get(name, [name])
+
+
+def suggestion(name: str, more: Iterable[str] = ()) -> str:
+    """The name most like a wrong one, among a recipe's values by their last part (lr is optimizer.lr's) and `more`."""
+    last = {path[-1]: ".".join(path) for path, _ in [*leaves()][::-1]} | {x: x for x in more}
+    near = get_close_matches(name.lower().replace("-", "_"), last, 1)
+    return f"did you mean {last[near[0]]}?" if near else "see the config.toml of a run for what is known"

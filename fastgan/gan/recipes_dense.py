@@ -5,16 +5,33 @@ another way. In all recipes the log has means of the interval and pictures show 
 where most sources have the last batch's loss and a few new samples. tests/recipe_sources.py has the sources' numbers.
 """
 
+from collections.abc import Iterable
+
 from fastgan.gan.recipe import OptimizerSettings, Recipe
-from fastgan.nn import MLP
+from fastgan.nn import Net
 
 CS231N_LINE = "Iter: {index}, D: {critic_loss:.4}, G:{generator_loss:.4}"
 KERAS_LINE = "{index} [D loss: {critic_loss:f}|, acc.: {accuracy:.2%}|] [G loss: {generator_loss:f}]"
-TOY_GENERATOR = MLP((256, 256), activation="relu", output="tanh")
-TOY_CRITIC = MLP((256, 256), slope=0.2)
-CS231N_GENERATOR = MLP((1024, 1024), activation="relu", output="tanh")
-CS231N_CRITIC = MLP((256, 256), slope=0.01)
-RING_GENERATOR = MLP((512, 512, 512), activation="relu", init="he_uniform")
+
+
+def dense(
+    widths: Iterable[int], *then: str, layer: str = "linear {}", end: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """A layer for each width with lines `then` behind it, and the layer out with lines `end`."""
+    hidden = [line for width in widths for line in (layer.format(width), *then)]
+    return (*hidden, "linear o", *end)
+
+
+TOY_GENERATOR = Net(dense((256, 256), "relu", end=("tanh",)))
+TOY_CRITIC = Net(dense((256, 256), "leaky_relu 0.2"))
+CS231N_GENERATOR = Net(dense((1024, 1024), "relu", end=("tanh",)))
+CS231N_CRITIC = Net(dense((256, 256), "leaky_relu 0.01"))
+RING_GENERATOR = Net(dense((512, 512, 512), "relu"), init="he_uniform")
+SEO_GENERATOR = (
+    *("linear 128", "arctan", "linear 256", "relu", "linear 346", "arctan"),
+    *("linear 480", "relu", "linear 560", "tanh", "linear 686", "relu"),
+)
+SEO_CRITIC = dense((128,), "relu")
 
 CS231N = Recipe(
     name="cs231n-vanilla",
@@ -78,8 +95,8 @@ DENSE = (
         name="digits",
         source="fastgan's own: WGAN-GP on the bundled 8x8 digits, sampled from an average of the generator",
         data="digits",
-        generator=MLP((128, 128), activation="relu", output="tanh", init="he_normal"),
-        critic=MLP((128, 128), slope=0.2, init="he_normal"),
+        generator=Net(dense((128, 128), "relu", end=("tanh",)), init="he_normal"),
+        critic=Net(dense((128, 128), "leaky_relu 0.2"), init="he_normal"),
         objective="wasserstein-gp",
         latent=32,
         batch=64,
@@ -95,16 +112,14 @@ DENSE = (
         line=KERAS_LINE,
         log_first=True,
         source="One Day One GAN, day 1 (Keras-GAN gan.py): BCE, LeakyReLU 0.2 then batch norm, two critic updates",
-        generator=MLP(
-            (256, 512, 1024),
-            slope=0.2,
+        generator=Net(
+            dense((256, 512, 1024), "leaky_relu 0.2", "batch_norm", end=("tanh",)),
             batch_norm=0.2,
             norm_eps=1e-3,
             norm_correction=1.001,  # Keras 2's 1 + epsilon
-            output="tanh",
             init="glorot_uniform",
         ),
-        critic=MLP((512, 256), slope=0.2, init="glorot_uniform"),
+        critic=Net(dense((512, 256), "leaky_relu 0.2"), init="glorot_uniform"),
         batch=32,
         steps=30_001,
         split_updates=True,
@@ -139,13 +154,8 @@ DENSE = (
         line="Current Iter:  {index}  Current D cost: {critic_loss:.8f}  Current G cost:  {generator_loss:.8f}",
         log_first=True,
         source="Seo's NumPy-only GAN: mixed activations, the rate high first, then times 0.01; collapses, as his did",
-        generator=MLP(
-            (128, 256, 346, 480, 560, 686),
-            activation=("arctan", "relu", "arctan", "relu", "tanh", "relu"),
-            output="sigmoid",
-            init="he_normal",
-        ),
-        critic=MLP((128,), activation="relu", init="he_normal"),
+        generator=Net((*SEO_GENERATOR, "linear o", "sigmoid"), init="he_normal"),
+        critic=Net(SEO_CRITIC, init="he_normal"),
         low=0.0,
         latent=100,
         noise="uniform",
@@ -189,18 +199,15 @@ DENSE = (
         source="PacGAN's GAN on 8 Gaussians in a ring (Lin et al. 2018): batch norm generator, maxout critic",
         data="ring",
         points=True,
-        generator=MLP(
-            (400, 400, 400, 400),
-            activation="relu",
+        generator=Net(
+            dense((400, 400, 400, 400), "batch_norm", "relu", layer="linear {} bias=no"),
             batch_norm=0.05,
-            norm_first=True,
             norm_eps=1e-4,
             norm_correction=0.0,
-            hidden_bias=False,
             init="normal",
             init_scale=0.02,
         ),
-        critic=MLP((200, 200, 200), activation="maxout", pieces=5, init="normal", init_scale=0.02),
+        critic=Net(dense((200, 200, 200), layer="maxout {}"), init="normal", init_scale=0.02),
         latent=2,
         batch=100,
         steps=400_000,

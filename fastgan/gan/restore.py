@@ -11,7 +11,7 @@ from fastgan.gan import checkpoint
 from fastgan.gan.objectives import Objective
 from fastgan.gan.recipe import Recipe, from_dict
 from fastgan.gan.recipes import RECIPES
-from fastgan.gan.source import Form, find
+from fastgan.gan.source import Form, absolute, find
 from fastgan.gan.state import NETWORKS, STATE
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module
@@ -38,28 +38,18 @@ def load(
         path = checkpoint.newest(path)
     values, meta = checkpoint.load(path)
     try:
-        given = {"generator": generator, "critic": critic, "objective": objective}
-        missing = [name for name in meta["own_networks"] if given[name] is None]
-        if missing:
+        given: dict[str, Any] = {"generator": generator, "critic": critic, "objective": objective}
+        if missing := [name for name in meta["own_networks"] if given[name] is None]:
             raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
         recipe = recipe_of(meta)
-        form = Form.from_dict(meta["data"])
+        form = Form.from_dict(meta["data"]).with_image_size(recipe.border)
         if isinstance(data, str | Path) and form.source:
-            data = replace(form.source, spec=str(Path(data).absolute()) if Path(data).exists() else str(data))
+            data = replace(form.source, spec=absolute(data))
         if data is not None:
             data, found = find(data, recipe)
             form.check(data)
             form = replace(form, source=found.source)
-        trainer = Trainer(
-            recipe,
-            form,
-            device=device,
-            seed=meta["seed"],
-            generator=generator,
-            critic=critic,
-            objective=objective,
-            threads=threads,
-        )
+        trainer = Trainer(recipe, form, device=device, seed=meta["seed"], threads=threads, **given)
         trainer.form, trainer.dataset = form, data
         _fill(trainer, values, meta)
     except (KeyError, TypeError, IndexError) as error:

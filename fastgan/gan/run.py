@@ -18,26 +18,15 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastgan.data import Dataset
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
-from fastgan.gan import checkpoint, figures, files, judging, pictures
+from fastgan.gan import checkpoint, files, pictures, quality
 from fastgan.gan.lock import Lock, claim
 from fastgan.gan.recipe import respelt
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Array = NDArray[Any]
-
-IMAGES = 100  # of a sample picture
-COLUMNS = 10
 POINTS = 2500  # of a scatter picture; PacGAN's number
 KEEP = 3  # checkpoints
 SAVE_EVERY = 300.0  # seconds
@@ -90,15 +79,17 @@ class RunDirectory(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """A new directory with its first picture and checkpoint, or an old one put back to the Trainer's step."""
+        import tomli_w
+
         self.__enter__()
         self._saved_at = monotonic()
         if self.go_on:
-            self._go_back(trainer)
-            return
+            return self._go_back(trainer)
         self.go_on = True
-        self._write_config(trainer)
+        text = _HEAD + tomli_w.dumps(config(trainer))
+        files.write_atomic(self.path / "config.toml", text.encode())
         if trainer.dataset is not None and trainer.dataset.is_images:
-            pictures.save_png(self.path / "samples" / "real.png", real_images(trainer.dataset))
+            pictures.save_png(self.path / "samples" / "real.png", pictures.real_images(trainer.dataset))
         self._sample(trainer)
         self._save(trainer)
 
@@ -130,10 +121,9 @@ class RunDirectory(Callback):
 
     def finish(self) -> None:
         """training.gif and losses.png of what is there."""
-        frames = _frames(self.path / "samples")
-        if frames:
+        if frames := pictures.frames_of(self.path / "samples"):
             pictures.save_gif(self.path / "training.gif", frames)
-        figures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
+        pictures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
 
     @property
     def metrics_file(self) -> Path:
@@ -144,21 +134,15 @@ class RunDirectory(Callback):
         """Where the picture of a step is."""
         return self.path / "samples" / f"{step:06d}.png"
 
-    def _write_config(self, trainer: Trainer) -> None:
-        import tomli_w
-
-        text = _HEAD + tomli_w.dumps(config(trainer))
-        files.write_atomic(self.path / "config.toml", text.encode())
-
     def _sample(self, trainer: Trainer) -> None:
         """The picture of the run's fixed latents."""
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
         real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
-        samples = trainer.sample(POINTS if trainer.recipe.points else IMAGES)
-        critic = judging.critic_of(trainer) if judging.has_contours(trainer) else None
-        title = f"step {step:,}"
-        image = picture(samples, columns=COLUMNS, real=real, modes=modes, critic=critic, title=title)
+        samples = trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS)
+        shown: dict[str, Any] = {"columns": pictures.COLUMNS, "real": real, "modes": modes}
+        critic = quality.critic_of(trainer) if quality.has_contours(trainer) else None
+        image = pictures.picture(samples, critic=critic, title=f"step {step:,}", **shown)
         pictures.save_png(self.picture_of(step), image)
         self._sampled = step
 
@@ -189,16 +173,14 @@ class RunDirectory(Callback):
     def _go_back(self, trainer: Trainer) -> None:
         """Take back rows and pictures after the Trainer's step; UsageError where a later checkpoint is sound."""
         step = trainer.steps_done
-        newest = checkpoint.newest(self.path)
-        if newest > checkpoint.path_for(self.path, step):
+        newest, own = checkpoint.newest(self.path), checkpoint.path_for(self.path, step)
+        if newest > own:
             raise UsageError(f"{newest} is newer than step {step}: load that one, or give another directory")
-        if edits := edited(self.path / "config.toml", trainer):
-            warnings.warn(
-                f"{self.path / 'config.toml'} was changed since ({edits}); resume uses the checkpoint's settings",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        self._saved = step if newest == checkpoint.path_for(self.path, step) else -1
+        config_file = self.path / "config.toml"
+        if edits := edited(config_file, trainer):
+            text = f"{config_file} was changed since ({edits}); resume uses the checkpoint's settings"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        self._saved = step if newest == own else -1
         self._sampled = step if self.picture_of(step).exists() else -1
         files.clean_stale(self.path)
         rows = [json.dumps(row) + "\n" for row in read_metrics(self.metrics_file) if row["step"] <= step]
@@ -222,15 +204,17 @@ def config(trainer: Trainer) -> dict[str, Any]:
     if source is not None:
         data = asdict(source)
         data["data"] = data.pop("spec")
-    run = {
+    values = {
+        "fastgan": __version__,
+        "recipe": name,
         "seed": trainer.seed,
         "device": trainer.device,
         "as_published": recipe.pop("published", "") != "",
         "threads": trainer.threads.wanted,
+        **recipe,
+        **data,
+        "own_networks": bool(trainer.own_networks) or None,
     }
-    values = {"fastgan": __version__, "recipe": name, **run, **recipe, **data}
-    if trainer.own_networks:
-        values["own_networks"] = True
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -245,14 +229,16 @@ def edited(path: Path, trainer: Trainer) -> str:
         held = respelt(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
-    now = _plain(config(trainer))
-    begun = {**now, **_plain(trainer.recipe.to_dict())}  # with data where they were then
+    now, begun = (
+        _plain(config(trainer)),
+        _plain(trainer.recipe.to_dict()),
+    )  # its data may have been moved since
     if now.keys().isdisjoint(held):
         return "it is empty"
-    names = [
-        name for name in held if name not in ("fastgan", "device", "threads", "as_published", "data_dir")
-    ]
-    return ", ".join(name for name in names if held[name] not in (now.get(name), begun.get(name)))
+    names = held.keys() - {"fastgan", "device", "threads", "as_published", "data_dir"}
+    return ", ".join(
+        name for name in held if name in names and held[name] not in (now.get(name), begun.get(name))
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,53 +263,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             if isinstance(row, Mapping) and isinstance(row.get("step"), int):
                 rows.append(dict(row))
     return rows
-
-
-def picture(
-    samples: Array,
-    *,
-    columns: int | None = None,
-    real: Array | None = None,
-    modes: Array | None = None,
-    critic: figures.Critic | None = None,
-    title: str = "",
-) -> Image:
-    """A grid of images (n, h, w, c) in [0, 1]; points (n, 2) over real ones; longer vectors as lines of grey."""
-    if samples.ndim == 4:
-        return pictures.image_grid(_opaque(samples), columns)
-    if samples.shape[1] == 2:
-        return figures.scatter(samples, real, modes=modes, critic=critic, title=title)
-    limits = None if real is None else (float(real.min()), float(real.max()))
-    return pictures.profile(samples[:IMAGES], limits)
-
-
-def real_images(dataset: Dataset, n: int = IMAGES) -> Image:
-    """A grid of real images, evenly spread over the data set, as files may be sorted by class."""
-    n = min(n, dataset.n)
-    rows = dataset.take(np.linspace(0, dataset.n - 1, n).round().astype(int)).scaled(0, 1)
-    return picture(rows.reshape(n, *dataset.sample_shape), columns=COLUMNS)
-
-
-def _opaque(images: Array) -> Array:
-    """Images on white where they have a fourth, transparent channel."""
-    if images.shape[3] != 4:
-        return images
-    alpha = images[..., 3:]
-    return np.asarray(images[..., :3] * alpha + (1 - alpha))
-
-
-def _frames(folder: Path) -> list[Image]:
-    """The pictures of the steps in their order; one that is damaged is left out."""
-    from PIL import Image
-
-    frames = []
-    paths = sorted((p for p in folder.glob("*.png") if p.stem.isdecimal()), key=lambda p: int(p.stem))
-    for path in paths[
-        :: -(-len(paths) // 240) or 1
-    ]:  # a GIF has fewer frames: do not hold thousands of pictures
-        with (
-            suppress(OSError, SyntaxError, ValueError),
-            Image.open(path) as image,
-        ):  # Pillow's ways to say: damaged
-            frames.append(image.convert("L" if image.mode == "L" else "RGB"))
-    return frames

@@ -70,7 +70,7 @@ class Sampler:
     def pixels(self, x: Array) -> Array:
         """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
         x, shape = x[:, : self.form.features], (len(x), *self.form.shape)
-        if self.recipe.points or len(shape) != 4:
+        if len(shape) != 4:
             return x.reshape(shape)
         scaled = (x - self.recipe.low) / (self.recipe.high - self.recipe.low)
         return np.clip(scaled, 0, 1).reshape(shape)

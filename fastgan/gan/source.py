@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgan import data
 from fastgan.data import Dataset, names
+from fastgan.data.dataset import CHANNELS
 from fastgan.device import from_any, to_host
 from fastgan.errors import DataError, UsageError
 from fastgan.gan.recipe import Recipe
@@ -66,6 +67,18 @@ class Form:
             **{**values, "shape": tuple(values["shape"]), "source": Source(**source) if source else None}
         )
 
+    def with_image_size(self, border: int) -> "Form":
+        """The same, with an image size for a file of arrays: older runs took its rows for images without being told."""
+        h, w = (*self.shape, 0)[:2]
+        if (
+            not self.source
+            or len(self.shape) != 3
+            or h != w
+            or Path(self.source.spec).suffix not in (".npy", ".npz")
+        ):
+            return self
+        return replace(self, source=replace(self.source, image_size=h - 2 * border))
+
     def check(self, dataset: Dataset) -> None:
         """DataError unless a data set is the one that this describes."""
         if tuple(dataset.sample_shape) != self.shape:
@@ -85,21 +98,14 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
     source = None
     if data is None or isinstance(data, str | Path):
         spec = own_data(recipe) if data is None else str(data)
-        own = spec not in names and os.path.exists(spec)
-        source = Source(str(Path(spec).absolute()) if own else spec, split=recipe.split)
+        source = Source(spec if spec in names else absolute(spec), split=recipe.split)
     elif isinstance(data, Source):
         source = data
     if source and source.image_size is None and source.spec not in names and os.path.isdir(source.spec):
         source = replace(source, image_size=recipe.picture_size or None)
     dataset = source.load(recipe.batch) if source else data if isinstance(data, Dataset) else from_array(data)
     if recipe.points == dataset.is_images:
-        got = (
-            f"images of {dataset.sample_shape}"
-            if dataset.is_images
-            else f"points of {dataset.features} numbers"
-        )
-        wanted = "points (try --data ring)" if recipe.points else "images (try --data digits)"
-        raise DataError(f"recipe {recipe.name}: got {got} from {dataset.name}, wanted {wanted}")
+        raise DataError(f"recipe {recipe.name}: {_misfit(dataset)}")
     dataset = bordered(dataset, recipe.border)
     form = Form(
         dataset.name,
@@ -111,6 +117,26 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
         source,
     )
     return dataset, form
+
+
+def _misfit(dataset: Dataset) -> str:
+    """What is wrong with images where points are wanted, or the other way round, and what to do."""
+    if dataset.is_images:
+        return f"got images of {dataset.sample_shape} from {dataset.name}, wanted points (try --data ring)"
+    d = dataset.features
+    side = next((s for c in CHANNELS for s in (math.isqrt(d // c),) if s > 1 and s * s * c == d), 0)
+    remedy = (
+        f"if each is an image of {side}x{side}, give --image-size {side}, or reshape the array"
+        if side
+        else ""
+    )
+    return f"got rows of {d} numbers from {dataset.name}, wanted images (try --data digits){'; ' * bool(side)}{remedy}"
+
+
+def absolute(path: str | Path) -> str:
+    """The absolute path of what exists, so that a run can go on from another folder; anything else as it was typed."""
+    there = os.path.expanduser(path)
+    return str(Path(there).absolute()) if os.path.exists(there) else str(path)
 
 
 def own_data(recipe: Recipe) -> str:

@@ -14,10 +14,16 @@ from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
 from fastgan.gan.latents import draw_latents
 from fastgan.gan.objectives import Objective, ScoreLoss
-from fastgan.gan.penalty import gradient_penalty, penalised_loss, piecewise_linear, refuse_batch_norm
+from fastgan.gan.penalty import (
+    penalised_loss,
+    piecewise_linear,
+    refuse_batch_norm,
+    slope_of,
+)
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.ring import Ring, record
 from fastgan.nn import BatchNorm, Dropout, MinibatchStdDev, Module
+from fastgan.ops import with_penalty
 from fastgan.optim import Optimizer
 from fastgan.random import Stream
 from fastgan.tape import Tensor, grad, no_grad
@@ -110,27 +116,32 @@ class Step:
         objective, n = self.objective, len(fake)
         if self._closed:
             return self._closed_loss(self.batches.draw(update, fake, mixed=True), *self._closed)
+        mixed = bool(objective.penalty) and not objective.penalty_of
+        x = self.batches.draw(update, fake, mixed=mixed)
         if self._together:
-            x = self.batches.draw(update, fake)
-            both = self.critic(Tensor(x))
-            loss, real = objective.critic(both), x[:n]
+            both = self.critic(Tensor(x[: 2 * n]))
+            loss = objective.critic(both)
             scores = {"real": both.data[:n], "fake": both.data[n:]}
         else:
-            real = self.batches.draw(update)
-            real_scores, fake_scores = self.critic(Tensor(real)), self.critic(Tensor(fake))
+            real_scores, fake_scores = self.critic(Tensor(x[:n])), self.critic(Tensor(fake))
             loss = objective.real(real_scores) + objective.fake(fake_scores)
             scores = {"real": real_scores.data, "fake": fake_scores.data}
-        if objective.penalty:
-            penalty = self._penalty(real, fake, update) * objective.penalty
+        if mixed:
+            slope = slope_of(self.critic, x[2 * n :]).reshape(n, -1)
+            loss = with_penalty(loss, slope, weight=objective.penalty)
+            scores["penalty"] = loss.node.kept[0]
+        elif objective.penalty and objective.penalty_of:
+            points = Tensor(x[:n]), Tensor(fake), self._epsilon(n, update)
+            penalty = objective.penalty_of(self.critic, *points) * objective.penalty
             loss, scores["penalty"] = loss + penalty, penalty.data
         return loss, scores
 
-    def _penalty(self, real: Array, fake: Array, update: int | Count) -> Tensor:
-        e = random.uniform(
-            (len(real), 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=self.clock.device
+    def _epsilon(self, n: int, update: int | Count) -> Tensor:
+        """Where between real and fake samples a critic update's penalty is taken; (n, 1)."""
+        device = self.clock.device
+        return Tensor(
+            random.uniform((n, 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=device)
         )
-        penalty_of = self.objective.penalty_of or gradient_penalty
-        return penalty_of(self.critic, Tensor(real), Tensor(fake), Tensor(e))
 
     def _closed_loss(
         self, x: Array, parameters: list[Tensor], slopes: tuple[float, ...]

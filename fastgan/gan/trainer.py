@@ -18,10 +18,10 @@ from fastgan.device import Array, resolve_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.gan import published, state
 from fastgan.gan.batches import Batches
-from fastgan.gan.judging import held_out_loss
 from fastgan.gan.latents import draw_latents, draw_noise
 from fastgan.gan.networks import build, check_fit
 from fastgan.gan.objectives import Objective
+from fastgan.gan.quality import held_out_loss
 from fastgan.gan.recipe import Recipe, objective_of
 from fastgan.gan.recipes import RECIPES
 from fastgan.gan.replay import Replay, due

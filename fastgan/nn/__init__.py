@@ -27,14 +27,12 @@ from fastgan.nn.layers import (
     Sigmoid,
     Tanh,
 )
-from fastgan.nn.mlp import MLP
 from fastgan.nn.module import Module
 from fastgan.nn.norm import Embedding, InstanceNorm, LayerNorm, MinibatchStdDev, SpectralNorm
 from fastgan.nn.text import Net
 
 __all__ = [
     "INITIALIZERS",
-    "MLP",
     "Activation",
     "Arctan",
     "AvgPool2d",

@@ -1,6 +1,7 @@
 """Layers for images: convolutions, pooling, changes of size, and the ways between flat samples and images.
 
-Samples are flat everywhere else: a convolutional network begins with a Reshape and a generator ends with Flatten.
+Samples are flat everywhere else: a convolutional network begins with a Reshape, and one that makes images ends with
+Flatten.
 Shapes: `n` batch, `h`/`w` height and width, `c` channels, NHWC; `i`/`o` channels in/out, `kh`/`kw` a kernel's size.
 A setting that is one number holds for both directions, else it is a pair (down, right).
 """

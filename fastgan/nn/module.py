@@ -26,9 +26,7 @@ class Module:
 
     def parts(self) -> Iterator[tuple[str, "Module"]]:
         """The Modules directly inside, by name; one that is there twice comes twice."""
-        parts: list[tuple[str, Module]] = []
-        _gather(vars(self).items(), "", parts, [])
-        return iter(parts)
+        return ((name, x) for name, x in _inside(vars(self).items(), "", []) if isinstance(x, Module))
 
     def modules(self) -> Iterator["Module"]:
         """This Module and all inside it, each once."""
@@ -109,41 +107,35 @@ class Module:
         return {name: x.copy() for name, x in self.named_arrays().items()}
 
 
-def _gather(
-    items: Iterable[tuple[Any, Any]],
-    prefix: str,
-    parts: list[tuple[str, Module]],
-    tensors: list[tuple[str, Tensor]],
-) -> None:
-    """Add what is a Module or a Tensor among attributes, and in those that are a list, tuple or dict, by name."""
+def _inside(
+    items: Iterable[tuple[Any, Any]], prefix: str, found: list[tuple[str, Module | Tensor]]
+) -> list[tuple[str, Module | Tensor]]:
+    """`found`, and the Modules and Tensors among attributes, and in those that are a list, tuple or dict, by name."""
     for name, x in items:
-        if isinstance(x, Module):
-            parts.append((f"{prefix}{name}", x))
-        elif isinstance(x, Tensor):
-            tensors.append((f"{prefix}{name}", x))
+        if isinstance(x, (Module, Tensor)):  # as a union the types would be joined for each attribute
+            found.append((f"{prefix}{name}", x))
         elif isinstance(x, dict):
-            _gather(x.items(), f"{prefix}{name}.", parts, tensors)
-        elif isinstance(x, (list, tuple)):  # as a union the types would be joined for each attribute
-            _gather(enumerate(x), f"{prefix}{name}.", parts, tensors)
-
-
-def _walk(module: Module, prefix: str, modules: dict[Module, str], parameters: dict[Tensor, str]) -> None:
-    """Add a Module and all inside it, outer ones first, and their parameters, each with its first name."""
-    modules[module] = prefix
-    parts: list[tuple[str, Module]] = []
-    tensors: list[tuple[str, Tensor]] = []
-    _gather(vars(module).items(), prefix, parts, tensors)
-    for name, x in tensors:
-        if x.wanted:
-            parameters.setdefault(x, name)
-    for name, part in parts:
-        if part not in modules:
-            _walk(part, f"{name}.", modules, parameters)
+            _inside(x.items(), f"{prefix}{name}.", found)
+        elif isinstance(x, (list, tuple)):
+            _inside(enumerate(x), f"{prefix}{name}.", found)
+    return found
 
 
 def _whole(module: Module) -> tuple[dict[Module, str], dict[Tensor, str]]:
-    """A Module and all inside it, each with what goes before its names, and all parameters with theirs."""
+    """A Module and all inside it, outer ones first, each with what its names begin with; parameters and their names."""
     modules: dict[Module, str] = {}
     parameters: dict[Tensor, str] = {}
     _walk(module, "", modules, parameters)
     return modules, parameters
+
+
+def _walk(part: Module, prefix: str, modules: dict[Module, str], parameters: dict[Tensor, str]) -> None:
+    """Enter a Module and all inside it; no function inside another, which would keep the network until a collection."""
+    modules[part] = prefix
+    inside = _inside(vars(part).items(), prefix, [])
+    for name, x in inside:
+        if isinstance(x, Tensor) and x.wanted:
+            parameters.setdefault(x, name)
+    for name, x in inside:
+        if isinstance(x, Module) and x not in modules:
+            _walk(x, f"{name}.", modules, parameters)

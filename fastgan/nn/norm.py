@@ -1,4 +1,4 @@
-"""Layers that normalise, what a critic sees of its batch, and embeddings. BatchNorm is with the dense layers.
+"""Layers that normalise, how much a batch varies, and embeddings. BatchNorm is with the dense layers.
 
 Shapes: `n` batch, `f` features or channels, always the last axis; `...` the axes between (an image's h and w).
 """
@@ -6,7 +6,6 @@ Shapes: `n` batch, `f` features or channels, always the last axis; `...` the axe
 import numpy as np
 
 from fastgan import ops
-from fastgan.clock import refuse_while_capturing
 from fastgan.device import Array, array_module, device_of, to_device
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn.init import initialize
@@ -20,11 +19,15 @@ from fastgan.tape.engine import Act
 class LayerNorm(Module):
     """Normalise each sample by the mean and variance of all its numbers (Ba et al. 2016), then scale and shift.
 
-    gamma and beta are one number per feature of the last axis: for an image one per channel, as conv critics have it
-    (igul222's code, PyTorch's GroupNorm with one group), for (n, f) what PyTorch's LayerNorm has.
+    gamma and beta are one number per feature of the last axis: for an image one per channel, as in igul222's code and
+    PyTorch's GroupNorm with one group, for (n, f) what PyTorch's LayerNorm has.
     """
 
+    over = slice(1, None)  # the axes that statistics are taken over
+
     def __init__(self, f: int, *, eps: float = 1e-5) -> None:
+        if not eps >= 0:
+            raise UsageError(f"{type(self).__name__}: got eps {eps}, wanted 0 or more")
         self.eps = eps
         self.gamma = Tensor(np.ones(f, np.float32), requires_grad=True)
         self.beta = Tensor(np.zeros(f, np.float32), requires_grad=True)
@@ -33,15 +36,11 @@ class LayerNorm(Module):
         """Gamma 1, beta 0."""
         self.gamma.data[...], self.beta.data[...] = 1, 0
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: all but the first."""
-        return tuple(range(1, ndim))
-
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, ..., f) -> the same."""
         if x.ndim < 2 or x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"{type(self).__name__}: got x {x.shape}, wanted (n, ..., {self.gamma.size})")
-        axes = self.axes(x.ndim)
+        axes = tuple(range(x.ndim))[self.over]
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = (centred * centred).mean(axis=axes, keepdims=True)
         return centred * (variance + self.eps) ** -0.5 * self.gamma + self.beta
@@ -53,9 +52,7 @@ class InstanceNorm(LayerNorm):
     The same in training and inference.
     """
 
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over: an image's height and width."""
-        return tuple(range(1, ndim - 1))
+    over = slice(1, -1)  # an image's height and width
 
     def __call__(self, x: Tensor) -> Tensor:
         """x normalised; (n, h, w, f) -> the same."""
@@ -170,7 +167,10 @@ class Embedding(Module):
         self.weight.data[...] = to_device(values, device_of(self.weight.data))
 
     def __call__(self, labels: Tensor | Array) -> Tensor:
-        """The labels' rows, of an array or a Tensor; UsageError for a label that has none."""
+        """The labels' rows, of an array or a Tensor; UsageError for a label that has none.
+
+        Of labels on a GPU, which would have to wait for the answer, such a one gives a row of NaN instead.
+        """
         given = labels.data if isinstance(labels, Tensor) else labels
         given = given if hasattr(given, "dtype") else np.asarray(given)
         count = self.weight.shape[0]
@@ -178,12 +178,15 @@ class Embedding(Module):
             raise ShapeError(
                 f"Embedding: got labels {given.shape} of {given.dtype}, wanted whole numbers (n,)"
             )
-        if device_of(given) == "cuda":
-            refuse_while_capturing("the range of labels")
-        for worst in (int(given.min()), int(given.max())) if given.size else ():
-            if not 0 <= worst < count:
-                raise UsageError(f"Embedding: got label {worst}, wanted 0 to {count - 1}")
-        return ops.index(self.weight, key=given)
+        if device_of(given) == "cpu":
+            for worst in (int(given.min()), int(given.max())) if given.size else ():
+                if not 0 <= worst < count:
+                    raise UsageError(f"Embedding: got label {worst}, wanted 0 to {count - 1}")
+            return ops.index(self.weight, key=given)
+        xp, given = array_module(given), given.astype(np.int64)
+        there = xp.clip(given, 0, count - 1)
+        known = xp.where(there == given, 1, np.nan).astype(self.weight.dtype)  # (n,)
+        return ops.index(self.weight, key=there) * Tensor(known[:, None])
 
 
 def _unit(x: Array) -> Array:

@@ -9,7 +9,7 @@ from fastgan.ops.conv import (
     fold,
     unfold,
 )
-from fastgan.ops.dense import linear, linear_leaky_relu
+from fastgan.ops.dense import linear, linear_leaky_relu, masked_back, masked_forth, masked_outer
 from fastgan.ops.elementwise import (
     ACTIVATIONS,
     absolute,
@@ -26,7 +26,7 @@ from fastgan.ops.elementwise import (
     sqrt,
     tanh,
 )
-from fastgan.ops.loss import SCORE_LOSSES, bce_with_logits, mse, score_loss
+from fastgan.ops.loss import SCORE_LOSSES, bce_with_logits, mse, score_loss, with_penalty
 from fastgan.ops.norm import batch_norm, linear_norm
 from fastgan.ops.pool import (
     avg_pool2d,
@@ -83,6 +83,9 @@ __all__ = [
     "linear_leaky_relu",
     "linear_norm",
     "log",
+    "masked_back",
+    "masked_forth",
+    "masked_outer",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
@@ -106,4 +109,5 @@ __all__ = [
     "unfold",
     "unindex",
     "upsample2d",
+    "with_penalty",
 ]

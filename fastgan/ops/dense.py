@@ -9,9 +9,18 @@ from typing import Any
 from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
-from fastgan.ops.elementwise import NOTHING, activated, activation_grad, check_act, ends_in, masked
-from fastgan.tape import Tensor, Thunk, op
-from fastgan.tape.arithmetic import check_dtypes
+from fastgan.ops.elementwise import (
+    ACTIVATIONS,
+    NOTHING,
+    TENSORS,
+    activated,
+    activation_grad,
+    check_act,
+    ends_in,
+    masked,
+)
+from fastgan.tape import Tensor, Thunk, op, vjp_of
+from fastgan.tape.arithmetic import check_dtypes, product
 from fastgan.tape.engine import Act
 
 
@@ -34,8 +43,14 @@ linear.ends_in = ends_in
 def _(
     g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor, *, act: str = "leaky", slope: float = 1.0
 ) -> tuple[Thunk, ...]:
-    v = g if (act, slope) == NOTHING else activation_grad(g, y, act=act, slope=slope)
-    return lambda: v @ w.T, lambda: x.T @ v, lambda: v  # summed to b's shape by the engine
+    if (act, slope) == NOTHING:
+        return lambda: g @ w.T, lambda: x.T @ g, lambda: g  # summed to b's shape by the engine
+    settings: dict[str, Any] = {"act": act, "slope": slope}
+    return (
+        lambda: masked_back(g, y, w, **settings),
+        lambda: masked_outer(x, g, y, **settings),
+        lambda: activation_grad(g, y, **settings),
+    )
 
 
 @linear.first_order
@@ -54,6 +69,111 @@ def _(
     premasked: bool,
 ) -> tuple[Array | None, ...]:
     return layer_gradients(g if premasked else masked(g, y, act, slope), x, w, wanted, into, below)
+
+
+# The products with a mask, m = act'(y): closed under differentiation, as convolution is, so that the double backward of
+# a gradient penalty runs on kernels. `g` is a gradient for y (n, o), `p` one for x (n, i).
+
+
+@op(keeps=True)
+def masked_back(
+    g: Array, y: Array, w: Array, *, act: str = "leaky", slope: float = 0.2
+) -> tuple[Array, Array]:
+    """(g * m) w^T; (n, o), (n, o), (i, o) -> (n, i). Keeps g * m."""
+    v = masked(g, y, act, slope)
+    return product(v, w.T), v
+
+
+@masked_back.vjp
+def _(
+    p: Tensor, _: Tensor, g: Tensor, y: Tensor, w: Tensor, *, act: str = "leaky", slope: float = 0.2
+) -> tuple[Thunk, ...]:
+    settings: dict[str, Any] = {"act": act, "slope": slope}
+    return (
+        lambda: masked_forth(p, w, y, **settings),
+        _through_mask(p @ w, g, y, act, slope),
+        lambda: masked_outer(p, g, y, **settings),
+    )
+
+
+@masked_back.first_order
+def _(
+    p: Array,
+    _: Array,
+    g: Array,
+    y: Array,
+    w: Array,
+    *,
+    act: str = "leaky",
+    slope: float = 0.2,
+    kept: Array,
+    wanted: Any,
+    into: Any,
+) -> Any:
+    if wanted[1] and act != "leaky":
+        return NotImplemented
+    return (
+        masked_forth.forward(p, w, y, act=act, slope=slope) if wanted[0] else None,
+        None,
+        product(p.T, kept, out=into[2]) if wanted[2] else None,
+    )
+
+
+@op
+def masked_forth(
+    p: Array, w: Array, y: Array, *, act: str = "leaky", slope: float = 0.2, out: Array | None = None
+) -> Array:
+    """(p w) * m; (n, i), (i, o), (n, o) -> (n, o), written to `out`, which may be y, where it is given."""
+    result = masked(product(p, w), y, act, slope)
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+@masked_forth.vjp
+def _(
+    g: Tensor,
+    _: Tensor,
+    p: Tensor,
+    w: Tensor,
+    y: Tensor,
+    *,
+    act: str = "leaky",
+    slope: float = 0.2,
+    out: Any = None,
+) -> tuple[Thunk, ...]:
+    settings: dict[str, Any] = {"act": act, "slope": slope}
+    return (
+        lambda: masked_back(g, y, w, **settings),
+        lambda: masked_outer(p, g, y, **settings),
+        _through_mask(g, p @ w, y, act, slope),
+    )
+
+
+@op
+def masked_outer(a: Array, g: Array, y: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
+    """a^T (g * m); (n, i), (n, o), (n, o) -> (i, o)."""
+    return product(a.T, masked(g, y, act, slope))
+
+
+@masked_outer.vjp
+def _(
+    u: Tensor, _: Tensor, a: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
+) -> tuple[Thunk, ...]:
+    settings: dict[str, Any] = {"act": act, "slope": slope}
+    return (
+        lambda: masked_back(g, y, u, **settings),
+        lambda: masked_forth(a, u, y, **settings),
+        _through_mask(a @ u, g, y, act, slope),
+    )
+
+
+def _through_mask(upstream: Tensor, g: Tensor, y: Tensor, act: str, slope: float) -> Thunk:
+    """The gradient for y of the sum of upstream * g * act'(y); None where the activation is piecewise linear."""
+    if act == "leaky":
+        return None
+    return vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(upstream, g, y)[0]
 
 
 def linear_leaky_relu(x: Tensor, w: Tensor, b: Tensor, *, slope: float = 0.2) -> Tensor:
@@ -107,9 +227,3 @@ def weight_gradients(a: Array, v: Array, *, gw: Array, gb: Array, rows: int) -> 
     xp = array_module(v)
     xp.matmul(a.T, v, out=gw)
     xp.sum(v[:rows], axis=0, out=gb)
-
-
-@Fusable
-def tangent(p: Array, w: Array, a: Array, *, slope: float) -> None:
-    """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
-    a[...] = masked(p @ w, a, "leaky", slope)

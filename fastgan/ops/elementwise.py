@@ -4,13 +4,14 @@ Activations are rows of one table, ACTIVATIONS, which dense, convolutional and b
 backward is an op of its own, so it can have a kernel too and can be differentiated again.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
+from fastgan.kernels.formulas import ACTIVATIONS as ACTIVATIONS  # for all who end in one
+from fastgan.kernels.formulas import arrays, composed
 from fastgan.tape import Tensor, Thunk, op, vjp_of
 from fastgan.tape.engine import Act
 
@@ -82,33 +83,9 @@ def _(g: Tensor, y: Tensor, x: Tensor) -> tuple[Thunk, ...]:
     return (lambda: g * Tensor(array_module(x.data).sign(x.data)),)
 
 
-@dataclass(frozen=True)
-class Activation:
-    """An activation whose derivative is a function of its output, so that what went into it need not be kept.
-
-    `value(xp, z, slope)` is array code; `derivative(y, slope)` is arithmetic, for arrays and Tensors alike, or None
-    where the activation is piecewise linear: slope for outputs that are not positive, 1 elsewhere.
-    """
-
-    value: Callable[[Any, Array, float], Array]
-    derivative: Callable[[Any, float], Any] | None = None
-
-
-def _leaky(xp: Any, z: Array, slope: float) -> Array:
-    return z if slope == 1 else xp.maximum(z, z * slope if slope else 0)  # inf * 0 would be NaN
-
-
-def _sigmoid(xp: Any, z: Array, slope: float) -> Array:
-    e = xp.exp(-xp.abs(z))  # never above 1, so nothing overflows
-    return xp.where(z >= 0, 1, e) / (1 + e)  # by halves of tanh the left tail would be 0 below -17
-
-
-ACTIVATIONS = {
-    "leaky": Activation(_leaky),  # slope 0 is ReLU, 1 nothing at all
-    "tanh": Activation(lambda xp, z, slope: xp.tanh(z), lambda y, slope: 1 - y * y),
-    "sigmoid": Activation(_sigmoid, lambda y, slope: y * (1 - y)),
-}
 NOTHING: Act = ("leaky", 1.0)
+TENSORS = SimpleNamespace(absolute=absolute)  # `m` of a derivative in Tensor code
+vars(TENSORS).update({function.__name__: function for function in composed(TENSORS)})
 
 
 def check_act(act: str, slope: float) -> None:
@@ -121,26 +98,22 @@ def check_act(act: str, slope: float) -> None:
 
 def activated(z: Array, act: str, slope: float) -> Array:
     """The activation of z, as array code."""
-    return ACTIVATIONS[act].value(array_module(z), z, slope)
+    return z if (act, slope) == NOTHING else ACTIVATIONS[act].value(arrays(array_module(z)), z, slope)
 
 
 @op
 def activation_grad(g: Array, y: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
     """g times the derivative of the activation whose output is y."""
-    derivative = ACTIVATIONS[act].derivative
-    if derivative is None:
-        return array_module(g).where(y > 0, g, g * slope)
-    return g * derivative(y, slope)
+    return ACTIVATIONS[act].masked(arrays(array_module(g)), g, y, slope)
 
 
 @activation_grad.vjp
 def _(
     gg: Tensor, out: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
 ) -> tuple[Thunk, ...]:
-    derivative = ACTIVATIONS[act].derivative
     through_y: Thunk = None  # nothing flows there where the activation is piecewise linear
-    if derivative is not None:
-        through_y = vjp_of(lambda y: g * derivative(y, slope))(gg, out, y)[0]
+    if act != "leaky":
+        through_y = vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(gg, out, y)[0]
     return lambda: activation_grad(gg, y, act=act, slope=slope), through_y
 
 

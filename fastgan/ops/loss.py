@@ -1,27 +1,19 @@
 """Losses of scores, each a Tensor of shape (): against targets, or one of the table SCORE_LOSSES."""
 
-from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
+from fastgan.kernels.formulas import GRADIENT, SCORES, arrays
 from fastgan.ops.dense import linear
-from fastgan.ops.elementwise import relu, softplus
+from fastgan.ops.elementwise import relu, softplus, sqrt
 from fastgan.tape import Tensor, op, tensor, vjp_of
 from fastgan.tape.engine import times
 
-SCORE_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "softplus(-s)": lambda s: softplus(-s),
-    "softplus(s)": softplus,
-    "-softplus(s)": lambda s: -softplus(s),
-    "(s - 1)^2 / 2": lambda s: (s - 1) ** 2 * 0.5,
-    "s^2 / 2": lambda s: s * s * 0.5,
-    "-s": lambda s: -s,
-    "s": lambda s: s,
-    "max(0, 1 - s)": lambda s: relu(1 - s),
-    "max(0, 1 + s)": lambda s: relu(1 + s),
-}
+SCORE_LOSSES = SCORES
+FUNCTIONS = SimpleNamespace(softplus=softplus, relu=relu)  # `m` of a formula in Tensor code
 
 
 def _target(name: str, x: Tensor, target: Any) -> Any:
@@ -60,12 +52,13 @@ def score_loss(
     loss, d, start = xp.zeros((), scores.dtype), xp.empty_like(scores), 0
     for kind, count in zip(kinds, counts, strict=True):
         part = slice(start, start + count)
-        if kind == "gradient":
+        if kind == GRADIENT:
             d[part] = 1
         else:
-            values, slopes = _score_terms(scores[part], kind)
-            loss += values.mean() * weight
-            d[part] = slopes * (weight / values.size)
+            m, s, row = arrays(xp), scores[part], SCORES[kind]
+            loss += row.formula(m, s).mean() * weight
+            d[part] = row.slope(m, s)
+            d[part] *= weight / s.size  # of d's own precision
         start += count
     return loss, d
 
@@ -75,38 +68,14 @@ def score_loss(
 def _(scores: Tensor, *, kinds: tuple[str, ...], counts: tuple[int, ...], weight: float = 1.0) -> Tensor:
     loss, start = scores.sum() * 0.0, 0
     for kind, count in zip(kinds, counts, strict=True):
-        loss, start = loss + SCORE_LOSSES[kind](scores[start : start + count]).mean() * weight, start + count
+        values = SCORES[kind].formula(FUNCTIONS, scores[start : start + count])
+        loss, start = loss + values.mean() * weight, start + count
     return loss
 
 
 @score_loss.first_order
 def _(g: Array, loss: Array, scores: Array, *, kept: Array, **_: Any) -> tuple[Array]:
     return (times(g, kept),)
-
-
-def _score_terms(s: Array, kind: str) -> tuple[Array, Array]:
-    """A loss and its derivative, score by score."""
-    xp = array_module(s)
-    if kind in ("softplus(-s)", "softplus(s)", "-softplus(s)"):
-        x = -s if kind == "softplus(-s)" else s
-        e = xp.exp(-xp.abs(x))
-        value, slope = xp.maximum(x, 0) + xp.log1p(e), xp.where(x >= 0, 1, e) / (1 + e)
-        return (
-            (value, slope)
-            if kind == "softplus(s)"
-            else (-value, -slope)
-            if kind[0] == "-"
-            else (value, -slope)
-        )
-    if kind == "(s - 1)^2 / 2":
-        return (s - 1) ** 2 * 0.5, s - 1
-    if kind == "s^2 / 2":
-        return s * s * 0.5, s
-    if kind in ("-s", "s"):
-        sign = -1 if kind == "-s" else 1
-        return s * sign, xp.full_like(s, sign)
-    sign = -1 if kind == "max(0, 1 - s)" else 1
-    return xp.maximum(1 + sign * s, 0), xp.where(1 + sign * s > 0, sign, 0).astype(s.dtype)
 
 
 @Fusable
@@ -133,3 +102,24 @@ def penalty(g: Array, q: Array, loss: Array, *, weight: float) -> Array:
     xp.multiply(g, (norm - 1) / norm * (2 * weight / len(g)), out=q)
     p = ((norm - 1) ** 2).mean() * weight
     return xp.stack([loss + p, p])
+
+
+@op(keeps=True)
+def with_penalty(loss: Array, g: Array, *, weight: float) -> tuple[Array, tuple[Array, Array]]:
+    """loss + weight times the mean of (|row of g| - 1)^2; (), (n, f) -> (). Keeps that penalty, and its derivative."""
+    q = array_module(g).empty_like(g)
+    both = penalty(g, q, loss, weight=weight)
+    return both[0], (both[1], q)
+
+
+@with_penalty.vjp
+@vjp_of
+def _(loss: Tensor, g: Tensor, *, weight: float) -> Tensor:
+    return loss + ((sqrt((g * g).sum(axis=1) + 1e-12) - 1) ** 2).mean() * weight
+
+
+@with_penalty.first_order
+def _(
+    upstream: Array, y: Array, loss: Array, g: Array, *, kept: tuple[Array, Array], **_: Any
+) -> tuple[Array, Array]:
+    return upstream, times(upstream, kept[1])

@@ -7,7 +7,7 @@ words, as in fastgan/random.py; products and sums are rounded apart, so the bits
 from numba import cuda, float32, int32, int64
 
 from fastgan.kernels import batch as cpu
-from fastgan.kernels.cuda.clock import count, divided, high_word, low_word, number, of_words, uint32
+from fastgan.kernels.cuda.clock import count, divided, number, of_words, uint32
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, named
 from fastgan.kernels.cuda.launching import (
     FLOAT,
@@ -23,7 +23,7 @@ from fastgan.kernels.cuda.launching import (
     blocks,
     vectors,
 )
-from fastgan.kernels.cuda.noise import SEPARATELY, philox
+from fastgan.kernels.cuda.noise import SEPARATELY, words
 from fastgan.kernels.cuda.vector import inlined
 
 THREADS = 64  # each with four columns
@@ -39,9 +39,7 @@ _word_unit = of_words(cpu.word_unit)
 @inlined
 def _word(r, step, stream, k0, k1):
     """Word r of a sequence."""
-    a, b, c, d = philox(
-        uint32(r >> 2), low_word(step), high_word(step), uint32(stream), uint32(k0), uint32(k1)
-    )
+    a, b, c, d = words(r >> 2, step, stream, k0, k1)
     k = r & 3
     return a if k == 0 else b if k == 1 else c if k == 2 else d
 

@@ -17,6 +17,7 @@ from importlib import import_module, metadata
 import numpy as np
 
 from fastgan.kernels import cache_folder
+from fastgan.kernels.compiling import sources
 from fastgan.kernels.cuda import gaps, keeping
 from fastgan.kernels.cuda.gaps import OLDEST
 from fastgan.kernels.cuda.launching import INT, OUT, SIMULATED, Kernel
@@ -179,7 +180,7 @@ def _parts(kernel, cc):
     """Everything that a kernel's machine code depends on."""
     options = getattr(kernel, "options", None)
     own = keeping.identity(kernel.body), kernel.arguments, kernel.block, options
-    return keeping.sources(), _versions(), architecture(cc), *own
+    return sources("*.py", "cuda/*.py"), _versions(), architecture(cc), *own
 
 
 @cache

@@ -7,7 +7,7 @@ warn of every carry that Philox drops.
 
 from numba import float32, int32, int64
 
-from fastgan.kernels.cuda import vector
+from fastgan.kernels.compiling import rebound
 from fastgan.kernels.cuda.launching import SIMULATED
 from fastgan.kernels.cuda.vector import inlined, quotient
 
@@ -27,7 +27,7 @@ else:
 
 def of_words(formula):
     """`inlined` for a formula of a CPU family that counts in words."""
-    return inlined(vector._rebound(formula, uint32=uint32, uint64=uint64))
+    return inlined(rebound(formula, uint32=uint32, uint64=uint64))
 
 
 def count(x):

@@ -10,6 +10,7 @@ from fastgan.kernels.cuda import narrow, products, tall
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
 from fastgan.kernels.cuda.launching import blocks, empty, vectors
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
+from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 
 MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
@@ -108,19 +109,21 @@ def leaky_relu(y, slope):
     return y
 
 
-def tangent(p, w, a, *, slope):
-    """(p @ w) times the derivative of the leaky activation that made a, written over a; (n, i), (i, o), (n, o)."""
+def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
+    """(p @ w) times the derivative of the activation that made a; (n, i), (i, o), (n, o). `out` may be a."""
     fits = p.ndim == 2 and w.ndim == 2 and p.shape[1] == w.shape[0] and a.shape == (p.shape[0], w.shape[1])
     if not fits or len(p) > TALLEST or not _counts(p.size, w.size, a.size):
         return NotImplemented
-    name = schedule("tangent", len(p), len(w), w.shape[1])
+    if out is not None and not (_is_plain(out) and out.shape == a.shape):
+        return NotImplemented
+    out, name = empty(a.shape, a) if out is None else out, schedule("tangent", len(p), len(w), w.shape[1])
     if name == "blas":
         product = empty(a.shape, a)
         _blas(p, w, product)
-        _mask(product, a, a, "leaky", slope)
+        _mask(product, a, out, act, slope)
     else:
-        _linear(name, p, w, None, a, a, MASK, "leaky", slope)
-    return None
+        _linear(name, p, w, None, a, out, MASK, act, slope)
+    return out
 
 
 def forward_norm(
@@ -191,8 +194,7 @@ def _backward(form, v, a, w, dx, gw, gb, rows, act, slope):
     elif name == "blas":
         if gw is not None:
             _blas(a, v, gw, ta=True)
-            kernel = narrow.COLUMN_SUMS[vectors(v, sizes=(o,))]
-            kernel(blocks(o, narrow.COLUMNS), v, gb, rows, o, moved=(4 * rows * o, 4 * o))
+            column_sums(v[:rows], gb)
         if dx is not None:
             _blas(v, w, dx, tb=True)
             if after == MASK:

@@ -1,41 +1,45 @@
 """What CUDA bodies are made of: activations and their derivatives, guarded loads, sums over threads.
 
 Shared by the products and the small kernels; an activation is a number in a kernel (`ACTS`), so that one machine code
-serves all three. The derivatives are functions of the activation's output.
+serves all of the table.
 """
-
-import math
 
 from numba import cuda, float32
 
-from fastgan.kernels import dense
-from fastgan.kernels.cuda.vector import inlined, ld4, st4
+from fastgan.kernels.cuda.vector import inlined, ld4, scalars, st4
+from fastgan.kernels.formulas import ACTIVATIONS, chosen
 
-ACTS = {"leaky": 0, "tanh": 1, "sigmoid": 2}
+ACTS = {name: number for number, name in enumerate(ACTIVATIONS)}
 THREADS = 256
 
-_leaky = inlined(dense.leaky)
+_value = chosen([inlined(row.value) for row in ACTIVATIONS.values()], inlined)
+_masked = chosen([inlined(row.masked) for row in ACTIVATIONS.values()], inlined)
 
 
 @inlined
 def activated(z, act, slope):
     """The activation of z."""
-    if act == 0:
-        return _leaky(z, slope)
-    if act == 1:
-        return math.tanh(z)
-    e = math.exp(-abs(z))  # never above 1, so nothing overflows
-    return (float32(1) if z >= float32(0) else e) / (float32(1) + e)
+    return _value(act, scalars, z, slope)
 
 
 @inlined
 def masked(g, y, act, slope):
     """g times the derivative of the activation whose output is y."""
-    if act == 0:
-        return g if y > float32(0) else g * slope
-    if act == 1:
-        return g * (float32(1) - y * y)
-    return g * y * (float32(1) - y)
+    return _masked(act, scalars, g, y, slope)
+
+
+@inlined
+def activated4(q, act, slope):
+    """The activations of four."""
+    a, b = activated(q[0], act, slope), activated(q[1], act, slope)
+    return a, b, activated(q[2], act, slope), activated(q[3], act, slope)
+
+
+@inlined
+def masked4(g, y, act, slope):
+    """`masked` for four."""
+    a, b = masked(g[0], y[0], act, slope), masked(g[1], y[1], act, slope)
+    return a, b, masked(g[2], y[2], act, slope), masked(g[3], y[3], act, slope)
 
 
 @inlined
@@ -48,6 +52,24 @@ def zero4():
 def scaled4(r, s, q):
     """r + s * q for a scalar s."""
     return r[0] + s * q[0], r[1] + s * q[1], r[2] + s * q[2], r[3] + s * q[3]
+
+
+@inlined
+def put4(pool, k, q):
+    """Four to the k-th place for four of a shared array."""
+    st4(pool, k, q[0], q[1], q[2], q[3])
+
+
+@inlined
+def plus4(p, q):
+    """p + q."""
+    return p[0] + q[0], p[1] + q[1], p[2] + q[2], p[3] + q[3]
+
+
+@inlined
+def times4(p, q):
+    """p * q, number by number."""
+    return p[0] * q[0], p[1] * q[1], p[2] * q[2], p[3] * q[3]
 
 
 @inlined

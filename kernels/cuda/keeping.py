@@ -1,7 +1,7 @@
 """Cubins kept on disk: a file's name says everything that went into it, so nothing that is found is out of date.
 
-A file is a line of JSON with the sha256 of what follows, then the cubin. A damaged file counts as none, and where
-nothing can be written nothing is kept.
+A file is a line of JSON with the sha256 of what follows, then the cubin, or a table of `measuring`. A damaged file
+counts as none, and where nothing can be written nothing is kept.
 """
 
 import hashlib
@@ -9,21 +9,11 @@ import json
 import os
 import re
 import tempfile
-from functools import cache
-from pathlib import Path
 
 
 def digest(parts):
     """The name of what was made from `parts`, which are told apart by their repr."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-@cache
-def sources():
-    """All kernel sources: a body calls formulas of other files."""
-    root = Path(__file__).parents[1]
-    files = sorted([*root.glob("*.py"), *root.glob("cuda/*.py")])
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def identity(x):

@@ -1,4 +1,4 @@
-"""Losses on CUDA: a mean over scores with its derivative, the critic's last layer before it, the gradient penalty.
+"""Losses on CUDA: a mean over scores with its derivative, and the gradient penalty.
 
 A few thousand numbers, so one block mostly does everything: what costs is the launch. Sums go through shared memory in
 a fixed order.
@@ -10,36 +10,23 @@ import math
 
 from numba import cuda, float32
 
-from fastgan.kernels import loss as cpu
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, named
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, fold, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
-from fastgan.kernels.cuda.vector import inlined
+from fastgan.kernels.cuda.vector import inlined, scalars
+from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, scores
 
 SCORES, ROWS = 256, 512  # threads of a block that takes scores, or rows
 MOST = 4096  # scores that one block takes
 ALONE = 1 << 17  # numbers that one block reads in the time of a second launch
 
-_score_term = inlined(cpu.score_term)
-
-
-@inlined
-def _fold(pool, count):
-    """Sum each run of `count` (a power of two) elements of a pool, one for each thread, to its first."""
-    cuda.syncthreads()
-    lane, half = cuda.threadIdx.x & (count - 1), count >> 1
-    while half > 0:
-        if lane < half:
-            pool[cuda.threadIdx.x] += pool[cuda.threadIdx.x + half]
-        cuda.syncthreads()
-        half >>= 1
+_score = chosen(scores(scalars, inlined), inlined)  # which kind, then the score
 
 
 @inlined
 def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     """A row's part of the loss, and the loss's derivative for its score."""
-    kind = kind0 if row < end0 else kind1 if row < end1 else kind2
+    value, slope = _score(kind0 if row < end0 else kind1 if row < end1 else kind2, s)
     share = share0 if row < end0 else share1 if row < end1 else share2
-    value, slope = _score_term(s, kind)
     return value * share, slope * share
 
 
@@ -52,7 +39,7 @@ def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1,
         d[row] = slope
         total += value
     pool[cuda.threadIdx.x] = total
-    _fold(pool, SCORES)
+    fold(pool, SCORES, 1)
     if cuda.threadIdx.x == 0:
         loss[0] = pool[0]
 
@@ -66,7 +53,7 @@ def _head_loss(vector, threads=ROWS):
     ):
         pool = cuda.shared.array(threads, float32)
         t = cuda.threadIdx.x
-        lanes = 1 << shift
+        lanes, rows = 1 << shift, threads >> shift
         lane, total, first = t & (lanes - 1), float32(0), 0
         while first < n:  # all threads alike
             row, part = first + (t >> shift), float32(0)
@@ -74,16 +61,17 @@ def _head_loss(vector, threads=ROWS):
             while column < i:
                 part = dot4(part, load(x, row, column, n, i), load(w, 0, column, 1, i))
                 column += 4 * lanes
-            pool[t] = part
-            _fold(pool, lanes)
+            pool[lane * rows + (t >> shift)] = part
+            fold(pool, threads, rows)
             if lane == 0 and row < n:
-                s = pool[t] + b[0]
+                s = pool[t >> shift] + b[0]
                 value, slope = _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
                 scores[row], d[row] = s, slope
                 total += value
-            first += threads >> shift
+            cuda.syncthreads()  # the row's sum has been read
+            first += rows
         pool[t] = total
-        _fold(pool, threads)
+        fold(pool, threads, 1)
         if t == 0:
             loss[0] = pool[0]
 
@@ -108,9 +96,9 @@ def _penalty(vector, threads=ROWS):
                 four = load(g, row, column, n, f)
                 part = dot4(part, four, four)
                 column += 4 * lanes
-            pool[t] = part
-            _fold(pool, lanes)
-            norm = math.sqrt(pool[t - lane] + float32(1e-12))
+            pool[lane * rows + (t >> shift)] = part
+            fold(pool, threads, rows)
+            norm = math.sqrt(pool[t >> shift] + float32(1e-12))
             factor = (norm - one) / norm * (float32(2) * share)
             column = 4 * lane
             while column < f:
@@ -122,7 +110,7 @@ def _penalty(vector, threads=ROWS):
             cuda.syncthreads()  # the row's sum has been read
             first += cuda.gridDim.x * rows
         pool[t] = total
-        _fold(pool, threads)
+        fold(pool, threads, 1)
         if t == 0:
             if cuda.gridDim.x == 1:
                 totals[0], totals[1] = loss[0] + pool[0], pool[0]
@@ -140,14 +128,14 @@ def add_up(totals, loss, both, n):
     for k in range(cuda.threadIdx.x, n, SCORES):
         total += totals[k]
     pool[cuda.threadIdx.x] = total
-    _fold(pool, SCORES)
+    fold(pool, SCORES, 1)
     if cuda.threadIdx.x == 0:
         both[0], both[1] = loss[0] + pool[0], pool[0]
 
 
 SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
-HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
 PENALTY = {vector: _penalty(vector) for vector in (True, False)}
+HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
 ADD_UP = Kernel(add_up, (IN, IN, OUT, INT), block=SCORES)
 KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 
@@ -155,11 +143,11 @@ KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 def _groups(n, kinds, counts, weight):
     """What a kernel is told of the groups: three kinds, where the first two end, what a row weighs in each; or None."""
     fits = 0 < n <= MOST and 0 < len(kinds) == len(counts) <= 3 and sum(counts) == n and min(counts) > 0
-    if not fits or any(kind not in cpu.KINDS for kind in kinds):
+    if not fits or any(kind not in KINDS for kind in kinds):
         return None
     spare = 3 - len(kinds)
-    codes = [cpu.KINDS.index(kind) for kind in kinds]
-    shares = [1.0 if kind == "gradient" else weight / c for kind, c in zip(kinds, counts, strict=True)]
+    codes = [KINDS.index(kind) for kind in kinds]
+    shares = [1.0 if kind == GRADIENT else weight / c for kind, c in zip(kinds, counts, strict=True)]
     ends = counts[0], sum(counts[:2])
     return *codes, *[0] * spare, *ends, *shares, *[0.0] * spare
 

@@ -5,7 +5,6 @@ built-in choice stays unless another is clearly faster, so that noise does not c
 """
 
 import json
-import os
 import re
 from contextlib import suppress
 from importlib import import_module
@@ -13,6 +12,7 @@ from importlib import import_module
 import numpy as np
 
 from fastgan.kernels import cache_folder
+from fastgan.kernels.compiling import sources
 from fastgan.kernels.cuda import blas, dense, keeping, norm, products
 
 LAUNCHES = 50  # of a candidate, in one graph
@@ -31,14 +31,16 @@ def measure(cases):
     for case in new:
         table[case] = _fastest(cupy, case)
     if new:
-        _write(_path(cupy), table)
+        rows = json.dumps([[*case, name] for case, name in table.items()])
+        keeping.write(_path(cupy), rows.encode(), {})
         dense.MEASURED.update(table)
     return table
 
 
 def load():
     """What was measured on this GPU before, by this version; dense.MEASURED learns it."""
-    table = _read(_path(import_module("cupy")))
+    found = keeping.read(_path(import_module("cupy")))
+    table = {(form, *sizes): name for form, *sizes, name in json.loads(found[0])} if found else {}
     if blas.available():  # it was, when this was written
         table = {case: name for case, name in table.items() if name != "blas"}
     dense.MEASURED.update(table)
@@ -48,27 +50,7 @@ def load():
 def _path(cupy):
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
     name = re.sub(r"\W+", "-", properties["name"].decode())
-    return cache_folder() / "cuda" / f"table-{name}-{keeping.sources()[:16]}.json"
-
-
-def _read(path):
-    """A table; an empty one where there is none, or a damaged one."""
-    try:
-        rows = json.loads(path.read_text())
-        return {(form, *map(int, sizes)): str(name) for form, *sizes, name in rows}
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _write(path, table):
-    """Beside its place first, so that nobody reads half of it."""
-    beside = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps([[*case, name] for case, name in table.items()], indent=0))
-        os.replace(beside, path)
-    except OSError:
-        pass  # nowhere to write: measured again by the next program
+    return cache_folder() / "cuda" / f"table-{name}-{sources('*.py', 'cuda/*.py')[:16]}.table"
 
 
 def _fastest(cupy, case):

@@ -1,4 +1,4 @@
-"""The kernels of dense layers that hold no tiled product: element by element, sums of columns, layers of one output.
+"""The kernels of dense layers that hold no tiled product: element by element, layers of one output.
 
 A layer with one output (a critic's head) has products that are scalings and sums; its whole backward pass reads `a`
 once. The element-wise kernels also finish what BLAS leaves.
@@ -13,28 +13,20 @@ from fastgan.kernels.cuda.epilogues import (
     STORES,
     THREADS,
     activated,
+    activated4,
     dot4,
     fold,
-    masked,
+    masked4,
     named,
+    plus4,
+    put4,
     scaled4,
     zero4,
 )
 from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
-from fastgan.kernels.cuda.vector import inlined, st4
 
-COLUMNS = 16  # of a block of `head` and `column_sums`
+COLUMNS = 16  # of a block of `head`
 LANES, ROWS = 4, 64  # threads of a block along columns (four each) and rows
-
-
-@inlined
-def _masked4(g, y, act, slope):
-    return (
-        masked(g[0], y[0], act, slope),
-        masked(g[1], y[1], act, slope),
-        masked(g[2], y[2], act, slope),
-        masked(g[3], y[3], act, slope),
-    )
 
 
 def _mask(vector):
@@ -43,7 +35,7 @@ def _mask(vector):
 
     def mask(g, y, out, size, act, slope):
         k = 4 * cuda.grid(1)
-        store(out, 0, k, 1, size, _masked4(load(g, 0, k, 1, size), load(y, 0, k, 1, size), act, slope))
+        store(out, 0, k, 1, size, masked4(load(g, 0, k, 1, size), load(y, 0, k, 1, size), act, slope))
 
     return Kernel(mask, (IN, IN, OUT, INT, INT, FLOAT), block=THREADS, name=named("mask", vector))
 
@@ -57,32 +49,11 @@ def _finish(vector):
         bias = load(b, 0, column, 1, o)
         row = cuda.blockIdx.y * 8 + cuda.threadIdx.y
         while row < n:
-            z = scaled4(load(y, row, column, n, o), float32(1), bias)
-            z0, z1 = activated(z[0], act, slope), activated(z[1], act, slope)
-            z2, z3 = activated(z[2], act, slope), activated(z[3], act, slope)
-            store(y, row, column, n, o, (z0, z1, z2, z3))
+            z = plus4(load(y, row, column, n, o), bias)
+            store(y, row, column, n, o, activated4(z, act, slope))
             row += 8 * cuda.gridDim.y
 
     return Kernel(finish, (INOUT, IN, INT, INT, INT, FLOAT), block=(32, 8), name=named("finish", vector))
-
-
-def _column_sums(vector):
-    """out = the sum of the first `rows` rows of v (n, o)."""
-    load = LOADS[vector]
-
-    def column_sums(v, out, rows, o):
-        pool = cuda.shared.array(1024, float32)
-        t = cuda.threadIdx.x
-        column = cuda.blockIdx.x * COLUMNS + 4 * (t & (LANES - 1))
-        sums = zero4()
-        for row in range(t >> 2, rows, ROWS):
-            sums = scaled4(sums, float32(1), load(v, row, column, rows, o))
-        st4(pool, t, sums[0], sums[1], sums[2], sums[3])
-        fold(pool, 1024, COLUMNS)
-        if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < o:
-            out[cuda.blockIdx.x * COLUMNS + t] = pool[t]
-
-    return Kernel(column_sums, (IN, OUT, INT, INT), block=THREADS, name=named("column_sums", vector))
 
 
 def _score(vector):
@@ -126,10 +97,10 @@ def _head(vector):
             if backs != 0:
                 back = scaled4(zero4(), g, weights)
                 if after != 0:
-                    back = _masked4(back, q, act, slope)
+                    back = masked4(back, q, act, slope)
                 store(dx, row, column, n, i, back)
         if weighs != 0:
-            st4(pool, t, sums[0], sums[1], sums[2], sums[3])
+            put4(pool, t, sums)
             fold(pool, 1024, COLUMNS)
             if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < i:
                 gw[cuda.blockIdx.x * COLUMNS + t] = pool[t]
@@ -149,10 +120,7 @@ def _head(vector):
 
 MASK_BY = {vector: _mask(vector) for vector in (True, False)}
 FINISH = {vector: _finish(vector) for vector in (True, False)}
-COLUMN_SUMS = {vector: _column_sums(vector) for vector in (True, False)}
 SCORE = {vector: _score(vector) for vector in (True, False)}
 HEAD = {vector: _head(vector) for vector in (True, False)}
 
-KERNELS = tuple(
-    kernel for family in (MASK_BY, FINISH, COLUMN_SUMS, SCORE, HEAD) for kernel in family.values()
-)
+KERNELS = tuple(kernel for family in (MASK_BY, FINISH, SCORE, HEAD) for kernel in family.values())

@@ -40,12 +40,17 @@ def _unit(word, scale, offset, top):
     return x if x < top else top
 
 
+@inlined
+def words(block, step, stream, k0, k1):
+    """The four words of a block."""
+    return philox(uint32(block), low_word(step), high_word(step), uint32(stream), uint32(k0), uint32(k1))
+
+
 def normal(out, clock, times, plus, size, wide, stream, k0, k1):
     """Element e is made of the words of block e // 4."""
     block = cuda.grid(1)
     if 4 * block < size:
-        step = number(clock, times, plus)
-        a, b, c, d = philox(uint32(block), low_word(step), high_word(step), stream, uint32(k0), uint32(k1))
+        a, b, c, d = words(block, number(clock, times, plus), stream, k0, k1)
         x0, x1 = _box_muller(a, b)
         x2, x3 = _box_muller(c, d)
         _store(out, 4 * block, size, wide, x0, x1, x2, x3)
@@ -55,8 +60,7 @@ def uniform(out, clock, times, plus, size, wide, stream, k0, k1, scale, offset, 
     """Element e is word e % 4 of block e // 4."""
     block = cuda.grid(1)
     if 4 * block < size:
-        step = number(clock, times, plus)
-        a, b, c, d = philox(uint32(block), low_word(step), high_word(step), stream, uint32(k0), uint32(k1))
+        a, b, c, d = words(block, number(clock, times, plus), stream, k0, k1)
         x0, x1 = _unit(a, scale, offset, top), _unit(b, scale, offset, top)
         x2, x3 = _unit(c, scale, offset, top), _unit(d, scale, offset, top)
         _store(out, 4 * block, size, wide, x0, x1, x2, x3)

@@ -1,119 +1,241 @@
-"""Batch norm on CUDA: where rows are few, a block owns eight columns and all of them, and one launch does it all.
+"""Batch norm on CUDA: one launch where rows are few, two where they are many, as those of images are.
 
-Eight columns are 32 bytes of a row, the least that memory moves; 256 threads take 32 rows at a time. Rows of images are
-many: the ops of the tape take `moments`, a launch for each pass over x.
+A block has some columns and a slice of the rows, as `sums.Layout` lays it. Of few rows (at most FEW) it has all: sums,
+result and activation are one kernel. Of many, a first kernel leaves each slice's sums, and each block of the second
+puts those of all slices together again, always in the same order, before it writes its own rows: a few thousand numbers
+more from the cache, and a launch less. Moments are joined as Chan, Golub and LeVeque (1979) join them, so that no large
+number is taken from another.
 
-Shapes: `n` rows, `f` features.
+Shapes: `n` rows (all axes but the last), `f` features; statistics (2, f) are means and inverse deviations.
 """
 
 from numba import cuda, float32
 
 from fastgan.kernels import norm
-from fastgan.kernels.cuda import moments as many
-from fastgan.kernels.cuda.epilogues import ACTS, THREADS, activated, fold, masked
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel, blocks, empty
-from fastgan.kernels.cuda.vector import inlined
+from fastgan.kernels.cuda.epilogues import (
+    ACTS,
+    LOADS,
+    STORES,
+    THREADS,
+    activated4,
+    masked4,
+    named,
+    plus4,
+    scaled4,
+    times4,
+    zero4,
+)
+from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel, empty, vectors
+from fastgan.kernels.cuda.sums import POOL, Layout, added_up, place
+from fastgan.kernels.cuda.vector import inlined, ld4
 
-COLUMNS, ROWS = 8, 32  # of a block at a time
-FEW = 512  # rows that a block can own
+FEW = 512  # rows that one block sums
+OWN, JOINED, RUNNING = range(3)  # whose statistics: the block's own, those of slices, the running ones
 
 _norm_scale = inlined(norm.norm_scale)
 
 
-def norm_rows(
-    x, gamma, beta, mean, variance, stats, y, n, f, training, keeps, act, slope, eps, momentum, widening
-):
-    """y = act(batch norm of x); in training a block has all rows of its columns, else 32 of them."""
-    pool = cuda.shared.array(THREADS, float32)
-    t = cuda.threadIdx.x
-    column = cuda.blockIdx.x * COLUMNS + (t & (COLUMNS - 1))
-    first = cuda.blockIdx.y * ROWS + (t >> 3)
-    last = n if training != 0 else min(n, first + 1)
-    inside = column < f
-    centre, spread = float32(0), float32(1)
-    if training != 0:
-        total = float32(0)
-        if inside:
-            for row in range(first, n, ROWS):
-                total += x[row * f + column]
-        pool[t] = total
-        fold(pool, THREADS, COLUMNS)
-        centre = pool[t & (COLUMNS - 1)] / float32(n)
-        cuda.syncthreads()  # all have read the pool
-        total = float32(0)
-        if inside:
-            for row in range(first, n, ROWS):
-                apart = x[row * f + column] - centre
-                total += apart * apart
-        pool[t] = total
-        fold(pool, THREADS, COLUMNS)
-        spread = pool[t & (COLUMNS - 1)] / float32(n)
-    elif inside:
-        centre, spread = mean[column], variance[column]
-    if inside:
-        inverse, scale = _norm_scale(gamma[column], spread, eps)
-        offset = beta[column]
-        if training != 0 and t < COLUMNS:
-            mean[column] += momentum * (centre - mean[column])
-            variance[column] += momentum * (widening * spread - variance[column])
-            if keeps != 0:
-                stats[column], stats[f + column] = centre, inverse
-        for row in range(first, last, ROWS):
-            y[row * f + column] = activated((x[row * f + column] - centre) * scale + offset, act, slope)
+@inlined
+def inverse_of(spread, eps):
+    """1 / sqrt(variance + eps)."""
+    return _norm_scale(float32(1), spread, eps)[0]
 
 
-def norm_rows_backward(u, x, gamma, stats, ggamma, gbeta, out, n, f, act, slope):
-    """The gradient for x, times the derivative of the activation that made x, and those of gamma and beta."""
-    pool = cuda.shared.array(512, float32)
-    t = cuda.threadIdx.x
-    own, first = t & (COLUMNS - 1), t >> 3
-    column = cuda.blockIdx.x * COLUMNS + own
-    inside = column < f
-    centre, inverse, sums, products = float32(0), float32(0), float32(0), float32(0)
-    if inside:
-        centre, inverse = stats[column], stats[f + column]
-        for row in range(first, n, ROWS):
-            g = u[row * f + column]
-            sums += g
-            products += g * ((x[row * f + column] - centre) * inverse)
-    pool[first * 2 * COLUMNS + own] = products
-    pool[first * 2 * COLUMNS + COLUMNS + own] = sums
-    fold(pool, 512, 2 * COLUMNS)
-    if inside:
-        products, sums = pool[own], pool[COLUMNS + own]
-        if t < COLUMNS:
-            ggamma[column], gbeta[column] = products, sums
-        scale, share = gamma[column] * inverse, float32(1) / float32(n)
-        for row in range(first, n, ROWS):
-            k = row * f + column
-            normal = (x[k] - centre) * inverse
-            g = (u[k] - (normal * products + sums) * share) * scale
-            out[k] = masked(g, x[k], act, slope)
+@inlined
+def _inverses(q, eps):
+    return inverse_of(q[0], eps), inverse_of(q[1], eps), inverse_of(q[2], eps), inverse_of(q[3], eps)
 
 
-NORM_FORWARD = Kernel(
-    norm_rows,
-    (IN, IN, IN, INOUT, INOUT, OUT, OUT, INT, INT, INT, INT, INT, FLOAT, FLOAT, FLOAT, FLOAT),
-    block=THREADS,
-    name="norm_forward",
-)
-NORM_BACKWARD = Kernel(
-    norm_rows_backward,
-    (IN, IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, FLOAT),
-    block=THREADS,
-    name="norm_backward",
-)
-KERNELS = (NORM_FORWARD, NORM_BACKWARD, *many.KERNELS)
+@inlined
+def _minus(p, q):
+    return scaled4(p, float32(-1), q)
 
 
-def _fits(x, act, slope, *, rows=(), pairs=()):
-    """Whether x is (n, f), of fewer than 2**31 elements, and the others (f,) or (2, f), ready to be pointed at."""
-    if x.ndim != 2 or x.size >= 2**31 or act not in ACTS or not 0 <= slope <= 1:
-        return False
-    f = x.shape[1]
-    if any(a.shape != (f,) for a in rows) or any(a.shape != (2, f) for a in pairs):
-        return False
-    return all(a.dtype == "float32" and a.flags.c_contiguous for a in (*rows, *pairs))
+@inlined
+def _toward(p, q, share):
+    return scaled4(p, share, _minus(q, p))
+
+
+@inlined
+def _shared_sum(pool, q, row, depth, width):
+    """The sum of the threads' fours for the same columns, for all of them."""
+    added_up(pool, q, depth, width)
+    q = ld4(pool, cuda.threadIdx.x - row * width)
+    cuda.syncthreads()  # all have read the pool
+    return q
+
+
+def _summing(vector):
+    """Functions of a block's sums: of rows first to last of x, and of all slices' sums."""
+    load = LOADS[vector]
+
+    def moments(pool, x, n, f, first, last, row, column, depth, width):
+        """The mean of some rows and the sum of squared distances from it, which finds the rows in the cache."""
+        rest = zero4()
+        if row < depth:
+            for k in range(first + row, last, depth):
+                rest = plus4(rest, load(x, k, column, n, f))
+        mean = scaled4(
+            zero4(), float32(1) / float32(last - first), _shared_sum(pool, rest, row, depth, width)
+        )
+        rest = zero4()
+        if row < depth:
+            for k in range(first + row, last, depth):
+                apart = _minus(load(x, k, column, n, f), mean)
+                rest = plus4(rest, times4(apart, apart))
+        return mean, _shared_sum(pool, rest, row, depth, width)
+
+    def joined(pool, parts, n, f, slices, rows, row, column, depth, width):
+        """What `moments` gives for all n rows, from the moments of slices of `rows`; the last one has what is left."""
+        mean, rest = zero4(), zero4()
+        if row < depth:
+            for k in range(row, slices, depth):
+                weight = float32(min(rows, n - k * rows)) / float32(n)
+                mean = scaled4(mean, weight, load(parts, 2 * k, column, 2 * slices, f))
+        mean = _shared_sum(pool, mean, row, depth, width)
+        if row < depth:
+            for k in range(row, slices, depth):
+                apart = _minus(load(parts, 2 * k, column, 2 * slices, f), mean)
+                rest = scaled4(rest, float32(min(rows, n - k * rows)), times4(apart, apart))
+                rest = plus4(rest, load(parts, 2 * k + 1, column, 2 * slices, f))
+        return mean, _shared_sum(pool, rest, row, depth, width)
+
+    def products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width):
+        """The sums over some rows of u times the normalised x, and of u."""
+        both, sums = zero4(), zero4()
+        if row < depth:
+            for k in range(first + row, last, depth):
+                g = load(u, k, column, n, f)
+                both = plus4(both, times4(g, times4(_minus(load(x, k, column, n, f), centre), inverse)))
+                sums = plus4(sums, g)
+        return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
+
+    def added(pool, parts, f, slices, row, column, depth, width):
+        """The sums of what `products` left of slices."""
+        both, sums = zero4(), zero4()
+        if row < depth:
+            for k in range(row, slices, depth):
+                both = plus4(both, load(parts, 2 * k, column, 2 * slices, f))
+                sums = plus4(sums, load(parts, 2 * k + 1, column, 2 * slices, f))
+        return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
+
+    return [inlined(function) for function in (moments, joined, products, added)]
+
+
+def _kernels(vector):
+    """The four kernels by name; `parts` has two rows for each slice."""
+    load, store = LOADS[vector], STORES[vector]
+    moments, joined, products, added = _summing(vector)
+
+    def slice_moments(x, parts, n, f, width, depth, span):
+        pool = cuda.shared.array(POOL, float32)
+        row, column = place(width)
+        first, slices = cuda.blockIdx.y * span, cuda.gridDim.y
+        mean, rest = moments(pool, x, n, f, first, min(n, first + span), row, column, depth, width)
+        if row == 0:
+            store(parts, 2 * cuda.blockIdx.y, column, 2 * slices, f, mean)
+            store(parts, 2 * cuda.blockIdx.y + 1, column, 2 * slices, f, rest)
+
+    def norm_forward(
+        x, parts, gamma, beta, mean, variance, stats, y, n, f, width, depth, span, slices, rows, source, act, slope,
+        eps, momentum, widening,
+    ):  # fmt: skip
+        pool = cuda.shared.array(POOL, float32)
+        row, column = place(width)
+        if source == RUNNING:
+            centre, inverse = load(mean, 0, column, 1, f), _inverses(load(variance, 0, column, 1, f), eps)
+        else:
+            if source == OWN:
+                centre, rest = moments(pool, x, n, f, 0, n, row, column, depth, width)
+            else:
+                centre, rest = joined(pool, parts, n, f, slices, rows, row, column, depth, width)
+            spread = scaled4(zero4(), float32(1) / float32(n), rest)
+            inverse = _inverses(spread, eps)
+            if row == 0 and cuda.blockIdx.y == 0:
+                store(stats, 0, column, 2, f, centre)
+                store(stats, 1, column, 2, f, inverse)
+                if momentum != float32(0):  # else they may be `stats` themselves
+                    wider = scaled4(zero4(), widening, spread)
+                    store(mean, 0, column, 1, f, _toward(load(mean, 0, column, 1, f), centre, momentum))
+                    store(
+                        variance, 0, column, 1, f, _toward(load(variance, 0, column, 1, f), wider, momentum)
+                    )
+        if row < depth:
+            scale, offset = times4(inverse, load(gamma, 0, column, 1, f)), load(beta, 0, column, 1, f)
+            first = cuda.blockIdx.y * span
+            for k in range(first + row, min(n, first + span), depth):
+                q = plus4(times4(_minus(load(x, k, column, n, f), centre), scale), offset)
+                store(y, k, column, n, f, activated4(q, act, slope))
+
+    def slice_products(u, x, stats, parts, n, f, width, depth, span):
+        pool = cuda.shared.array(POOL, float32)
+        row, column = place(width)
+        centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
+        first, slices = cuda.blockIdx.y * span, cuda.gridDim.y
+        last = min(n, first + span)
+        both, sums = products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width)
+        if row == 0:
+            store(parts, 2 * cuda.blockIdx.y, column, 2 * slices, f, both)
+            store(parts, 2 * cuda.blockIdx.y + 1, column, 2 * slices, f, sums)
+
+    def norm_backward(
+        u, x, parts, gamma, stats, ggamma, gbeta, out, n, f, width, depth, span, slices, act, slope,
+    ):  # fmt: skip
+        pool = cuda.shared.array(POOL, float32)
+        row, column = place(width)
+        centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
+        if slices == 0:
+            both, sums = products(pool, u, x, centre, inverse, n, f, 0, n, row, column, depth, width)
+        else:
+            both, sums = added(pool, parts, f, slices, row, column, depth, width)
+        if row == 0 and cuda.blockIdx.y == 0:
+            store(ggamma, 0, column, 1, f, both)
+            store(gbeta, 0, column, 1, f, sums)
+        if row < depth:
+            scale, share = times4(inverse, load(gamma, 0, column, 1, f)), float32(-1) / float32(n)
+            first = cuda.blockIdx.y * span
+            for k in range(first + row, min(n, first + span), depth):
+                q = load(x, k, column, n, f)
+                tilt = plus4(times4(times4(_minus(q, centre), inverse), both), sums)
+                g = times4(scaled4(load(u, k, column, n, f), share, tilt), scale)
+                store(out, k, column, n, f, masked4(g, q, act, slope))
+
+    ints, kinds = [INT] * 5, (IN, IN, IN, IN, INOUT, INOUT, INOUT, OUT)
+    arguments = {
+        slice_moments: (IN, OUT, *ints),
+        norm_forward: (*kinds, *ints, *[INT] * 4, *[FLOAT] * 4),
+        slice_products: (IN, IN, IN, OUT, *ints),
+        norm_backward: (*[IN] * 5, *[OUT] * 3, *ints, INT, INT, FLOAT),
+    }
+    return {
+        body.__name__: Kernel(body, given, block=THREADS, name=named(body.__name__, vector))
+        for body, given in arguments.items()
+    }
+
+
+FAMILY = {vector: _kernels(vector) for vector in (True, False)}
+KERNELS = tuple(kernel for kernels in FAMILY.values() for kernel in kernels.values())
+
+
+def _rows(x, rows=(), pairs=(), like=(), act="leaky", slope=1.0):
+    """x (..., f) as (n, f); None unless the others are (f,), (2, f) and as x, ready to be pointed at."""
+    if x.ndim < 2 or x.size >= 2**31 or act not in ACTS or not 0 <= slope <= 1:
+        return None
+    f = x.shape[-1]
+    fits = all(a.shape == (f,) for a in rows) and all(a.shape == (2, f) for a in pairs)
+    if not fits or any(a.shape != x.shape for a in like):
+        return None
+    plain = all(a.dtype == "float32" and a.flags.c_contiguous for a in (x, *rows, *pairs, *like))
+    return x.reshape(x.size // f, f) if plain else None
+
+
+def _sliced(name, n, f, *arrays):
+    """The first of two launches: two rows (2 * slices, f) for each slice of the rows, and how many rows one has."""
+    layout = Layout.of(n, f)
+    parts = empty((2 * layout.slices, f), arrays[0])
+    wide = vectors(*arrays, parts, sizes=(f,))
+    FAMILY[wide][name](layout.grid, *arrays, parts, n, f, *layout.sizes)
+    return parts, layout.slices, layout.span
 
 
 def norm_forward(
@@ -132,74 +254,35 @@ def norm_forward(
     stats=None,
 ):
     """See fastgan.ops.norm.norm_forward."""
-    kept = stats if training else None
-    pairs = () if kept is None else (kept,)
-    if not _fits(x, act, slope, rows=(gamma, beta, mean, variance), pairs=pairs):
+    kept = [] if stats is None or not training else [stats]
+    x_rows = _rows(x, (gamma, beta, mean, variance), kept, act=act, slope=slope)
+    if x_rows is None:
         return NotImplemented
-    n, f = x.shape
-    grid = blocks(f, COLUMNS), 1 if training else blocks(n, ROWS)
-    if grid[1] > 65535:
-        return NotImplemented
-    y = empty(x.shape, x)
-    flags, settings = (int(bool(training)), len(pairs), ACTS[act]), (slope, eps, momentum, widening)
-    moved = None if training else (x.nbytes + 16 * f, y.nbytes)
-    NORM_FORWARD(grid, x, gamma, beta, mean, variance, kept, y, n, f, *flags, *settings, moved=moved)
+    (n, f), y, parts, slices, rows = x_rows.shape, empty(x.shape, x), None, 0, 0
+    source = OWN if training else RUNNING
+    if training:
+        stats = empty((2, f), x) if stats is None else stats
+        if n > FEW:
+            (parts, slices, rows), source = _sliced("slice_moments", n, f, x_rows), JOINED
+    layout = Layout.of(n, f, most=1) if source == OWN else Layout.of(n, f)
+    arrays = x_rows, parts, gamma, beta, mean, variance, stats if training else None, y
+    settings = slices, rows, source, ACTS[act], slope, eps, momentum, widening
+    FAMILY[vectors(*arrays, sizes=(f,))]["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings)
     return y
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     """See fastgan.ops.norm.norm_backward."""
-    if u.shape != x.shape or not _fits(x, act, slope, rows=(gamma, ggamma, gbeta), pairs=(stats,)):
+    rows = _rows(x, (gamma, ggamma, gbeta), (stats,), (u,), act, slope)
+    if rows is None:
         return NotImplemented
-    (n, f), out = x.shape, empty(x.shape, x)
-    NORM_BACKWARD(blocks(f, COLUMNS), u, x, gamma, stats, ggamma, gbeta, out, n, f, ACTS[act], slope)
+    (n, f), out, parts, slices = rows.shape, empty(x.shape, x), None, 0
+    if n > FEW:
+        parts, slices, _ = _sliced("slice_products", n, f, u, x, stats)
+    layout = Layout.of(n, f) if slices else Layout.of(n, f, most=1)
+    arrays = u, rows, parts, gamma, stats, ggamma, gbeta, out
+    settings = slices, ACTS[act], slope
+    FAMILY[vectors(*arrays, sizes=(f,))]["norm_backward"](
+        layout.grid, *arrays, n, f, *layout.sizes, *settings
+    )
     return out
-
-
-def _rows(x, rows=(), pairs=(), like=()):
-    """x (..., f) as (n, f); None unless the others are (f,), (2, f) and as x, ready to be pointed at."""
-    if x.ndim < 2 or x.size >= 2**31 or any(a.shape != x.shape for a in like):
-        return None
-    f = x.shape[-1]
-    pairs = [a for a in pairs if a is not None]
-    if any(a.shape != (f,) for a in rows) or any(a.shape != (2, f) for a in pairs):
-        return None
-    plain = all(a.dtype == "float32" and a.flags.c_contiguous for a in (x, *rows, *pairs, *like))
-    return x.reshape(x.size // f, f) if plain else None
-
-
-def moments(x, *, eps):
-    """See fastgan.ops.norm.moments."""
-    x = _rows(x)
-    return NotImplemented if x is None else many.statistics(x, eps)
-
-
-def batch_norm(x, gamma, beta, *, eps=1e-5, stats=None):
-    """See fastgan.ops.norm.batch_norm."""
-    rows = _rows(x, (gamma, beta), (stats,))
-    if rows is None:
-        return NotImplemented
-    stats = many.statistics(rows, eps) if stats is None else stats
-    return many.normalised(rows, stats, gamma, beta).reshape(x.shape)
-
-
-def batch_norm_grad(g, x, gamma, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_grad."""
-    rows = _rows(x, (gamma,), (stats,), (g,))
-    if rows is None:
-        return NotImplemented
-    g, stats = g.reshape(rows.shape), many.statistics(rows, eps) if stats is None else stats
-    if len(rows) <= FEW:
-        out = norm_backward(g, rows, gamma, stats, ggamma=empty(gamma.shape, x), gbeta=empty(gamma.shape, x))
-    else:
-        out = many.gradient(g, rows, gamma, stats, many.gradient_sums(g, rows, stats))
-    return out.reshape(x.shape)
-
-
-def batch_norm_gamma_grad(g, x, *, eps, stats=None):
-    """See fastgan.ops.norm.batch_norm_gamma_grad."""
-    rows = _rows(x, (), (stats,), (g,))
-    if rows is None:
-        return NotImplemented
-    stats = many.statistics(rows, eps) if stats is None else stats
-    return many.gradient_sums(g.reshape(rows.shape), rows, stats)[0]

@@ -6,24 +6,24 @@ statistics of a batch whose rows one block owns. `tiles` has the product itself.
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
-import math
-
 from numba import cuda, float32
 
+from fastgan.kernels import norm
 from fastgan.kernels.cuda.epilogues import THREADS, activated, fold, masked, named
 from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES, product
-from fastgan.kernels.cuda.vector import quotient
+from fastgan.kernels.cuda.vector import inlined, quotient
 
 BIAS, MASK, PLAIN = 0, 1, 2  # what `linear` makes of a sum
+
+norm_scale = inlined(norm.norm_scale)
 
 
 def _linear(name, vector):
     """y = act(x @ w + b), or x @ w times the derivative of the activation that made `a`, or x @ w."""
-    tile = TILES[name]
-    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
-    own = product("NN", tile, vector)
-    size, multiply, element, each = own.size, own.multiply, own.element, rows * columns // THREADS
+    rows, columns, shift, each = TILES[name].places
+    own = product("NN", TILES[name], vector)
+    size, multiply, element = own.size, own.multiply, own.element
 
     def linear(x, w, b, a, y, n, i, o, after, act, slope):
         pool = cuda.shared.array(size, float32)
@@ -50,33 +50,13 @@ def _linear(name, vector):
 
 def _linear_norm(name, vector):
     """h = act(x @ w + b) and y = batch norm of h; in training one block owns all rows of its columns."""
-    tile = TILES[name]
-    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
-    own = product("NN", tile, vector)
+    rows, columns, shift, each = TILES[name].places
+    own = product("NN", TILES[name], vector)
     size, multiply, element, whole = own.size, own.multiply, own.element, rows * columns
-    each = whole // THREADS
 
     def linear_norm(
-        x,
-        w,
-        b,
-        gamma,
-        beta,
-        mean,
-        variance,
-        stats,
-        h,
-        y,
-        n,
-        i,
-        o,
-        training,
-        act,
-        slope,
-        eps,
-        momentum,
-        widening,
-    ):
+        x, w, b, gamma, beta, mean, variance, stats, h, y, n, i, o, training, act, slope, eps, momentum, widening
+    ):  # fmt: skip
         pool = cuda.shared.array(size, float32)
         held = cuda.shared.array(whole, float32)
         folded = cuda.shared.array(whole, float32)
@@ -106,8 +86,8 @@ def _linear_norm(name, vector):
         elif inside:
             centre, spread = mean[col], variance[col]
         if inside:
-            inverse = float32(1) / math.sqrt(spread + eps)
-            scale, offset = inverse * gamma[col], beta[col]
+            inverse, scale = norm_scale(gamma[col], spread, eps)
+            offset = beta[col]
             if training != 0 and t < columns:
                 stats[col], stats[o + col] = centre, inverse
                 mean[col] += momentum * (centre - mean[col])
@@ -123,18 +103,11 @@ def _linear_norm(name, vector):
 
 def _backward(name, vector):
     """Blocks below `border`: dx = (v @ w^T) times a derivative. The others: gw = a^T v and gb = sums of v's rows."""
-    tile, weight_tile = TILES[name], WEIGHT_TILES[name]
-    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
-    w_rows, w_columns, w_shift = weight_tile.rows, weight_tile.columns, weight_tile.columns.bit_length() - 1
-    own, weights = product("NT", tile, vector), product("TN", weight_tile, vector)
-    size, multiply, element, each = (
-        max(own.size, weights.size),
-        own.multiply,
-        own.element,
-        rows * columns // THREADS,
-    )
+    rows, columns, shift, each = TILES[name].places
+    w_rows, w_columns, w_shift, w_each = WEIGHT_TILES[name].places
+    own, weights = product("NT", TILES[name], vector), product("TN", WEIGHT_TILES[name], vector)
+    size, multiply, element = max(own.size, weights.size), own.multiply, own.element
     w_multiply, w_element, w_sums = weights.multiply, weights.element, weights.column_sums
-    w_each = w_rows * w_columns // THREADS
 
     def backward(v, a, w, dx, gw, gb, n, i, o, limit, border, after, act, slope):
         pool = cuda.shared.array(size, float32)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from numba import cuda, float32
 
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, named, scaled4, zero4
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, named, plus4, put4, zero4
 from fastgan.kernels.cuda.launching import IN, INT, OUT, Kernel, blocks, empty, vectors
-from fastgan.kernels.cuda.vector import inlined, ld4, quotient, st4
+from fastgan.kernels.cuda.vector import inlined, ld4, quotient
 
 POOL = 4 * THREADS  # numbers: four of each thread
 BLOCKS = 512  # that busy a large GPU, several to a multiprocessor
@@ -63,13 +63,12 @@ def place(width):
 def added_up(pool, q, depth, width):
     """The sum of the threads' fours for the same columns, for the threads of the first row; all threads call it."""
     t, count = cuda.threadIdx.x, depth
-    st4(pool, t, q[0], q[1], q[2], q[3])
+    put4(pool, t, q)
     cuda.syncthreads()
     while count > 1:
         half = (count + 1) >> 1
         if t < (count - half) * width:
-            a, b = ld4(pool, t), ld4(pool, t + half * width)
-            st4(pool, t, a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
+            put4(pool, t, plus4(ld4(pool, t), ld4(pool, t + half * width)))
         cuda.syncthreads()
         count = half
     return ld4(pool, t)
@@ -85,7 +84,7 @@ def _slice_sums(vector):
         first, sums = cuda.blockIdx.y * span, zero4()
         if row < depth:
             for k in range(first + row, min(n, first + span), depth):
-                sums = scaled4(sums, float32(1), load(v, k, column, n, f))
+                sums = plus4(sums, load(v, k, column, n, f))
         sums = added_up(pool, sums, depth, width)
         if row == 0:
             store(out, cuda.blockIdx.y, column, cuda.gridDim.y, f, sums)

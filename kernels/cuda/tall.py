@@ -20,10 +20,9 @@ LEAST = 256  # rows of a slice
 
 def _tall(name, vector):
     """out[s] = a^T v over the rows of slice s."""
-    tile = WEIGHT_TILES[name]
-    rows, columns, shift = tile.rows, tile.columns, tile.columns.bit_length() - 1
-    own = product("TN", tile, vector)
-    size, multiply, element, each = own.size, own.multiply, own.element, rows * columns // THREADS
+    rows, columns, shift, each = WEIGHT_TILES[name].places
+    own = product("TN", WEIGHT_TILES[name], vector)
+    size, multiply, element = own.size, own.multiply, own.element
 
     def tall(a, v, out, n, i, o, span):
         pool = cuda.shared.array(size, float32)

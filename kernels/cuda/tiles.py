@@ -13,8 +13,12 @@ from types import SimpleNamespace
 
 from numba import cuda, float32
 
-from fastgan.kernels.cuda.epilogues import LOADS, THREADS, dot4, fold, scaled4, zero4
-from fastgan.kernels.cuda.vector import inlined, ld4, st4
+from fastgan.kernels.cuda.epilogues import LOADS, THREADS, dot4, fold, plus4, put4, scaled4, zero4
+from fastgan.kernels.cuda.vector import inlined, ld4
+
+
+def _log2(x):
+    return x.bit_length() - 1
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Tile:
     rows: int
     columns: int
     depth: int
+
+    @property
+    def places(self):
+        """Rows, columns, the shift from an element's number to its row, and elements of a thread."""
+        return self.rows, self.columns, _log2(self.columns), self.rows * self.columns // THREADS
 
     @property
     def groups(self):
@@ -39,10 +48,6 @@ TILES = {
 }
 # In a^T v the batch is summed, which is short.
 WEIGHT_TILES = {"32x8": Tile(32, 32, 32), "32x32": Tile(32, 32, 32), "64x64": Tile(64, 64, 16)}
-
-
-def _log2(x):
-    return x.bit_length() - 1
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def _putting(operand, count):
         def put(pool, base, q):
             t, q = cuda.threadIdx.x, q[0]
             if not spare or (t >> shift) < most:
-                st4(pool, base + (t >> shift) * line + (t & mask), q[0], q[1], q[2], q[3])
+                put4(pool, base + (t >> shift) * line + (t & mask), q)
 
     else:
         middle = count // 2
@@ -129,7 +134,7 @@ def _tallying(operand, count):
     if count == 1:
 
         def tally(sums, q, row, limit):
-            return scaled4(sums, float32(1), q[0]) if row + (cuda.threadIdx.x >> shift) < limit else sums
+            return plus4(sums, q[0]) if row + (cuda.threadIdx.x >> shift) < limit else sums
 
     else:
         middle = count // 2
@@ -142,73 +147,49 @@ def _tallying(operand, count):
 
 
 def _stage(form, tile, p4, q4, start):
-    """A group's part of one stage: (pool, k, y, x, four rows of sums) -> the four rows; pitches count fours."""
+    """A group's part of one stage: (pool, k, y, x, four rows of sums) -> the rows; pitches count fours."""
     span, down = tile.depth // tile.groups, tile.rows // 4
     across = tile.columns // 4
 
-    def nn(pool, k, y, x, r0, r1, r2, r3):
+    def outer(r, a, b, c, d, q):
+        return scaled4(r[0], a, q), scaled4(r[1], b, q), scaled4(r[2], c, q), scaled4(r[3], d, q)
+
+    outer = inlined(outer)
+
+    def nn(pool, k, y, x, r):
         for part in range(span // 4):
             a = (k >> 2) + part + y * p4
             a0, a1 = ld4(pool, a), ld4(pool, a + down * p4)
             a2, a3 = ld4(pool, a + 2 * down * p4), ld4(pool, a + 3 * down * p4)
             b = start + (k + 4 * part) * q4 + x
-            q = ld4(pool, b)
-            r0, r1, r2, r3 = (
-                scaled4(r0, a0[0], q),
-                scaled4(r1, a1[0], q),
-                scaled4(r2, a2[0], q),
-                scaled4(r3, a3[0], q),
-            )
-            q = ld4(pool, b + q4)
-            r0, r1, r2, r3 = (
-                scaled4(r0, a0[1], q),
-                scaled4(r1, a1[1], q),
-                scaled4(r2, a2[1], q),
-                scaled4(r3, a3[1], q),
-            )
-            q = ld4(pool, b + 2 * q4)
-            r0, r1, r2, r3 = (
-                scaled4(r0, a0[2], q),
-                scaled4(r1, a1[2], q),
-                scaled4(r2, a2[2], q),
-                scaled4(r3, a3[2], q),
-            )
-            q = ld4(pool, b + 3 * q4)
-            r0, r1, r2, r3 = (
-                scaled4(r0, a0[3], q),
-                scaled4(r1, a1[3], q),
-                scaled4(r2, a2[3], q),
-                scaled4(r3, a3[3], q),
-            )
-        return r0, r1, r2, r3
+            r = outer(r, a0[0], a1[0], a2[0], a3[0], ld4(pool, b))
+            r = outer(r, a0[1], a1[1], a2[1], a3[1], ld4(pool, b + q4))
+            r = outer(r, a0[2], a1[2], a2[2], a3[2], ld4(pool, b + 2 * q4))
+            r = outer(r, a0[3], a1[3], a2[3], a3[3], ld4(pool, b + 3 * q4))
+        return r
 
     def dots(r, a, b0, b1, b2, b3):
         return dot4(r[0], a, b0), dot4(r[1], a, b1), dot4(r[2], a, b2), dot4(r[3], a, b3)
 
     dots = inlined(dots)
 
-    def nt(pool, k, y, x, r0, r1, r2, r3):
+    def nt(pool, k, y, x, r):
         for part in range(span // 4):
             a = (k >> 2) + part + y * p4
             b = start + (k >> 2) + part + x * q4
             b0, b1 = ld4(pool, b), ld4(pool, b + across * q4)
             b2, b3 = ld4(pool, b + 2 * across * q4), ld4(pool, b + 3 * across * q4)
-            r0 = dots(r0, ld4(pool, a), b0, b1, b2, b3)
-            r1 = dots(r1, ld4(pool, a + down * p4), b0, b1, b2, b3)
-            r2 = dots(r2, ld4(pool, a + 2 * down * p4), b0, b1, b2, b3)
-            r3 = dots(r3, ld4(pool, a + 3 * down * p4), b0, b1, b2, b3)
-        return r0, r1, r2, r3
+            r0 = dots(r[0], ld4(pool, a), b0, b1, b2, b3)
+            r1 = dots(r[1], ld4(pool, a + down * p4), b0, b1, b2, b3)
+            r2 = dots(r[2], ld4(pool, a + 2 * down * p4), b0, b1, b2, b3)
+            r = r0, r1, r2, dots(r[3], ld4(pool, a + 3 * down * p4), b0, b1, b2, b3)
+        return r
 
-    def tn(pool, k, y, x, r0, r1, r2, r3):
+    def tn(pool, k, y, x, r):
         for part in range(span):
             a, q = ld4(pool, (k + part) * p4 + y), ld4(pool, start + (k + part) * q4 + x)
-            r0, r1, r2, r3 = (
-                scaled4(r0, a[0], q),
-                scaled4(r1, a[1], q),
-                scaled4(r2, a[2], q),
-                scaled4(r3, a[3], q),
-            )
-        return r0, r1, r2, r3
+            r = outer(r, a[0], a[1], a[2], a[3], q)
+        return r
 
     return inlined({"NN": nn, "NT": nt, "TN": tn}[form])
 
@@ -239,7 +220,7 @@ def product(form, tile, vector):
         t = cuda.threadIdx.x
         group, lane = t >> lanes, t & ((1 << lanes) - 1)
         y, x = lane & ((1 << y_shift) - 1), lane >> y_shift
-        r0, r1, r2, r3, sums = zero4(), zero4(), zero4(), zero4(), zero4()
+        r, sums = (zero4(), zero4(), zero4(), zero4()), zero4()
         k = 0
         if vector:  # four scalar loads would need too many registers to be ahead
             a, b = fetch_left(p, row0, 0, height, whole), fetch_right(q, col0, 0, width, whole)
@@ -254,13 +235,13 @@ def product(form, tile, vector):
             k += depth
             if vector:
                 a, b = fetch_left(p, row0, k, height, whole), fetch_right(q, col0, k, width, whole)
-            r0, r1, r2, r3 = stage(pool, group * span, y, x, r0, r1, r2, r3)
+            r = stage(pool, group * span, y, x, r)
             cuda.syncthreads()
         place = group * part + y * stride * pitch + x
-        st4(pool, place, r0[0], r0[1], r0[2], r0[3])
-        st4(pool, place + apart * pitch, r1[0], r1[1], r1[2], r1[3])
-        st4(pool, place + 2 * apart * pitch, r2[0], r2[1], r2[2], r2[3])
-        st4(pool, place + 3 * apart * pitch, r3[0], r3[1], r3[2], r3[3])
+        put4(pool, place, r[0])
+        put4(pool, place + apart * pitch, r[1])
+        put4(pool, place + 2 * apart * pitch, r[2])
+        put4(pool, place + 3 * apart * pitch, r[3])
         cuda.syncthreads()
         return sums
 
@@ -274,7 +255,7 @@ def product(form, tile, vector):
 
     def column_sums(pool, sums):
         cuda.syncthreads()  # the pool's elements have been read
-        st4(pool, cuda.threadIdx.x, sums[0], sums[1], sums[2], sums[3])
+        put4(pool, cuda.threadIdx.x, sums)
         fold(pool, 4 * THREADS, columns)
 
     size = 4 * max(start + right.rows * right.pitch // 4, groups * part, THREADS)

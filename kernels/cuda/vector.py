@@ -4,19 +4,11 @@ Numba never joins four float32 accesses into one (its float32x4 included), so `l
 terms; in the simulator, which has no LLVM, they are four plain accesses.
 """
 
-import math
-from types import FunctionType
-
 from numba import cuda
 
+from fastgan.kernels import formulas
+from fastgan.kernels.compiling import rebound
 from fastgan.kernels.cuda.launching import SIMULATED
-
-
-def _rebound(function, **names):
-    """The function with other meanings of some names of its module."""
-    code, names = function.__code__, {**function.__globals__, **names}
-    return FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
-
 
 if SIMULATED:
 
@@ -46,7 +38,7 @@ if SIMULATED:
 
     def inlined(formula):
         """A plain function (a formula of a CPU family, say) as one that a CUDA body may call."""
-        return _rebound(formula, cuda=_Running())
+        return rebound(formula, cuda=_Running())
 
 else:
     from llvmlite import ir
@@ -110,6 +102,8 @@ else:
 
     def inlined(formula):
         """A plain function (a formula of a CPU family, say) as one that a CUDA body may call."""
-        # Numba's CUDA target knows math.sqrt but not np.sqrt
         # LLVM inlines: Numba's own inlining copies at every nesting level, 25 times as slow for a product
-        return cuda.jit(device=True, forceinline=True)(_rebound(formula, np=math))
+        return cuda.jit(device=True, forceinline=True)(formula)
+
+
+scalars = formulas.scalars(inlined)  # `m` of a formula in a body

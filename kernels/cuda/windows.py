@@ -11,10 +11,11 @@ import math
 
 from numba import cuda, float32, int32
 
-from fastgan.kernels.cuda.epilogues import THREADS, activated, named, scaled4, zero4
+from fastgan.kernels.cuda.epilogues import ACTS, THREADS, activated4, named, plus4, zero4
 from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
 from fastgan.kernels.cuda.vector import inlined, ld4, quotient, st4
 
+LEAKY = ACTS["leaky"]
 MOST = 2**31 - 2**20  # numbers of an array that 32-bit indices reach, with a block's threads beyond
 
 
@@ -84,16 +85,14 @@ def _fold(vector):
             u, kx = last, right - last * sx
             while u >= 0 and kx < kw:
                 place = (((image * oh + t) * ow + u) * kh + ky) * kw + kx
-                total = scaled4(total, float32(1), read(cols, place * c + channel))
+                total = plus4(total, read(cols, place * c + channel))
                 u -= 1
                 kx += sx
             t -= 1
             ky += sy
         if biased != 0:
-            total = scaled4(total, float32(1), read(b, channel))
-        z0, z1 = activated(total[0], 0, slope), activated(total[1], 0, slope)
-        z2, z3 = activated(total[2], 0, slope), activated(total[3], 0, slope)
-        write(y, k, (z0, z1, z2, z3))
+            total = plus4(total, read(b, channel))
+        write(y, k, activated4(total, LEAKY, slope))
 
     return Kernel(fold, (IN, IN, OUT, *[INT] * 13, FLOAT), block=THREADS, name=named("fold", vector))
 

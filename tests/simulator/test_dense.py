@@ -16,7 +16,7 @@ PASSES = {
     "backward": linear_backward,
     "activation_grad": ops.activation_grad.forward,
 }
-ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0)]
+ACTS = [("leaky", 0.2), ("leaky", 0.0), ("leaky", 1.0), ("tanh", 1.0), ("sigmoid", 1.0), ("arctan", 1.0)]
 # n, i, o: beyond one tile both ways, then not multiples of four
 FORWARD = [
     ("32x8", (33, 8, 12)),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from fakes.cuda import standing_in
-from test_conditional import TINY, trainer_of
-from test_train import arrays
+from labelled import TINY, trainer_of
+from tiny import arrays
 
 import fastgan as fg
 from fastgan.gan import OptimizerSettings
@@ -19,7 +19,7 @@ def test_replays_of_a_labelled_step_are_steps(g, c, steps):
     recipe = RECIPE.replace(generator_labels=g, critic_labels=c, critic_steps=1, objective="least-squares")
     with standing_in():
         there = trainer_of(recipe, device="cuda")
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             for _ in range(steps):

@@ -6,18 +6,32 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from fakes.cuda import counting, standing_in
-from test_train import arrays
+from tiny import arrays
 
 import fastgan as fg
 from fastgan import nn
 from fastgan.gan import OptimizerSettings
 from fastgan.gan.replay import WARMUP, Replay
-from fastgan.nn import MLP
+from fastgan.nn import Net
 from fastgan.random import Draws, Stream
 
-GENERATOR = MLP((9, 12), slope=0.2, batch_norm=0.2, norm_eps=1e-3, output="tanh", init="glorot_uniform")
-PLAIN = MLP((9,), activation="relu", output="tanh")
-CRITIC = MLP((10, 7), slope=0.2)
+GENERATOR = Net(
+    (
+        "linear 9",
+        "leaky_relu 0.2",
+        "batch_norm",
+        "linear 12",
+        "leaky_relu 0.2",
+        "batch_norm",
+        "linear o",
+        "tanh",
+    ),
+    init="glorot_uniform",
+    norm_eps=0.001,
+    batch_norm=0.2,
+)
+PLAIN = Net(("linear 9", "relu", "linear o", "tanh"))
+CRITIC = Net(("linear 10", "leaky_relu 0.2", "linear 7", "leaky_relu 0.2", "linear o"))
 SMALL = {"latent": 5, "batch": 6, "log_every": 3}
 # a large epsilon: where a gradient is 0 but for rounding, an adaptive step is the sign of that rounding
 ADAM = OptimizerSettings(lr=1e-2, beta1=0.5, eps=1e-2)
@@ -99,7 +113,10 @@ RECIPES = {
     ),
 }
 DROPOUT = RECIPES["wgan-mlp"].replace(
-    generator=MLP((2,), output="tanh", dropout=0.5), critic=MLP((3,), dropout=0.5), latent=2, batch=2
+    generator=Net(("linear 2", "leaky_relu 0.2", "dropout 0.5", "linear o", "tanh")),
+    critic=Net(("linear 3", "leaky_relu 0.2", "dropout 0.5", "linear o")),
+    latent=2,
+    batch=2,
 )
 DATA = np.random.default_rng(0).integers(0, 256, (40, 3, 5, 1), np.uint8)
 
@@ -134,7 +151,7 @@ def test_a_captured_step_draws_anew_at_each_replay(recipe):
     """Two replays of one captured step are two steps: the device counts by itself."""
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             replay.advance(1)
@@ -151,11 +168,17 @@ def test_a_captured_step_draws_anew_at_each_replay(recipe):
 def test_replays_around_warm_up_steps_are_the_array_codes():
     """Samples and latents of both kinds of step, and Adam's number after critic updates that no recording counted."""
     few = {"warmup_critic_steps": 2, "warmup_steps": 0, "warmup_every": 2}
-    small = {"generator": MLP((2,), output="tanh"), "critic": MLP((3,)), "latent": 2, "batch": 2, "first": 6}
+    small = {
+        "generator": Net(("linear 2", "leaky_relu 0.2", "linear o", "tanh")),
+        "critic": Net(("linear 3", "leaky_relu 0.2", "linear o")),
+        "latent": 2,
+        "batch": 2,
+        "first": 6,
+    }
     recipe = RECIPES["wgan-mlp"].replace(sampling="epochs", generator_steps=2, optimizer=ADAM, **few, **small)
     with standing_in():
         there = fg.Trainer(recipe, DATA, device="cuda", seed=2)
-        replay = Replay(there)
+        replay = Replay(there.work)
         replay.made = WARMUP
         with replay.session():
             for _ in range(4):

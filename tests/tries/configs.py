@@ -2,6 +2,10 @@
 
 from tries.making import WORKS, Make, Try, a_pickle, a_run, content, fifo, folder, link
 
+# all but the first line of a dense network, as config.toml had it before version 0.1
+WIDTHS = """activation = ["relu"]\nslope = 0.2\noutput = "tanh"\ninit = "torch"\ninit_scale = 1\nbatch_norm = 0.0
+norm_first = false\nnorm_eps = 1e-5\nnorm_correction = 1\nhidden_bias = true\npieces = 5\ndropout = 0.5
+"""
 COMPLETE = 'fastgan = "0.1.0"\nrecipe = "digits"\ndevice = "cpu"\n'
 
 
@@ -27,7 +31,8 @@ TRIES = [
     good("seed = 3\r\n[optimizer]\r\nlr = 0.1\r\n"),
     good("[optimizer]\nlr = 1\n"),
     good("[optimiser]\nlr = 1\n"),  # as it was spelt until version 0.1
-    good("[generator]\nslope = 0\n"),
+    good("[generator]\ninit_scale = 2\n"),
+    toml("[generator]\nslope = 0\n", "generator.slope"),
     good("recipe = 'digits'\n", more="digits"),
     good('fastgan = "99.0"\nrecipe = "digits"\n', "fastgan 99.0"),
     good('fastgan = "0.0.1"\nrecipe = "digits"\n', "fastgan 0.0.1"),
@@ -38,7 +43,7 @@ TRIES = [
     toml("lr = 3", "did you mean optimizer.lr?"),
     toml("critic-steps = 3", "did you mean critic_steps?"),
     toml("qqqqq = 3", "got 'qqqqq'"),
-    toml("[critic]\nhiden = [3]", "critic.hiden"),
+    toml("[critic]\nlaiers = [3]", "critic.laiers"),
     toml("[optimzer]\nlr = 1", "got 'optimzer'"),
     toml("[generator.hidden]\nx = 1", "generator.hidden"),
     toml("[[generator]]\nhidden = [1]", "wanted a table"),
@@ -72,15 +77,32 @@ TRIES = [
     toml("[optimizer]\neps = -1", "got optimizer.eps -1"),
     toml("[optimizer]\nkind = 'adamm'", "rmsprop"),
     toml("[optimizer]\nschedule = 'exponential:2000'", "exponential:2000"),
-    toml("[generator]\nhidden = 'abc'", "wanted a list of whole numbers"),
-    toml("[generator]\nhidden = [1.5]", "wanted a list of whole numbers"),
+    toml("[generator]\nlayers = 'relu'", "wanted a list of layers"),
+    toml("[generator]\nlayers = [1]", "wanted a list of layers"),
+    toml("[generator]\ninit_scale = nan", "generator.init_scale nan"),
+    toml("[generator]\nhidden = [4]", "without activation, slope"),
+    toml(f"[generator]\nhidden = 'abc'\n{WIDTHS}", "generator: hidden is 'abc'"),
+    toml(f"[generator]\nhidden = [1.5]\n{WIDTHS}", "generator: hidden is [1.5]"),
+    toml(f"[generator]\nhidden = [3, 4]\n{WIDTHS}", "got 1 activations for 2 hidden layers"),
     Try(
-        "train --config some.toml", 2, "generator.hidden 0", content("some.toml", "[generator]\nhidden = [0]")
+        "train --config some.toml",
+        2,
+        "linear 0",
+        content("some.toml", f"[generator]\nhidden = [0]\n{WIDTHS}"),
     ),
-    toml("[generator]\nactivation = [1]", "wanted text"),
-    toml("[generator]\nslope = nan", "generator.slope nan"),
+    Try(
+        "train --config some.toml --steps 1 --batch 4 --device cpu",
+        WORKS,
+        "",
+        content("some.toml", f"[generator]\nhidden = [3]\n{WIDTHS}"),
+    ),
     toml("[critic]\ninit = 'x'", "initializer 'x'"),
-    toml("[critic]\noutput = 'x'", "activation 'x'"),
+    Try(
+        "train --config some.toml",
+        2,
+        "'gelu'",
+        content("some.toml", "[critic]\nlayers = ['linear 3', 'gelu']"),
+    ),
     toml("data = ''", "no name for the data"),
     toml("data = 3", "wanted text"),
     toml("data = 'nothing.npy'", "nothing.npy"),

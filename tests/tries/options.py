@@ -47,19 +47,10 @@ VALUES = {
         "drop drop:0.1 drop:2@1 drop:0.1@x drop:0.1@-1 constant:1",
         "constant linear:0.1 exponential:0.5 drop:0.1@1,2",
     ),
-    "--generator-slope": ("nan inf x", "0 -1"),
     "--generator-init-scale": ("nan inf x", "0.5"),
     "--generator-batch-norm": ("-1 2 nan x", "0.1"),
     "--generator-norm-eps": (AT_LEAST_0, "1e-3"),
-    "--generator-dropout": (SHARE, "0.5"),
-    "--generator-pieces": (COUNT, "2"),
-    "--generator-hidden": (f"x 0 3,x -1 3.5 {HUGE} '' ,", "4,4"),
-    "--generator-activation": ("rleu relu,tanh ''", "tanh maxout"),
-    "--generator-output": ("softmax", "tanh"),
     "--generator-init": ("xavier 3", "normal"),
-    "--critic-slope": ("nan -inf", "1"),
-    "--critic-dropout": ("1 nan", "0.1"),
-    "--critic-batch-norm": ("0.1", "0"),  # under a gradient penalty
     "--objective": ("hing ''", "hinge wasserstein minimax"),
     "--noise": ("gauss", "uniform"),
     "--sampling": ("never", "sequential replacement"),
@@ -70,8 +61,6 @@ VALUES = {
     "--line": ("nope {nope} {step {step!r} {step:xx} {step.real}", "keras-mlp {step}"),
 }
 NAMES = {  # what the message calls an option, where that is not its last word
-    "--critic-batch-norm": "BatchNorm",
-    "--generator-activation": "activation",
     "--optimizer-kind": "optimizer-kind",
     "--optimizer-weight-decay": "weight",
     "--optimizer-max-norm": "norm",
@@ -84,10 +73,9 @@ def _name(option: str) -> str:
 
 
 TOGETHER = [
-    Try("fit --generator-activation relu,tanh,relu --generator-hidden 3,4", word="3 activations for 2 hidden layers"),
-    Try("fit --critic-batch-norm 0.1 --objective hinge", WORKS),
+    Try("fit --critic-layers 'linear 3; batch_norm; linear o'", word="BatchNorm"),  # under a gradient penalty
+    Try("fit --critic-layers 'linear 3; batch_norm; linear o' --objective hinge", WORKS),
     Try("fit --held-out", word="first"),
-    Try(f"fit --generator-hidden {'9' * 5000}", word="widths"),
     Try(f"fit --steps {'9' * 5000}", word="--steps"),
     Try(f"fit --seed {'9' * 5000}", word="--seed"),
     Try("fit --held-out --first 100", WORKS),
@@ -104,6 +92,7 @@ TOGETHER = [
     Try("fit --split-updates --objective hinge --inference-fakes", WORKS),
     Try("fit --no-points --points", word="points"),
     Try("fit --points --no-points", WORKS),
+    Try("train --generator-layers 'linear 999999999; linear 999999999; linear o' --device cpu", 1, "out of memory"),
     Try("fit --data ring", word="images (try --data digits)"),
     Try("fit ring-gan --data digits", word="points (try --data ring)"),
     Try("fit ring-gan --no-simultaneous", WORKS),
@@ -118,6 +107,7 @@ TOGETHER = [
     Try("fit qqqqq", word="`fastgan recipes` lists them"),
     Try("fit ''", word="got recipe ''"),
     Try("fit --hidden 3", word="--hidden"),
+    Try("fit --generator-hidden 3", word="--generator-hidden"),
     Try("train --generator-layers '' --device cpu", word="parameters"),
     Try("train --generator-layers 'liner 3' --device cpu", word="did you mean 'linear'?"),
     Try("train --generator-layers 'linear 0; linear o' --device cpu", word="linear 0"),
@@ -144,9 +134,10 @@ TOGETHER = [
     Try("train --generator-layers 'linear 64 bias=maybe' --device cpu", word="bias=maybe"),
     Try("train --generator-layers 'linear 64 bias=no bias=no' --device cpu", word="twice"),
     Try("train --generator-layers 'tanh spectral' --device cpu", word="spectral"),
-    Try("train --generator-layers 'linear 8' --generator-hidden 3 --device cpu", word="hidden"),
+    Try("train --generator-layers 'maxout 8 pieces=0' --device cpu", word="pieces=0"),
+    Try("train --generator-layers 'batch_norm momentum=nan' --device cpu", word="momentum"),
     Try("train --critic-layers 'linear 2' --device cpu", word="critic"),
-    Try("train --generator-layers 'linear 8; linear o' --critic-hidden 4 --steps 1 --batch 4 --device cpu", WORKS),
+    Try("train --generator-layers 'linear o' --critic-layers 'linear o' --steps 1 --batch 4 --device cpu", WORKS),
 ]  # fmt: skip
 
 TRIES = [

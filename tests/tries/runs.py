@@ -138,9 +138,17 @@ RUNS = [
     of_run("sample run --grid 9999x9999", "--grid"),
     of_run("sample run --grid 5x5 --count 3", "not both"),
     of_run("sample run --grid 5x5 --interpolate 3", "not both"),
+    of_run("sample run --interpolate 0", "--interpolate"),
     of_run("sample run --interpolate 1", "--interpolate"),
+    of_run("sample run --interpolate two", "--interpolate"),
+    of_run("sample run --interpolate 3 --contour", "for points in the plane"),
+    of_run("sample run --interpolate 3 --gif --label 3", "without classes"),
     of_run("sample run --interpolate 1001", "--interpolate"),
     of_run("sample run --gif", "--interpolate"),
+    of_run("sample run --interpolate two", "--interpolate"),
+    of_run("sample run --interpolate 3 --contour", "points in the plane"),
+    of_run("sample run --interpolate 3 --out a.gif", "ends in .png"),
+    of_run("sample run --interpolate 3 --label 3 --gif", "without classes"),
     of_run("sample run --contour", "points in the plane"),
     of_run("sample run --device cuda:9", "--device"),
     of_run("sample run --out run/config.toml", "ends in .png"),
@@ -185,9 +193,9 @@ PLACES = [
 ]
 
 WORDS = [
-    Try("trian", word="did you mean train?"),
-    Try("xyz", word="wanted train, resume, sample"),
-    Try("''", word="got command ''"),
+    Try("trian", word="'train'"),
+    Try("xyz", word="fastgan --help"),
+    Try("''", word="''"),
     Try("--nope", word="--nope"),
     Try("TRAIN", word="TRAIN"),
     Try("--version", WORKS),
@@ -210,7 +218,12 @@ WORDS = [
     Try("bench compare x.json x.json", word="x.json", make=content("x.json", "[" * 5000)),
     Try("bench compare x.json x.json", word="x.json", make=fifo("x.json")),
     Try("bench compare zero zero", word="zero", make=link("zero", "/dev/zero")),
+    Try("bench compare a.json", word="'NEW'"),
+    Try("bench report a.json", word="no file 'a.json'"),
     Try("bench --suite nope", word="--suite"),
+    Try("bench --column abacus", word="--column"),
+    Try("bench abacus", word="'abacus'"),
+    Try("help trian", word="'train'"),
 ]  # fmt: skip
 
 TRIES = [*RUN_PATHS, *RUNS, *PLACES, *WORDS]

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from op_references import (
+
+from fastgan import ops
+from fastgan.gan.conditional import beside, columns
+from fastgan.gan.published import seo_sigmoid_layer
+from fastgan.tape.engine import alias, cast
+from tables.op_references import (
     Values,
     bordered,
     entropy,
@@ -28,11 +33,6 @@ from op_references import (
     windows,
     windows_back,
 )
-
-from fastgan import ops
-from fastgan.gan.conditional import beside, columns
-from fastgan.gan.published import seo_sigmoid_layer
-from fastgan.tape.engine import alias, cast
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -96,6 +96,10 @@ ACTS: dict[str, Callable[..., Values]] = {
     "leaky": lambda x, slope: leaky(x, slope=slope),
     "tanh": lambda x, slope: 1 - 2 / (np.exp(2 * x) + 1),
     "sigmoid": lambda x, slope: logistic(x),
+}
+SLOPES: dict[str, Callable[..., Values]] = {
+    "leaky": lambda y, slope: np.where(y > 0, 1, slope).astype(y.dtype),
+    "tanh": lambda y, slope: 1 - y**2,
 }
 SCORES: dict[str, Callable[[Values], Values]] = {
     "softplus(-s)": lambda s: np.logaddexp(0, -s),
@@ -279,6 +283,39 @@ CASES = [
             {"act": act, "slope": slope, "mean": np.zeros(3), "variance": np.ones(3)},
         )
         for act, slope in (("leaky", 0.3), ("tanh", 1.0))
+    ),
+    *(
+        case
+        for act, slope, kink in (("leaky", 0.3, KINK), ("tanh", 1.0, {}))
+        for case in (
+            Case(
+                ops.masked_back,
+                ((4, 3), (4, 3), (2, 3)),
+                lambda g, y, w, act, slope: np.einsum("no,io->ni", g * SLOPES[act](y, slope), w),
+                {"act": act, "slope": slope},
+                **kink,
+            ),
+            Case(
+                ops.masked_forth,
+                ((4, 2), (2, 3), (4, 3)),
+                lambda p, w, y, act, slope: np.einsum("ni,io->no", p, w) * SLOPES[act](y, slope),
+                {"act": act, "slope": slope},
+                **kink,
+            ),
+            Case(
+                ops.masked_outer,
+                ((4, 2), (4, 3), (4, 3)),
+                lambda a, g, y, act, slope: np.einsum("ni,no->io", a, g * SLOPES[act](y, slope)),
+                {"act": act, "slope": slope},
+                **kink,
+            ),
+        )
+    ),
+    Case(
+        ops.with_penalty,
+        ((), (5, 4)),
+        lambda loss, g, weight: np.asarray(loss + weight * np.mean((np.linalg.norm(g, axis=1) - 1) ** 2)),
+        {"weight": 3.0},
     ),
     *(
         Case(

@@ -1,0 +1,130 @@
+"""One table of activations and one of score losses: each row by central differences, and a row that is added to a copy.
+
+The copy's new rows then work in every kernel, on the CPU and in Numba's simulator of a GPU, with no other edit, and
+what was compiled of the old ones before is not taken for them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastgan
+from fastgan import ops, tensor
+from fastgan.kernels.formulas import ACTIVATIONS, KINDS, SCORES, arrays
+
+X = np.array([-9, -2.5, -1.25, -0.5, 0.375, 0.75, 1.5, 3, 20])
+H = 1e-6
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_derivative_is_the_activations_own(name: str) -> None:
+    row, m = ACTIVATIONS[name], arrays(np)
+    for slope in (0.0, 0.2, 1.0):
+        wanted = (row.value(m, X + H, slope) - row.value(m, X - H, slope)) / (2 * H)
+        got = row.masked(m, np.full_like(X, 3), row.value(m, X, slope), slope)
+        np.testing.assert_allclose(got, 3 * wanted, rtol=1e-6, atol=1e-7)
+        assert row.masked(m, np.float32(X), np.float32(X), slope).dtype == np.float32
+        assert row.value(m, np.float32(X), slope).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", SCORES)
+def test_a_slope_is_the_scores_own(kind: str) -> None:
+    row, m = SCORES[kind], arrays(np)
+    wanted = (row.formula(m, X + H) - row.formula(m, X - H)) / (2 * H)
+    np.testing.assert_allclose(np.zeros_like(X) + row.slope(m, X), wanted, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(row.formula(ops, tensor(X)).data, row.formula(m, X))
+    assert KINDS.index(kind) == list(SCORES).index(kind)
+
+
+ROWS = """
+ACTIVATIONS["softsign"] = Activation(
+    lambda m, z, slope: {factor} * z / (one + m.absolute(z)),
+    lambda m, g, y, slope: g * {factor} * (one - m.absolute(y / {factor})) * (one - m.absolute(y / {factor})),
+)
+SCORES["s^3"] = Score(lambda m, s: s * s * s * half, lambda m, s: s * s * (one + half))
+KINDS = (*SCORES, GRADIENT)
+"""
+PROGRAM = """
+import importlib, sys
+import numpy as np
+from fastgan import ops
+from fastgan.ops import dense, norm
+
+def draw(*shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+def copied(x):
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+def check(module, name, fusable, *operands, **settings):
+    results = []
+    for code in (getattr(importlib.import_module(sys.argv[1] + module), name), fusable.plain):
+        xs, given = [x.copy() for x in operands], {k: copied(x) for k, x in settings.items()}
+        y = code(*xs, **given)
+        assert y is not NotImplemented
+        written = [x for x in given.values() if isinstance(x, np.ndarray)]
+        results.append([*(y if isinstance(y, tuple) else [y]), *xs, *written])
+    for got, wanted in zip(*results):
+        np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-6)
+
+soft, n, i, o = {"act": "softsign"}, 5, 6, 7
+check("dense", "forward", ops.linear.forward, draw(n, i), draw(i, o), draw(o), **soft)
+places = {"gw": draw(i, o), "gb": draw(o)}
+check("dense", "backward", dense.linear_backward, draw(n, o), draw(n, i), draw(i, o), **places, **soft)
+rows = [draw(i) for _ in range(3)]
+settings = {"eps": 1e-3, "momentum": 0.5, "stats": draw(2, i)}
+check("norm", "norm_forward", norm.norm_forward, draw(2, n, i), *rows, draw(i) ** 2, **settings, **soft)
+places = {"ggamma": draw(i), "gbeta": draw(i)}
+operands = draw(2, n, i), draw(2, n, i), draw(i), draw(2, i) ** 2
+check("norm", "norm_backward", norm.norm_backward, *operands, **places, **soft)
+check("loss", "score_loss", ops.score_loss.forward, draw(4, 1), kinds=("s^3", "gradient"), counts=(3, 1))
+if sys.argv[1].endswith("cuda."):
+    rows = [draw(o) ** 2 for _ in range(5)]
+    settings = {"eps": 1e-3, "stats": draw(2, o)}
+    check("dense", "forward_norm", norm.forward_norm, draw(n, i), draw(i, o), *rows, **settings, **soft)
+print(ops.linear.forward(np.float32([[1]]), np.float32([[1]]), np.float32([0]), **soft).item())
+"""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package beside a cache of its own."""
+    root = tmp_path_factory.mktemp("copy")
+    code = Path(fastgan.__file__).parent
+    spared = shutil.ignore_patterns("kernels", "benchmarks", "__pycache__")
+    shutil.copytree(code, root / "fastgan", ignore=spared)
+    shutil.copytree(code / "kernels", root / "fastgan" / "kernels", ignore=spared)
+    return root
+
+
+def run(copy: Path, factor: str, package: str) -> str:
+    """What PROGRAM says of the copy with ROWS added, where the new activation is `factor` times as high."""
+    path = copy / "fastgan" / "kernels" / "formulas.py"
+    own = path.read_text().partition("\n# added\n")[0]
+    path.write_text(own + "\n# added\n" + ROWS.format(factor=factor))
+    environment = os.environ | {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(copy / "cache")}
+    if package.endswith("cuda."):
+        environment["NUMBA_ENABLE_CUDASIM"] = "1"
+    command = [sys.executable, "-c", PROGRAM, package]
+    done = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_row_is_all_that_an_activation_or_a_score_loss_takes(copy: Path) -> None:
+    assert run(copy, "one", "fastgan.kernels.") == "0.5"
+
+
+def test_a_formula_that_was_edited_is_compiled_anew(copy: Path) -> None:
+    """Numba looks at the age of a loop's file only, and the formula is in another."""
+    assert run(copy, "float32(4)", "fastgan.kernels.") == "2.0"
+
+
+def test_a_row_is_all_that_it_takes_on_a_gpu(copy: Path) -> None:
+    pytest.importorskip("numba.cuda")
+    run(copy, "one", "fastgan.kernels.cuda.")
