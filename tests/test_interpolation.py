@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from cli_helpers import TINY, ok, refused
 from PIL import Image
+from tiny import samples, tiny
 
 from fastgan import data
 from fastgan.cli import main
 from fastgan.errors import UsageError
-from fastgan.gan import RECIPES, Trainer, pictures, quality, run
+from fastgan.gan import RECIPES, Trainer, networks, pictures, quality, run
 from fastgan.gan.interpolation import between, images_between
+from fastgan.gan.restore import load_sampler
+from fastgan.gan.sampling import Sampler
 from fastgan.nn import Net
 from fastgan.tape import Tensor, no_grad
 
@@ -76,7 +79,7 @@ def test_latents_on_one_line_are_joined_straight(factor):
 
 def test_images_begin_as_the_samples_of_the_seed():
     trainer = Trainer(DIGITS, device="cpu").fit()
-    images = images_between(trainer, 4, 3, seed=7)
+    images = images_between(trainer.sampler(), 4, 3, seed=7)
     assert images.shape == (4, 3, 8, 8, 1)
     samples = trainer.sample(8, seed=7)
     np.testing.assert_allclose(images[:, 0], samples[:4], atol=1e-5)
@@ -88,10 +91,10 @@ def test_images_begin_as_the_samples_of_the_seed():
 def test_the_noise_says_which_way(monkeypatch, noise):
     seen = []
     monkeypatch.setattr(
-        Trainer, "sample", lambda self, n, **k: seen.append(k["latent"]) or np.zeros((n, 8, 8, 1))
+        Sampler, "sample", lambda self, n, **k: seen.append(k["latent"]) or np.zeros((n, 8, 8, 1))
     )
     trainer = Trainer(DIGITS.replace(noise=noise, latent=64), device="cpu")
-    images_between(trainer, 5, 3, seed=1)
+    images_between(trainer.sampler(), 5, 3, seed=1)
     lengths = np.linalg.norm(seen[0].reshape(5, 3, 64), axis=2)
     shorter = lengths[:, 1] < 0.85 * lengths[:, ::2].mean(axis=1)  # a chord of two at right angles: 0.71
     assert shorter.all() == (noise == "uniform")
@@ -100,17 +103,17 @@ def test_the_noise_says_which_way(monkeypatch, noise):
 
 def test_a_way_keeps_its_class(monkeypatch):
     seen = []
-    sample = Trainer.sample
+    sample = Sampler.sample
 
     def spy(self, n, **given):
         seen.append(given["label"])
         return sample(self, n, **given)
 
-    monkeypatch.setattr(Trainer, "sample", spy)
+    monkeypatch.setattr(Sampler, "sample", spy)
     trainer = Trainer(LABELLED, device="cpu").fit()
-    each = images_between(trainer, 12, 2, seed=0)
+    each = images_between(trainer.sampler(), 12, 2, seed=0)
     assert seen[0].tolist() == [c for c in [*range(10), 0, 1] for _ in range(2)]
-    seventh = images_between(trainer, 12, 2, seed=0, label=7)
+    seventh = images_between(trainer.sampler(), 12, 2, seed=0, label=7)
     np.testing.assert_allclose(seventh[7], each[7], atol=1e-5)
     assert abs(seventh[3] - each[3]).max() > 1e-4
 
@@ -247,3 +250,19 @@ def test_a_gif_that_cannot_be_made_leaves_no_picture(capsys, run, monkeypatch):
     assert main(["sample", "run", "--interpolate", "3", "--gif", "--out", "a.png"]) == 1
     capsys.readouterr()
     assert not Path("a.png").exists()
+
+
+def test_sampling_builds_no_critic_and_no_optimizer(tmp_path, monkeypatch):
+    """The same pixels as the Trainer's, from the generator's average."""
+    recipe = tiny("digits").replace(ema=0.5)
+    trainer = Trainer(recipe, samples(recipe), device="cpu", seed=4).fit(3)
+    trainer.save(tmp_path / "a.safetensors")
+
+    def refuse(*_, **__):
+        raise AssertionError("built")
+
+    monkeypatch.setattr(networks, "build_critic", refuse)
+    monkeypatch.setattr("fastgan.optim.Optimizer.__init__", refuse)
+    sampler = load_sampler(tmp_path / "a.safetensors", device="cpu")
+    assert sampler.steps_done == 3
+    assert (sampler.sample(5, seed=1) == trainer.sample(5, seed=1)).all()

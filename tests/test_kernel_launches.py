@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastgan.standin import Launches, counting, ndarray, standing_in
+from fakes.cuda import standing_in
 from kernel_runs import Rooms, kernel, moved, names
 from tables.fusables import Row, row_of, rows, rows_of
 from tables.misfits import MISFITS
 
+from fastgan.benchmarks.fake_cupy import Launches, counting, ndarray
 from fastgan.kernels.cuda import building, conv, dense, loss, narrow, products, sums, tall
 from fastgan.kernels.cuda.epilogues import ACTS
 from fastgan.kernels.cuda.launching import Kernel

@@ -13,12 +13,14 @@ import click
 from fastgan.cli.options import PATH
 from fastgan.cli.train import DEVICES
 from fastgan.errors import FastganError, UsageError
-from fastgan.gan import Trainer, load, pictures
+from fastgan.gan import load, pictures
 from fastgan.gan.export import export as write
 from fastgan.gan.interpolation import images_between
 from fastgan.gan.pictures import picture
 from fastgan.gan.quality import critic_of
+from fastgan.gan.restore import load_sampler
 from fastgan.gan.run import POINTS
+from fastgan.gan.sampling import Sampler
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,50 +93,50 @@ def sample(run: Path, out: Path | None, device: str, **options: Any) -> None:
     """Write a picture of new samples of RUN, a run directory or a checkpoint; the data set is not needed."""
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is {out}, wanted a name that ends in .png")
-    wanted, trainer = Wanted(**options), load(run, device=device)
-    wanted.check(trainer.form.shape)
+    wanted, sampler = Wanted(**options), load_sampler(run, device=device)
+    wanted.check(sampler.form.shape)
     home = run if run.is_dir() else run.parent.parent if run.parent.name == "checkpoints" else run.parent
     target = out or home / f"{wanted.name}.png"
     if wanted.interpolate:
-        images = _between(trainer, wanted, wanted.interpolate)
+        images = _between(sampler, wanted, wanted.interpolate)
         image = picture(images.reshape(-1, *images.shape[2:]), columns=wanted.interpolate)
         what = f"{len(images)} rows of {wanted.interpolate} steps between latents"
     else:
-        image, what = _sampled(trainer, wanted)
-    frames = _frames(trainer, wanted) if wanted.gif else []
+        image, what = _sampled(sampler, wanted, run)
+    frames = _frames(sampler, wanted) if wanted.gif else []
     pictures.save_png(target, image)
-    print(f"{target}  {what} of step {trainer.steps_done}, seed {wanted.seed}")
+    print(f"{target}  {what} of step {sampler.steps_done}, seed {wanted.seed}")
     if frames:
         moving = target.with_suffix(".gif")
         pictures.save_gif(moving, frames, ms=MS, hold=MS)
         print(f"{moving}  {len(frames)} frames")
 
 
-def _sampled(trainer: Trainer, wanted: Wanted) -> tuple["Image", str]:
+def _sampled(sampler: Sampler, wanted: Wanted, run: Path) -> tuple["Image", str]:
     """A grid of images, or points; over the critic's contours where they are wanted, which the real points frame."""
     rows, columns = wanted.grid or (5, 5)
-    n = wanted.count or (rows * columns if len(trainer.form.shape) == 3 else POINTS)
-    samples, what = trainer.sample(n, seed=wanted.seed, label=wanted.label), f"{n} samples"
+    n = wanted.count or (rows * columns if len(sampler.form.shape) == 3 else POINTS)
+    samples, what = sampler.sample(n, seed=wanted.seed, label=wanted.label), f"{n} samples"
     if not wanted.contour:
         return picture(samples, columns=None if wanted.count else columns), what
-    critic, what = critic_of(trainer, wanted.label), f"{what} and the critic"
-    if trainer.form.source is None:
+    critic, what = critic_of(load(run, device=sampler.device), wanted.label), f"{what} and the critic"
+    if sampler.form.source is None:
         return picture(samples, critic=critic), f"{what} (no real points: the data were an array)"
     try:
-        data = trainer.form.source.load()
+        data = sampler.form.source.load()
     except FastganError as error:
         return picture(samples, critic=critic), f"{what} (no real points: {error})"
     return picture(samples, critic=critic, real=data.samples[:POINTS], modes=data.modes), what
 
 
-def _between(trainer: Trainer, wanted: Wanted, steps: int) -> Any:
+def _between(sampler: Sampler, wanted: Wanted, steps: int) -> Any:
     """Images along ways between latents, (rows, steps, h, w, c)."""
-    return images_between(trainer, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
+    return images_between(sampler, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
 
 
-def _frames(trainer: Trainer, wanted: Wanted) -> list["Image"]:
+def _frames(sampler: Sampler, wanted: Wanted) -> list["Image"]:
     """All ways at once, there and back."""
-    images = _between(trainer, wanted, FRAMES)
+    images = _between(sampler, wanted, FRAMES)
     # two full rows rather than a square with a hole
     columns = -(-len(images) // 2) if len(images) <= ROWS else None
     there = [picture(images[:, t], columns=columns) for t in range(FRAMES)]

@@ -14,7 +14,7 @@ import numpy as np
 from fastgan.device import Array, to_host
 
 if TYPE_CHECKING:
-    from fastgan.gan.trainer import Trainer
+    from fastgan.gan.sampling import Sampler
 
 _PARALLEL = 1e-4  # sine of the angle below which a great circle is not defined, or as good as straight
 
@@ -34,16 +34,16 @@ def between(start: Array, end: Array, steps: int, *, spherical: bool) -> Array:
 
 
 def images_between(
-    trainer: Trainer, n: int, steps: int, *, seed: int | None = None, label: int | None = None
+    sampler: Sampler, n: int, steps: int, *, seed: int | None = None, label: int | None = None
 ) -> Array:
     """Images along n ways in s steps, (n, s, h, w, c) in [0, 1]; the first of each are `Trainer.sample`'s of that seed.
 
     A way keeps its class, where the run has classes: `label`, or each in turn. UsageError for a wrong label.
     """
-    z = to_host(trainer.sampler().noise(2 * n, seed))
-    ways = between(z[:n], z[n:], steps, spherical=trainer.recipe.noise == "normal")
+    z = to_host(sampler.noise(2 * n, seed))
+    ways = between(z[:n], z[n:], steps, spherical=sampler.recipe.noise == "normal")
     labels: Any = label
-    if label is None and trainer.recipe.classes:
-        labels = np.repeat(np.arange(n) % trainer.recipe.classes, steps)
-    samples = trainer.sample(n * steps, latent=ways.reshape(n * steps, -1), label=labels)
+    if label is None and sampler.recipe.classes:
+        labels = np.repeat(np.arange(n) % sampler.recipe.classes, steps)
+    samples = sampler.sample(n * steps, latent=ways.reshape(n * steps, -1), label=labels)
     return samples.reshape(n, steps, *samples.shape[1:])

@@ -18,27 +18,32 @@ def build(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Mo
     Where the recipe has classes, both take and give label columns as well (see gan/conditional.py). UsageError or
     ShapeError where the networks do not fit the samples.
     """
-    features = math.prod(shape)
-    if recipe.classes:
-        return _labelled(recipe, shape, seed)
-    generator = recipe.generator.build(recipe.latent, features, seed=seed, shape=shape, name="generator")
-    generator = published.of(recipe.published).generator(generator)
-    return generator, recipe.critic.build(features, 1, seed=seed, number=1, shape=shape, name="critic")
+    return build_generator(recipe, shape, seed), build_critic(recipe, shape, seed)
 
 
-def _labelled(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Module]:
-    """Both networks with labels, all of their values drawn together."""
+def build_generator(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
+    """The generator of `build`, alone."""
     latent, classes, embed = recipe.latent, recipe.classes, recipe.label_features
-    extra = embed if recipe.generator_labels == "concat" else 0
+    extra = embed if classes and recipe.generator_labels == "concat" else 0
     body = recipe.generator.build(latent + extra, math.prod(shape), seed=seed, shape=shape, name="generator")
     body = published.of(recipe.published).generator(body)
+    if not classes:
+        return body
     generator = LabelledGenerator(
         body, latent, classes, embed=embed, join=recipe.generator_labels, low=recipe.low, high=recipe.high
     )
+    generator.initialize(Draws(seed, Stream.INIT))  # the values of all parts anew, together
+    return generator
+
+
+def build_critic(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
+    """The critic of `build`, alone."""
+    if not recipe.classes:
+        features = math.prod(shape)
+        return recipe.critic.build(features, 1, seed=seed, number=1, shape=shape, name="critic")
     critic = (_projecting if recipe.critic_labels == "projection" else _joining)(recipe, shape, seed)
-    for number, network in enumerate((generator, critic)):
-        network.initialize(Draws(seed, Stream.INIT, step=number << 32))
-    return generator, critic
+    critic.initialize(Draws(seed, Stream.INIT, step=1 << 32))
+    return critic
 
 
 def _projecting(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:

@@ -1,20 +1,24 @@
 """How a Trainer is made from a checkpoint; state.py says what that holds."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastgan.device import to_device
+from fastgan.device import resolve_device, to_device
 from fastgan.errors import CheckpointError
 from fastgan.gan import checkpoint
+from fastgan.gan.networks import build_generator
 from fastgan.gan.objectives import Objective
 from fastgan.gan.recipe import Recipe, from_dict
 from fastgan.gan.recipes import RECIPES
+from fastgan.gan.sampling import Sampler
 from fastgan.gan.source import Form, absolute, find
 from fastgan.gan.state import NETWORKS, STATE
 from fastgan.gan.trainer import Trainer
-from fastgan.nn import Module
+from fastgan.nn import Module, flatten
 
 
 def load(
@@ -33,16 +37,8 @@ def load(
     `data` where they were an array. A run with networks of your own needs those again, untrained. `threads` as for a
     Trainer. CheckpointError for anything else.
     """
-    path = Path(path)
-    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
-        path = checkpoint.newest(path)
-    values, meta = checkpoint.load(path)
-    try:
-        given: dict[str, Any] = {"generator": generator, "critic": critic, "objective": objective}
-        if missing := [name for name in meta["own_networks"] if given[name] is None]:
-            raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
-        recipe = recipe_of(meta)
-        form = Form.from_dict(meta["data"]).with_image_size(recipe.border)
+    given: dict[str, Any] = {"generator": generator, "critic": critic, "objective": objective}
+    with _opened(path, given) as (recipe, form, values, meta):
         if isinstance(data, str | Path) and form.source:
             data = replace(form.source, spec=absolute(data))
         if data is not None:
@@ -52,9 +48,45 @@ def load(
         trainer = Trainer(recipe, form, device=device, seed=meta["seed"], threads=threads, **given)
         trainer.form, trainer.dataset = form, data
         _fill(trainer, values, meta)
+        return trainer
+
+
+def load_sampler(path: str | Path, *, device: str = "auto") -> Sampler:
+    """What draws from the generator of a checkpoint file, or of the newest sound one of a run directory.
+
+    Without a critic, an optimizer or data, so it is the cheaper way to samples. CheckpointError as for `load`.
+    """
+    device = resolve_device(device)
+    with _opened(path, {"critic": True, "objective": True}) as (recipe, form, values, meta):
+        generator = build_generator(recipe, form.shape, meta["seed"])
+        generator.load(_part(values, "generator"))
+        flat = flatten(generator, device)
+        if recipe.ema:
+            flat.buffer[...] = to_device(values["generator_average"], device)
+        sampler = Sampler(recipe, form, generator, device=device, seed=meta["seed"])
+        sampler.steps_done = meta["steps_done"]
+        return sampler
+
+
+@contextmanager
+def _opened(
+    path: str | Path, given: dict[str, Any]
+) -> Iterator[tuple[Recipe, Form, dict[str, Any], dict[str, Any]]]:
+    """A checkpoint's recipe, data's form, arrays and description; `given` are the networks of the user's own.
+
+    CheckpointError, also for what is found to be missing in the block.
+    """
+    path = Path(path)
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
+        path = checkpoint.newest(path)
+    values, meta = checkpoint.load(path)
+    try:
+        if missing := [name for name in meta["own_networks"] if given.get(name) is None]:
+            raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
+        recipe = recipe_of(meta)
+        yield recipe, Form.from_dict(meta["data"]).with_image_size(recipe.border), values, meta
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error
-    return trainer
 
 
 def recipe_of(meta: dict[str, Any]) -> Recipe:

@@ -23,6 +23,7 @@ class Sampler:
     ) -> None:
         self.recipe, self.form, self.generator = recipe, form, generator
         self.device, self.seed, self.ema = device, seed, ema
+        self.steps_done = 0  # known of a checkpoint's
 
     def sample(
         self, n: int, seed: int | None = None, *, latent: Array | None = None, label: Any = None

@@ -5,8 +5,8 @@ from typing import Any
 
 from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
-from fastgan.errors import ShapeError
-from fastgan.kernels.formulas import GRADIENT, SCORES, arrays
+from fastgan.errors import ShapeError, UsageError
+from fastgan.kernels.formulas import GRADIENT, KINDS, SCORES, arrays
 from fastgan.ops.dense import linear
 from fastgan.ops.elementwise import relu, softplus, sqrt
 from fastgan.tape import Tensor, op, tensor, vjp_of
@@ -48,6 +48,12 @@ def score_loss(
     loss's derivative for the scores, in which the kind "gradient", no loss, is 1 for each row: the seed of a gradient
     penalty.
     """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UsageError(f"score_loss: got {unknown[0]!r}, wanted kinds of {', '.join(KINDS)}")
+    if len(kinds) != len(counts) or sum(counts) != len(scores):
+        raise ShapeError(
+            f"score_loss: got {len(scores)} scores in groups of {counts} for kinds {kinds}, wanted all"
+        )
     xp = array_module(scores)
     loss, d, start = xp.zeros((), scores.dtype), xp.empty_like(scores), 0
     for kind, count in zip(kinds, counts, strict=True):
