@@ -151,7 +151,9 @@ def launches(results: Results) -> Iterator[Html]:
     floor = {
         row["group"]: row["extra"]["floor_bytes"] / MIB for row in counted if row["extra"].get("floor_bytes")
     }
-    yield said("The floor is what a step must read and write at the least, if each number is moved once.")
+    yield said(
+        "The floor is what any step must move: weights, gradient and optimizer state once an update, and the batches."
+    )
     names = list(dict.fromkeys(row["group"] for row in counted))
     for i in range(0, len(names), NAMES):
         part = names[i : i + NAMES]

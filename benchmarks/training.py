@@ -20,7 +20,7 @@ from fastgan.benchmarks.columns import Clock, Column
 from fastgan.benchmarks.turns import Chunk, turn
 from fastgan.data import Dataset
 from fastgan.device import to_host
-from fastgan.launches import data_shape
+from fastgan.gan.source import data_shape
 from fastgan.nn import Net
 
 FIRST = 12  # steps before the timing, whose losses are compared: they compile and capture

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import fastgan as fg
-from fastgan import launches
-from fastgan.benchmarks import peers
+from fastgan.benchmarks import launches, peers
 from fastgan.benchmarks.cases import AbsentError, Case, Work
 from fastgan.benchmarks.columns import Column
 from fastgan.benchmarks.suites import steps

@@ -204,11 +204,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam; with `weight_decay` the decoupled one of AdamW (Loshchilov and Hutter 2019).
-
-    `constant_correction` divides by (1 - beta) at every step instead of (1 - beta^t): the mistake of one of the source
-    articles, kept for `--as-published`; it makes late steps 0.32 of what they should be at the default betas.
-    """
+    """Adam; with `weight_decay` the decoupled one of AdamW (Loshchilov and Hutter 2019)."""
 
     slots = ("m", "v")
 
@@ -222,18 +218,16 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         clip: float = 0.0,
         max_norm: float = 0.0,
-        constant_correction: bool = False,
     ) -> None:
         settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
         check_ranges(type(self).__name__, settings)
         super().__init__(network, lr=lr, clip=clip, max_norm=max_norm)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.constant_correction = constant_correction
 
     def update(self) -> None:
         """One step."""
         b1, b2 = self.betas
-        t = 1 if self.constant_correction else self.steps if self.count is None else self.count
+        t = self.steps if self.count is None else self.count
         adam_update(
             self.flat.buffer,
             self.flat.gradient,

@@ -13,7 +13,6 @@ from fastgan import nn
 from fastgan.gan import Trainer
 from fastgan.gan.pictures import picture
 
-HERE = Path(__file__).resolve().parents[1]
 # As `python -I -S sample.py`, where of all that is not the standard library only NumPy can be imported.
 ALONE = """
 import sys, runpy

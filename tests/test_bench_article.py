@@ -8,8 +8,8 @@ import pytest
 from cupy_names import problems
 
 import fastgan as fg
-from fastgan import optim, standin
-from fastgan.benchmarks import article
+from fastgan import optim
+from fastgan.benchmarks import article, fake_cupy
 from fastgan.benchmarks.cases import summary
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import find, ideas
@@ -157,7 +157,7 @@ def test_a_mistake_in_the_tutorials_code_is_noticed(mistake, monkeypatch):
 
 def test_the_tutorials_code_uses_what_cupy_has():
     library = pytest.importorskip("cupy")
-    if isinstance(library, standin.Module):
+    if isinstance(library, fake_cupy.Module):
         pytest.skip("the stand-in is no CuPy")
     assert problems(Path(article.__file__).read_text(encoding="utf-8"), library) == []
     generator = library.random.Generator

@@ -2,12 +2,11 @@
 
 import json
 import math
-import sys
 from types import SimpleNamespace
 
-import fake_cupy
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 
 from fastgan.benchmarks import ceilings, turns
 from fastgan.benchmarks.columns import Clock
@@ -167,19 +166,14 @@ def test_arrays_are_much_larger_than_the_cache(monkeypatch):
 @pytest.fixture
 def gpu(monkeypatch):
     pytest.importorskip("numba.cuda")
-    fake_cupy.install(monkeypatch)
-    cupy = sys.modules["cupy"]
-    monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (16 << 20, 32 << 20), raising=False)
-    freed = []
-    monkeypatch.setattr(
-        cupy,
-        "get_default_memory_pool",
-        lambda: SimpleNamespace(free_all_blocks=lambda: freed.append(1)),
-        raising=False,
-    )
     monkeypatch.setattr(ceilings, "CupyClock", Clock)
-    cupy.freed = freed
-    return cupy
+    with standing_in():
+        import cupy
+
+        cupy.cuda.runtime.memGetInfo = lambda: (16 << 20, 32 << 20)
+        cupy.freed = []
+        cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: cupy.freed.append(1))
+        yield cupy
 
 
 def test_of_a_gpu_by_its_events(gpu, timed):

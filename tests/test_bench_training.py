@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fastgan as fg
-from fastgan import dispatch, launches
-from fastgan.benchmarks import peers, training
+from fastgan import dispatch
+from fastgan.benchmarks import launches, peers, training
 from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS, Clock
 from fastgan.benchmarks.suites import steps

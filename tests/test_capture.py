@@ -1,15 +1,10 @@
-"""Capturing without a GPU: a stand-in for the few names of cupy.cuda that it uses, as strict as CUDA is about order.
-
-What it cannot show is whether the driver agrees; tests/test_gpu.py does.
-"""
+"""Capturing without a GPU, on a stand-in that is as strict as CUDA about order (tests/fakes/cuda.py)."""
 
 import gc
-import sys
-import types
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 
 from fastgan.capture import Capturer, capture
 from fastgan.clock import Count, refuse_while_capturing
@@ -20,131 +15,10 @@ from fastgan.tape import Tensor
 pytestmark = pytest.mark.slow
 
 
-class Cuda:
-    """The strict part of cupy.cuda: what was asked of it, in order, and an error for what CUDA would refuse."""
-
-    def __init__(self):
-        self.log, self.current, self.allocators, self.pools = [], None, [], []
-        cuda = self
-
-        class Event:
-            def __init__(self, disable_timing=False):
-                assert disable_timing
-
-        class Stream:
-            def __init__(self, non_blocking=False):
-                self.ptr, self.state, self.ordered, self.non_blocking = id(self), None, set(), non_blocking
-
-            def __enter__(self):
-                self.outer, cuda.current = cuda.current, self
-                return self
-
-            def __exit__(self, *_):
-                cuda.current = self.outer
-
-            def record(self, event):
-                assert self.state is None, "an event outside the graph"
-                event.stream = self
-                return event
-
-            def wait_event(self, event):
-                assert self.state is None, "an event outside the graph"
-                cuda.log.append(f"{self} waits for {event.stream}")
-
-            def synchronize(self):
-                assert self.state is None, "cudaErrorStreamCaptureUnsupported"
-                cuda.log.append("synchronize")
-
-            def begin_capture(self, mode=None):
-                assert self.non_blocking, "a blocking stream cannot capture"
-                assert cuda.current is self, "captures a stream that is not current"
-                assert self.state is None
-                assert not gc.isenabled(), "a collection may free memory in the capture"
-                self.state = []
-                cuda.log.append("begin")
-
-            def end_capture(self):
-                launched, self.state = self.state, None
-                cuda.log.append("end")
-                if "poison" in launched:
-                    raise RuntimeError("cudaErrorStreamCaptureInvalidated: operation failed\nmore")
-                return Graph(launched)
-
-            def __str__(self):
-                return "own" if self.non_blocking else "caller"
-
-        class Graph:
-            def __init__(self, launched):
-                self.launched, self.uploaded = launched, False
-
-            def upload(self, stream):
-                self.uploaded = True
-
-            def launch(self, stream=None):
-                assert self.uploaded
-                assert stream is cuda.current is not None
-                assert stream.state is None
-                cuda.log.append("replay")
-                for call in self.launched:
-                    call()
-
-            def debug_dot_str(self, flags=0):
-                nodes = [
-                    f'"graph_1_node_{k}"[style="bold" shape="octagon" label="{k}\nkernel"];'
-                    for k in range(len(self.launched))
-                ]
-                edges = [
-                    f'"graph_1_node_{k}" -> "graph_1_node_{k + 1}"[headlabel=0];'
-                    for k in range(len(nodes) - 1)
-                ]
-                return "\n".join(["digraph dot {", *nodes, *edges, "}"])
-
-        class MemoryPool:
-            def __init__(self):
-                cuda.pools.append(self)
-
-            def malloc(self, size):
-                return self
-
-            def free_all_blocks(self):
-                cuda.log.append("memory goes back")
-
-        self.Stream, self.Event, self.MemoryPool = Stream, Event, MemoryPool
-        self.default = self.current = Stream()
-
-    def get_current_stream(self):
-        return self.current
-
-    @contextmanager
-    def using_allocator(self, allocator):
-        self.allocators.append(allocator)
-        yield
-        self.allocators.pop()
-
-    def allocate(self):
-        """A pool (None: CuPy's own) that memory would come from now."""
-        return self.allocators[-1](1) if self.allocators else None
-
-    def launch(self, call):
-        """A kernel that does `call`: now, or at each replay."""
-        if self.current.state is None:
-            self.log.append(f"kernel on {self.current}")
-            call()
-        else:
-            assert self.allocate() is self.pools[-1], "memory that others write to"
-            self.current.state.append(call)
-
-
 @pytest.fixture
-def cuda(monkeypatch):
-    made = Cuda()
-    fake = types.ModuleType("cupy")
-    fake.cuda = made
-    made.runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
-    fake.ndarray = type("ndarray", (), {})
-    monkeypatch.setattr("fastgan.device._driver_found", lambda: True)
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    return made
+def cuda():
+    with standing_in() as cuda:
+        yield cuda
 
 
 class Counter:
@@ -317,19 +191,18 @@ def test_on_the_cpu_the_function_simply_runs():
     ("mistake", "said"),
     [
         (lambda cuda, own: cuda.launch(lambda: None), "memory that others write to"),
-        (lambda cuda, own: own.synchronize(), "StreamCaptureUnsupported"),
         (
-            lambda cuda, own: cuda.default.wait_event(own.record(cuda.Event(disable_timing=True))),
+            lambda cuda, own: cuda.default.wait_event(own.record(cuda.cuda.Event(disable_timing=True))),
             "outside the graph",
         ),
     ],
 )
 def test_the_stand_in_is_strict(cuda, mistake, said):
-    own = cuda.Stream(non_blocking=True)
+    own = cuda.cuda.Stream(non_blocking=True)
     gc.disable()
     try:
         with own:
-            cuda.MemoryPool()
+            cuda.cuda.MemoryPool()
             own.begin_capture()
             with pytest.raises(AssertionError, match=said):
                 mistake(cuda, own)

@@ -14,6 +14,7 @@ from PIL import Image
 from fastgan import data
 from fastgan.cli import cli
 from fastgan.gan import RECIPES, checkpoint
+from fastgan.gan.published import of
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -46,7 +47,7 @@ def test_recipes_lists_all(capsys):
     plain = " ".join(out.split())
     for recipe in RECIPES.values():
         assert re.search(rf"^{recipe.name}\b.*{recipe.data or 'your own'}.*{recipe.objective}", out, re.M)
-        assert " ".join(recipe.published_note.split()[:6]) in plain
+        assert " ".join(of(recipe.name).note.split()[:6]) in plain
 
 
 @pytest.mark.parametrize("columns", [26, 50, 80, 120, 250])

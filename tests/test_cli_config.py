@@ -11,6 +11,7 @@ from fastgan.cli import cli
 from fastgan.cli.options import NETWORK, value_at
 from fastgan.cli.settings import choose
 from fastgan.gan import RECIPES, Recipe, Trainer, load
+from fastgan.gan.published import PUBLISHED
 from fastgan.gan.recipe import leaves
 from fastgan.gan.run import config
 from fastgan.gan.state import arrays
@@ -49,12 +50,12 @@ def test_a_short_run_is_looked_at_more_often_unless_told_otherwise():
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_config_toml_repeats_a_run(name):
     """What a run directory writes is read back as the same settings, for every recipe, plain and as published."""
-    for as_published in (False, True) if RECIPES[name].published else (False,):
+    for as_published in (False, True) if name in PUBLISHED else (False,):
         recipe = RECIPES[name].as_published() if as_published else RECIPES[name]
         recipe = recipe.replace(batch=16, generator_lr=0.125)
         small = recipe.replace(generator=SMALL, critic=SMALL, data="ring" if recipe.points else "digits")
         trainer = Trainer(small, device="cpu", seed=4)
-        values = config(trainer, as_published=as_published)
+        values = config(trainer)
         chosen = settings(None, tomli_w.dumps(values))
         assert chosen.recipe == small
         assert (chosen.seed, chosen.device, chosen.source) == (4, "cpu", trainer.form.source)
@@ -105,6 +106,8 @@ def test_every_option_reaches_its_value():
             words = [f"--no-{flag[2:]}" if old else flag]
         elif path[-1] in CHOICES:
             words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
+        elif path[-1] == "line":
+            words = [flag, "{step}"]
         elif path[-1] == "layers":
             words = [flag, "linear 3; linear o"]
         elif path[-1] == "schedule":

@@ -32,7 +32,7 @@ def play(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("line", "at"), [("", 0), ("keras", -1)])
+@pytest.mark.parametrize(("line", "at"), [("", 0), (RECIPES["keras-mlp"].line, -1)])
 def test_a_line_for_each_interval(capsys, play, line, at):
     """However fast they come: what is kept in a file has no holes."""
     play(progress.Lines(1000), *range(10, 1001, 10), seconds=0.1, line=line)

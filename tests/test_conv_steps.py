@@ -7,13 +7,13 @@ import warnings
 
 import numpy as np
 import pytest
+from fakes.cuda import counting, standing_in
 
 import fastgan as fg
 from fastgan.benchmarks.training import is_dense
 from fastgan.data import Dataset
 from fastgan.gan.replay import WARMUP, Replay
-from fastgan.launches import count, data_shape, floor
-from fastgan.standin import counting, standing_in
+from fastgan.gan.source import data_shape
 
 pytestmark = pytest.mark.slow
 
@@ -57,14 +57,3 @@ def test_no_product_and_no_window_is_left_to_array_code(name):
         with counting() as launches:
             trainer.step()
     assert not {x.name for x in launches} & {"gemm", "pad"}
-
-
-@pytest.mark.parametrize(
-    ("name", "launches", "times"), [("cs231n-dcgan", 265, 4.5), ("igul-mnist-wgan-gp", 720, 8.5)]
-)
-def test_the_budget(name, launches, times):
-    """Launches of a step, and how many times the fewest bytes it moves: windows are copied and read again."""
-    recipe = fg.recipes[name]
-    rows = count(recipe)
-    assert sum(row.launches for row in rows) <= launches
-    assert sum(row.read + row.written for row in rows) <= times * floor(recipe)

@@ -172,8 +172,8 @@ def test_whatever_changes_the_code_changes_the_file(cache, builds, monkeypatch):
     kept(kernel, CC)
     kept(Kernel(kernel.body, kernel.arguments, block=64), CC)
     kept(Kernel(kernel.body, (OUT, LONG), block=32), CC)
-    for place, name in ((building, "_versions"), (keeping, "sources")):
-        monkeypatch.setattr(place, name, lambda: ("another",))
+    for place, name in ((building, "_versions"), (building, "sources")):
+        monkeypatch.setattr(place, name, lambda *_: ("another",))
         kept(make(1.0), CC)
     assert len(builds) == len(list(cache.iterdir())) == 8
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan.errors import DeviceError
-from fastgan.standin import standing_in
 
 pytestmark = pytest.mark.slow
 

@@ -4,13 +4,13 @@ import json
 import os
 
 import pytest
+from fakes.cuda import ndarray, standing_in
 
 from fastgan import ops
 from fastgan.cli import doctor as module
 from fastgan.cli import main
 from fastgan.cli.doctor import PROBES, Finding, anonymous, examine
 from fastgan.kernels.cuda import building
-from fastgan.standin import ndarray, standing_in
 
 pytestmark = pytest.mark.slow
 

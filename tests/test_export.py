@@ -1,20 +1,16 @@
 """The exported script draws what fastgan draws, with NumPy alone."""
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from export_helpers import HERE, assert_same_picture, of, run, trained
+from export_helpers import assert_same_picture, of, run, trained
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import nn
 from fastgan.gan import Trainer
-from fastgan.gan.export import LAYERS, export, script_of
+from fastgan.gan.export import LINES, export, recorded, script_of
 from fastgan.gan.run import POINTS
 
 pytestmark = pytest.mark.slow
@@ -28,25 +24,6 @@ def test_every_recipe_draws_alone_what_fastgan_draws(name, tmp_path):
     export(trainer, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["generator.npz", "sample.py"]
     assert_same_picture(trainer, tmp_path / "out", "42", seed=42)
-
-
-def test_scripts_are_short_and_clean(tmp_path):
-    for name in fg.recipes:
-        recipe = fg.recipes[name]
-        text, _ = script_of(Trainer(tiny(name).replace(latent=recipe.latent), samples(recipe), device="cpu"))
-        assert text.count("\n") < 80, name
-        (tmp_path / f"{name.replace('-', '_')}.py").write_text(text, encoding="utf-8")
-    if shutil.which("ruff") is None and not (Path(sys.executable).parent / "ruff").exists():
-        pytest.skip("ruff is not installed")
-    ruff = shutil.which("ruff") or str(Path(sys.executable).parent / "ruff")
-    for words in (["check"], ["format", "--diff"]):
-        clean = subprocess.run(
-            [ruff, *words, "--no-cache", "--config", HERE / "pyproject.toml", tmp_path],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert clean.returncode == 0, clean.stdout + clean.stderr
 
 
 def test_the_same_seed_gives_the_same_file_and_another_seed_another_one(tmp_path):
@@ -91,8 +68,8 @@ def test_the_npz_has_the_weights_by_name_and_the_recipe(tmp_path):
             np.testing.assert_array_equal(kept[name], array)
 
 
-def test_every_layer_that_a_generator_may_have(tmp_path):
-    layers = (
+def every_layer():
+    return (
         nn.Linear(6, 12),
         nn.Arctan(),
         nn.BatchNorm(12),
@@ -117,20 +94,48 @@ def test_every_layer_that_a_generator_may_have(tmp_path):
         nn.Tanh(),
         nn.Flatten(),
     )
-    trainer = of(*layers, noise="uniform")
+
+
+def test_every_layer_that_a_generator_may_have(tmp_path):
+    trainer = of(*every_layer(), noise="uniform")
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
-    assert max(map(len, (tmp_path / "out" / "sample.py").read_text().splitlines())) <= 110
-    inside = {type(m) for m in trainer.generator.modules()}
-    rest = {nn.Mean, *(kind for kind in LAYERS if kind.__name__ == "SeoOutput")}
-    assert set(LAYERS) == (inside & set(LAYERS)) | rest  # these two have tests of their own
+
+
+class Own(nn.Module):
+    """Ops that no layer has, not one after the other, and with values that several need."""
+
+    def __init__(self):
+        self.first, self.back, self.last = nn.Linear(6, 8), nn.Linear(16, 8), nn.Linear(8, 64)
+
+    def __call__(self, x):
+        ops = fg.ops
+        h = ops.tanh(self.first(x))
+        y = ops.concat(ops.exp(h * 0.1), ops.absolute(h).reshape(len(x), -1), axis=1)
+        y = ops.softplus(y - 0.5) / ops.sqrt(y * y + 1.5) + ops.log(2 - ops.sigmoid(y))
+        a, b = h * (0.5 - (h + self.back(y))), h.T.T * 2
+        return ops.tanh(self.last(h + a * b - h * 0.25))
+
+
+def test_a_generator_of_ones_own_of_any_shape(tmp_path):
+    trainer = of(Own())
+    export(trainer, tmp_path / "out")
+    assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
+
+
+def test_every_op_that_has_a_line_is_exported_somewhere():
+    """In the tests of this file, whose networks are looked at again."""
+    trainers = [of(*every_layer(), noise="uniform"), of(Own()), *map(trained, ("seo-numpy", "cgan-mnist"))]
+    used = set()
+    for trainer in (*trainers, trained("seo-numpy", published="seo-numpy")):
+        z = fg.Tensor(trainer.latent(3, 0), requires_grad=True)
+        used |= {node.op.name for node in recorded(trainer.generator.eval()(z))}
+    assert set(LINES) - used <= {"alias", "cast"}
 
 
 def test_an_output_of_seo_as_published(tmp_path):
     trainer = trained(
-        "seo-numpy",
-        **fg.recipes["seo-numpy"].published
-        | {"generator": nn.Net(("linear 8", "leaky_relu 0.2", "seo_sigmoid o"))},
+        "seo-numpy", generator=nn.Net(("linear 8", "relu", "linear o", "sigmoid")), published="seo-numpy"
     )
     export(trainer, tmp_path / "out")
     assert_same_picture(trainer, tmp_path / "out", "7", seed=7)

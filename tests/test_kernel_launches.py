@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastgan.standin import Launches, counting, ndarray, standing_in
 from kernel_runs import Rooms, kernel, moved, names
 from tables.fusables import Row, row_of, rows, rows_of
 from tables.misfits import MISFITS
@@ -18,7 +19,6 @@ from fastgan.kernels.cuda.launching import Kernel
 from fastgan.kernels.cuda.sums import Layout
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 from fastgan.ops.elementwise import ACTIVATIONS
-from fastgan.standin import Launches, counting, ndarray, standing_in
 
 CUDA = names("cupy")
 

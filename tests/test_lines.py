@@ -10,10 +10,12 @@ import pytest
 from cli_helpers import same
 from PIL import Image
 
+from fastgan.cli.progress import article_line
 from fastgan.errors import UsageError
 from fastgan.gan import RECIPES, Callback, Trainer, load
-from fastgan.gan.lines import FORMATS, article_line, describe
 from fastgan.gan.objectives import OBJECTIVES
+from fastgan.gan.penalty import between, slope_of
+from fastgan.gan.recipe import from_dict
 from fastgan.gan.run import RunDirectory, read_metrics
 from fastgan.gan.state import arrays
 from fastgan.nn import Module, Net
@@ -31,58 +33,68 @@ WGAN = {"critic_loss": -0.25, "generator_loss": 1.5, "d_real": 0.5, "d_fake": 0.
 
 
 def line(name, step, metrics, **changes):
-    """A line of an article, with 60,000 samples."""
-    recipe = RECIPES["toy-mlp"].replace(line=name, **changes)
-    trainer = SimpleNamespace(recipe=recipe, form=SimpleNamespace(count=60_000), horizon=recipe.steps)
+    """A line of a recipe, with 60,000 samples."""
+    recipe = RECIPES[name].replace(**changes)
+    trainer = SimpleNamespace(
+        recipe=recipe, form=SimpleNamespace(count=60_000), work=SimpleNamespace(horizon=recipe.steps)
+    )
     return article_line(trainer, {"step": step, **metrics})
 
 
-@pytest.mark.parametrize(
-    ("name", "step", "metrics", "text"),
-    [
-        ("keras", 1, GAN, "0 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
-        ("keras", 501, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
-        ("odog-wgan", 6, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
-        (
-            "cs231n",
-            251,
-            {"critic_loss": 0.08071, "generator_loss": 0.52312},
-            "Iter: 250, D: 0.08071, G:0.5231",
-        ),
-        (
-            "toy-mlp",
-            800,
-            GAN,
-            "Epoch [1/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
-        ),
-        ("hs", 1201, WGAN, "train:[2/0],d_loss:-0.250000,g_loss:1.500000"),
-        ("shekkizh", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
-        (
-            "shekkizh",
-            200,
-            {**WGAN, "steps_per_second": 8.0},
-            "Time: 0.125/itr, Step: 200, generator loss: 1.5, discriminator_loss: -0.25",
-        ),
-        ("seo", 11, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
-        ("igul-toy", 100, WGAN, "iter 99\tdisc cost\t-0.25"),
-        ("igul-mnist", 100, WGAN, "iter 99\ttrain disc cost\t-0.25"),
-        (
-            "igul-mnist",
-            100,
-            {**WGAN, "steps_per_second": 8.0, "critic_loss_held_out": -0.125},
-            "iter 99\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
-        ),
-        ("", 100, GAN, ""),
-    ],
-)
+HS, IGUL = ("dcgan", "wgan", "wgan-gp"), ("dcgan", "wgan", "wgan-gp")
+TOYS = [n for n in RECIPES if n.startswith("igul-toy")] + ["ring-wgan-gp", "grid-wgan-gp"]
+TIMED = {**WGAN, "steps_per_second": 8.0}
+LINES = [  # recipe, step, metrics, what its article prints
+    ("keras-mlp", 1, GAN, "0 [D loss: 0.660518, acc.: 68.75%] [G loss: 0.747342]"),
+    ("odog-dcgan", 501, WGAN, "500 [D loss: -0.250000] [G loss: 1.500000]"),
+    ("odog-wgan", 6, WGAN, "5 [D loss: 1.250000] [G loss: -0.500000]"),
+    *(
+        (name, 251, {"critic_loss": 0.08071, "generator_loss": 0.52312}, "Iter: 250, D: 0.08071, G:0.5231")
+        for name in ("cs231n-vanilla", "cs231n-lsgan", "cs231n-dcgan")
+    ),
+    (
+        "toy-mlp",
+        800,
+        GAN,
+        "Epoch [1/200], Step [200/600], d_loss: 0.6605, g_loss: 0.7473, D(x): 0.61, D(G(z)): 0.45",
+    ),
+    *((f"hs-{kind}", 1201, WGAN, "train:[2/0],d_loss:-0.250000,g_loss:1.500000") for kind in HS),
+    ("shekkizh-wgan", 20, WGAN, "Step: 20, generator loss: 1.5, discriminator_loss: -0.25"),
+    (
+        "shekkizh-wgan",
+        200,
+        TIMED,
+        "Time: 0.125/itr, Step: 200, generator loss: 1.5, discriminator_loss: -0.25",
+    ),
+    ("seo-numpy", 11, GAN, "Current Iter:  10  Current D cost: 0.66051800  Current G cost:  0.74734200"),
+    *((name, 100, WGAN, "iter 99\tdisc cost\t-0.25") for name in TOYS),
+    *((f"igul-mnist-{kind}", 100, WGAN, "iter 99\ttrain disc cost\t-0.25") for kind in IGUL),
+    (
+        "igul-mnist-wgan",
+        100,
+        {**TIMED, "critic_loss_held_out": -0.125},
+        "iter 99\ttrain disc cost\t-0.25\ttime\t0.125\tdev disc cost\t-0.125",
+    ),
+    ("digits", 100, GAN, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "metrics", "text"), LINES)
 def test_each_article_in_its_own_words(name, step, metrics, text):
     assert line(name, step, metrics) == text
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("metrics", [GAN, WGAN, {"critic_loss": float("nan"), "generator_loss": 1e30}])
-def test_every_format_serves_every_objective(name, metrics):
-    assert re.fullmatch(r"[^{}\n]*\S", line(name, 1, metrics))
+FIRST = ("keras-mlp", "odog-", "cs231n-", "hs-", "seo-")  # articles that print at iterations 0, k, 2k ...
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_line_is_checked_and_serves_every_objective(name):
+    recipe = RECIPES[name]
+    assert bool(recipe.line) == (name in {row[0] for row in LINES if row[3]})
+    assert recipe.log_first == name.startswith(FIRST)
+    for metrics in (GAN, WGAN, {"critic_loss": float("nan"), "generator_loss": 1e30}):
+        text = line(name, 1, metrics)
+        assert re.fullmatch(r"[^{}\n|]*\S" if recipe.line else "", text)
 
 
 def test_an_epoch_is_of_the_samples_that_are_used():
@@ -91,19 +103,14 @@ def test_an_epoch_is_of_the_samples_that_are_used():
     assert line("toy-mlp", 3, GAN, first=90_000, batch=70_000).startswith("Epoch [2/120000], Step [1/1], ")
 
 
-def test_fastgans_own_words():
-    assert describe(GAN) == "critic 0.661  generator 0.747  D(x) 0.610  D(G(z)) 0.450  accuracy 69%"
-    assert describe({**WGAN, "critic_loss_held_out": 0.5}).startswith(
-        "critic -0.250  held out 0.500  generator"
-    )
+@pytest.mark.parametrize("wrong", ["x", "{stepp}", "{step:zz}", "{step", "{step!r}", "{0}", "{step:9999999}"])
+def test_a_line_is_a_format_of_what_is_known(wrong):
+    with pytest.raises(UsageError, match=r"got line '.*', wanted text with numbers such as \{step\}"):
+        RECIPES["digits"].replace(line=wrong)
 
 
-def test_formats_do_not_change_and_a_recipe_names_one():
-    with pytest.raises(TypeError):
-        FORMATS["keras"] = ()
-    with pytest.raises(UsageError, match=r"got line 'kerras', wanted one of keras, .* or none"):
-        RECIPES["digits"].replace(line="kerras")
-    assert {recipe.line for recipe in RECIPES.values()} <= {"", *FORMATS}
+def test_names_of_version_0_1_are_the_recipes_own_lines():
+    assert from_dict({"line": "keras"}, RECIPES["keras-mlp"]) == RECIPES["keras-mlp"]
 
 
 # When lines come
@@ -126,18 +133,18 @@ class Losses(Callback):
         self.steps, self.rows = [], []
 
     def on_step(self, trainer):
-        self.steps.append(trainer.losses[(trainer.steps_done - 1) % trainer.recipe.log_every].copy())
+        self.steps.append(trainer.work.ring.array[(trainer.steps_done - 1) % trainer.recipe.log_every].copy())
 
     def on_log(self, trainer, metrics):
         self.rows.append(metrics)
 
 
-@pytest.mark.parametrize(("line", "wanted"), [("keras", [1, 6, 11, 13]), ("", [5, 10, 13])])
+@pytest.mark.parametrize(("first", "wanted"), [(True, [1, 6, 11, 13]), (False, [5, 10, 13])])
 @pytest.mark.parametrize("stop", [13, 1, 4, 6])
-def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, line, wanted, stop):
+def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, first, wanted, stop):
     """Iterations 0, 5 and 10 of an article that counts from 0 are the steps 1, 6 and 11; also across a resume."""
     seen = Losses()
-    trainer = Trainer(SHORT.replace(line=line), device="cpu").fit(stop, [seen])
+    trainer = Trainer(SHORT.replace(log_first=first), device="cpu").fit(stop, [seen])
     trainer.save(tmp_path / "a.safetensors")
     load(tmp_path / "a.safetensors", device="cpu").fit(13 - stop, [seen])
     rows = [row for row in seen.rows if row["step"] in wanted]
@@ -150,7 +157,7 @@ def test_a_row_has_the_mean_of_the_steps_since_the_last(tmp_path, line, wanted, 
 def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
     """Those of a version whose rows came after other steps."""
     trainer = Trainer(SHORT, device="cpu").fit(5)
-    trainer.losses_from = 5
+    trainer.work.ring.begun = 5
     trainer.save(tmp_path / "a.safetensors")
     seen = Losses()
     load(tmp_path / "a.safetensors", device="cpu").fit(1, [seen])
@@ -160,7 +167,7 @@ def test_losses_that_a_checkpoint_lacks_are_in_no_mean(tmp_path):
 # Held-out samples
 
 TINY = RECIPES["cs231n-vanilla"].replace(
-    line="",
+    log_first=False,
     generator=Net(("linear 12", "relu", "linear o", "tanh")),
     critic=Net(("linear 12", "leaky_relu 0.2", "linear o")),
     data="digits",
@@ -231,16 +238,23 @@ def test_of_many_samples_a_thousand_are_used():
     )
 
 
-@pytest.mark.parametrize(("rows", "share"), [(0, 4), (4, 8)])
-def test_the_penalty_is_in_it(rows, share):
-    """Brightness has a slope of 1/16 in each of 16 pixels everywhere: a norm of weight / 4, in each column / 8."""
+def own_penalty(critic, *points):
+    return slope_of(critic, between(*points)).mean()
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [(None, lambda weight: (weight / 4 - 1) ** 2), (own_penalty, lambda weight: weight / 16)],
+)
+def test_the_penalty_is_in_it(own, wanted):
+    """Brightness has a slope of 1/16 in each of 16 pixels everywhere: a norm of weight / 4."""
     recipe = TINY.replace(objective="wasserstein-gp", first=40, batch=4, steps=1)
-    rule = replace(OBJECTIVES["wasserstein-gp"], penalty=3.0, penalty_rows=rows)
+    rule = replace(OBJECTIVES["wasserstein-gp"], penalty=3.0, penalty_of=own)
     trainer = Trainer(recipe, images(), device="cpu", critic=Brightness(), objective=rule).fit()
     weight = float(trainer.critic.weight.data[0])
     real = float((images()[40:60] * 2 - 1).mean())
-    wanted = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * (weight / share - 1) ** 2
-    assert held_out_of(trainer) == pytest.approx(wanted, abs=1e-5)
+    loss = weight * (brightness_of_fakes(trainer, 20) - real) + 3 * wanted(weight)
+    assert held_out_of(trainer) == pytest.approx(loss, abs=1e-5)
 
 
 def test_it_is_halved_where_the_trained_loss_is():
@@ -267,7 +281,7 @@ def test_looking_changes_nothing():
 def test_a_step_has_its_own_fakes_and_a_seed_too():
     trainers = [Trainer(TINY.replace(steps=1), device="cpu", seed=seed).fit() for seed in (0, 1)]
     values = [held_out_of(load_weights(trainer, trainers[0])) for trainer in trainers]
-    trainers[0].steps_done += 1
+    trainers[0].clock.steps += 1
     assert len({*values, held_out_of(trainers[0])}) == 3
 
 
@@ -281,7 +295,7 @@ def test_a_step_has_its_own_places_for_the_penalty():
         if not values:
             first = trainer
         load_weights(trainer, first)
-        for trainer.steps_done in (1, 2):
+        for trainer.clock.steps in (1, 2):
             values.append(held_out_of(trainer))
     assert len(set(values)) == 4
 

@@ -112,7 +112,10 @@ MLP = {
             Net(("linear 4 bias=no", "batch_norm", "relu", "linear o")),
         ),
         ({"activation": "maxout", "batch_norm": 0.1, "pieces": 3}, Net(("maxout 4 pieces=3", "linear o"))),
-        ({"slope": 0.01, "output": "seo_sigmoid"}, Net(("linear 4", "leaky_relu 0.01", "seo_sigmoid o"))),
+        (
+            {"slope": 0.01, "output": "seo_sigmoid"},
+            Net(("linear 4", "leaky_relu 0.01", "linear o", "sigmoid")),
+        ),
     ],
 )
 def test_widths_are_the_same_network_as_lines(changed, net):

@@ -15,7 +15,6 @@ import fastgan
 from fastgan import ops
 from fastgan.device import module_of, to_device, to_host
 from fastgan.dispatch import use_kernels
-from fastgan.nn.published import seo_sigmoid_layer
 from fastgan.tape import Op, Tensor, grad, tensor
 
 SMOOTH = [case for case in CASES if case.gradient]
@@ -191,17 +190,6 @@ def test_scores_are_means() -> None:
     x = tensor([[1.0], [3.0]])
     assert ops.mse(x, 0.0).item() == 5
     assert ops.bce_with_logits(tensor([[0.0], [0.0]]), 1.0).item() == pytest.approx(np.log(2))
-
-
-def test_the_published_layer_is_wrong_in_the_weight_alone() -> None:
-    rng = np.random.default_rng(0)
-    x, w, b, g = (Tensor(rng.normal(size=s), requires_grad=True) for s in [(5, 3), (3, 2), (2,), (5, 2)])
-    right = grad([ops.sigmoid(ops.linear(x, w, b))], [x, w, b], [g])
-    wrong = grad([seo_sigmoid_layer(x, w, b)], [x, w, b], [g])
-    np.testing.assert_allclose(wrong[0].data, right[0].data, rtol=1e-12)
-    np.testing.assert_allclose(wrong[2].data, right[2].data, rtol=1e-12)
-    np.testing.assert_allclose(wrong[1].data, x.data.T @ g.data**2, rtol=1e-12)
-    assert abs(wrong[1].data - right[1].data).max() > 0.1
 
 
 @pytest.mark.gpu

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastgan.device import array_module
 from fastgan.dispatch import use_kernels
 from fastgan.errors import ShapeError, UsageError
+from fastgan.gan.published import ConstantAdam
 from fastgan.nn import Module, flatten
 from fastgan.optim import SGD, Adam, AdamW, Ema, Optimizer, RMSProp, clip_norm, schedule
 from fastgan.tape import Tensor, grad
@@ -80,7 +81,7 @@ RULES: list[tuple[Callable[..., Optimizer], dict[str, Any], Callable[..., Rule],
         {"lr": 1e-2, "betas": (0.5, 0.9), "eps": 1e-3},
     ),
     (Adam, {"lr": 1e-2, "betas": (0.0, 0.9)}, adam, {"lr": 1e-2, "betas": (0.0, 0.9)}),
-    (Adam, {"lr": 1e-2, "constant_correction": True}, adam, {"lr": 1e-2, "constant": True}),
+    (ConstantAdam, {"lr": 1e-2}, adam, {"lr": 1e-2, "constant": True}),
     (AdamW, {"lr": 1e-2, "weight_decay": 0.3}, adam, {"lr": 1e-2, "decay": 0.3}),
     (RMSProp, {"lr": 1e-3}, rmsprop, {"lr": 1e-3}),
     (RMSProp, {"lr": 1e-3, "alpha": 0.5, "eps": 1e-2}, rmsprop, {"lr": 1e-3, "alpha": 0.5, "eps": 1e-2}),
@@ -138,21 +139,6 @@ def test_a_step_takes_gradients_as_tensors_too() -> None:
     assert point.x.data.tolist() == [-1, -2, -3]
     optimizer.step(grad(point.x.sum(), [point.x], out=optimizer.gradients))
     assert point.x.data.tolist() == [-2, -3, -4]
-
-
-def test_constant_correction_ends_at_a_third_of_the_step() -> None:
-    """sqrt(1 - 0.999) / (1 - 0.9) = 0.316: what Seo's Adam makes of late steps."""
-    moved = []
-    for constant in (False, True):
-        point = Point(np.zeros(1))
-        optimizer = Adam(point, lr=1e-3, constant_correction=constant)
-        for _ in range(20_000):
-            optimizer.gradients[0][...] = 1
-            before = point.x.data.copy()
-            optimizer.step(optimizer.gradients)
-        moved.append(float((before - point.x.data)[0]))
-    assert moved[0] == pytest.approx(1e-3, rel=1e-2)
-    assert moved[1] / moved[0] == pytest.approx(0.316, abs=0.005)
 
 
 @pytest.mark.parametrize("kernels", [True, False])

@@ -6,7 +6,7 @@ from recipe_sources import OWN, SOURCES
 from fastgan.gan.networks import build
 from fastgan.gan.recipe import objective_of
 from fastgan.gan.recipes import RECIPES
-from fastgan.launches import data_shape, within_border
+from fastgan.gan.source import data_shape, within_border
 from fastgan.nn import BatchNorm, LeakyReLU
 
 FLAGS = (

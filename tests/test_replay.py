@@ -5,6 +5,7 @@ The values that replays compute are checked in the simulator (tests/simulator/te
 
 import numpy as np
 import pytest
+from fakes.cuda import counting, standing_in
 from tiny import arrays, samples, tiny
 
 import fastgan as fg
@@ -12,7 +13,6 @@ from fastgan.errors import UsageError
 from fastgan.gan import OptimizerSettings
 from fastgan.gan.batches import UNROLL
 from fastgan.gan.replay import WARMUP, Replay, due
-from fastgan.standin import counting, standing_in
 
 pytestmark = pytest.mark.slow
 

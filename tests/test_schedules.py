@@ -5,6 +5,7 @@ The numbers that replays compute are checked in the simulator; here, that they a
 
 import numpy as np
 import pytest
+from fakes.cuda import standing_in
 from tiny import samples, tiny
 
 import fastgan as fg
@@ -13,7 +14,6 @@ from fastgan.clock import Count
 from fastgan.gan.batches import UNROLL, Batches
 from fastgan.gan.replay import WARMUP, Replay, due
 from fastgan.nn import Net
-from fastgan.standin import standing_in
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def test_small_data_sets_begin_epochs_within_a_step(monkeypatch, sampling):
 
 
 def test_all_updates_of_a_step_may_share_their_latents():
-    trainer = trainer_of(tiny("hs-dcgan").replace(line=""))
+    trainer = trainer_of(tiny("hs-dcgan").replace(log_first=False))
     drawn, seen, losses, generator = [], [], [], trainer.work.generator_update
     made = trainer.work._fakes
     trainer.work._fakes = lambda z: seen.append(z.copy()) or made(z)

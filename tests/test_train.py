@@ -13,17 +13,6 @@ from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import class_votes, classes_kept
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n, r in fg.recipes.items() if r.published])
-def test_as_published_differs_and_runs(name):
-    recipe = fg.recipes[name]
-    published = recipe.as_published()
-    changed = {k for k, v in published.to_dict().items() if recipe.to_dict().get(k) != v}
-    assert changed == set(recipe.published)
-    assert recipe.published_note
-    fg.Trainer(published.replace(steps=2), samples(recipe), device="cpu").fit(2)
-
-
 def test_updates_per_step():
     for name, critic_updates in (("wgan-mlp", 5), ("keras-mlp", 2), ("toy-mlp", 1), ("ring-gan", 1)):
         trainer = fg.Trainer(tiny(name), samples(fg.recipes[name]), device="cpu").fit(2)

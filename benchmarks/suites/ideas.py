@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastgan as fg
-from fastgan import launches, optim
-from fastgan.benchmarks import article
+from fastgan import optim
+from fastgan.benchmarks import article, launches
 from fastgan.benchmarks.cases import Calls, Case, Results, Work, against
 from fastgan.benchmarks.columns import COLUMNS, Column
 from fastgan.benchmarks.training import FIRST, Fit, floats, narrow, random_images

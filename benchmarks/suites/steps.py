@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastgan as fg
-from fastgan import launches
-from fastgan.benchmarks import peers
+from fastgan.benchmarks import launches, peers
 from fastgan.benchmarks.cases import AbsentError, Case, Results, Work
 from fastgan.benchmarks.columns import OWN, Column
 from fastgan.benchmarks.results import OUT_OF_TIME, reason

@@ -213,8 +213,8 @@ def doctor(as_json: bool, measure: bool) -> int:
 
 def _measure() -> int:
     """Time the schedules of all shapes that the recipes need, once per GPU, and say what was chosen."""
+    from fastgan.benchmarks.launches import dense_cases
     from fastgan.device import resolve_device
-    from fastgan.launches import dense_cases
 
     resolve_device("cuda")
     dense, measuring = (import_module(f"fastgan.kernels.cuda.{name}") for name in ("dense", "measuring"))

@@ -11,7 +11,6 @@ from typing import Any, get_args
 import click
 
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.lines import FORMATS
 from fastgan.gan.objectives import OBJECTIVES
 from fastgan.gan.recipe import KINDS, NAMED, leaves
 from fastgan.nn import INITIALIZERS
@@ -29,12 +28,21 @@ NETWORK = {  # help; that of the other values stands beside them in gan/recipe.p
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "bias": "biases in layers that do not say themselves",
 }
-CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "line": (*FORMATS,), "kind": KINDS}
+CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "kind": KINDS}
 
 
 def layers(text: str) -> tuple[str, ...]:
     """linear 256; relu; linear o as ("linear 256", "relu", "linear o")."""
     return tuple(" ".join(line.split()) for line in text.split(";") if line.strip())
+
+
+def line(text: str) -> str:
+    """A format for the log's lines, which the recipe checks, or that of the recipe named; a usage error otherwise."""
+    if text and text not in RECIPES and "{" not in text:
+        raise click.BadParameter(
+            f"got {text!r}, wanted a recipe's name, or text with numbers such as {{step}}"
+        )
+    return RECIPES[text].line if text in RECIPES else text
 
 
 TYPES: dict[Any, tuple[Any, str | None]] = {  # click's type and a metavar; the recipe checks what values say
@@ -55,6 +63,8 @@ class RecipeOption(click.Option):
         convert, metavar = TYPES[kind]
         if path[-1] in CHOICES:
             convert, metavar = click.Choice(CHOICES[path[-1]]), "NAME" if path[-1] in NETWORK else None
+        if path == ("line",):
+            convert, metavar = line, "FORMAT"
         flag = "--" + "-".join(path).replace("_", "-")
         flags = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, "__".join(path)]
         short = ["--lr"] if flag == "--optimizer-lr" else []

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from fastgan.cli.estimate import rough
 from fastgan.gan import Callback, Trainer
-from fastgan.gan.lines import article_line, describe
+from fastgan.gan.log import written
 from fastgan.gan.trainer import Metrics
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH = 0.2  # seconds between frames of the bar
+LABELS = {
+    "critic_loss": "critic",
+    "critic_loss_held_out": "held out",
+    "generator_loss": "generator",
+    "d_real": "D(x)",
+    "d_fake": "D(G(z))",
+    "wasserstein": "Wasserstein",
+    "penalty": "penalty",
+}
 
 
 class Lines(Callback):
@@ -97,6 +106,24 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
 
         with Live(console=console, auto_refresh=False) as live:
             yield [Bar(goal, live)]
+
+
+def article_line(trainer: Trainer, metrics: Metrics) -> str:
+    """An interval's line as the recipe's article has it; "" for a recipe without a line of its own."""
+    recipe = trainer.recipe
+    if not recipe.line:
+        return ""
+    count = trainer.form.count
+    batches = max(1, min(recipe.first or count, count) // recipe.batch)
+    return written(recipe.line, metrics, batches=batches, steps=max(recipe.steps, trainer.work.horizon))
+
+
+def describe(metrics: Metrics) -> str:
+    """The metrics in fastgan's words: losses, scores, and the accuracy or the Wasserstein estimate."""
+    parts = [f"{label} {metrics[key]:.3f}" for key, label in LABELS.items() if key in metrics]
+    if "accuracy" in metrics:
+        parts.append(f"accuracy {metrics['accuracy']:.0%}")
+    return "  ".join(parts)
 
 
 def number(x: float) -> str:

@@ -44,7 +44,6 @@ class Settings:
     seed: int
     device: str
     threads: int | None
-    as_published: bool
     paced: tuple[str, ...]
 
 
@@ -75,7 +74,7 @@ def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Sett
     seed, device, threads = chosen.get("seed", 0), chosen.get("device", "auto"), chosen.get("threads")
     key_of(seed)  # says so if the seed is out of range
     recipe = replace(recipe, data=source.spec, split=source.split)
-    return Settings(recipe, source, seed, device, threads, published, paced)
+    return Settings(recipe, source, seed, device, threads, paced)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
     except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
-    held, known = respelt(held), {names[0] for names, _ in leaves()}
+    held, known = respelt(held), {"published", *(names[0] for names, _ in leaves())}
     for name, value in held.items():
         if kind := (RUN | WRITTEN).get(name):
             fitting(kind, value, f"{path}: {name}")
@@ -118,7 +117,7 @@ def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, comple
     if not complete:
         return RECIPES[wanted]
     # a complete file holds every value, and None as nothing; its recipe may be one of your own
-    base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="", published={})
+    base = RECIPES.get(wanted) or replace(RECIPES[DEFAULT], name=wanted, source="")
     return base.replace(penalty=None, clip=None, generator_lr=None)
 
 

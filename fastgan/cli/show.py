@@ -16,7 +16,8 @@ from fastgan.errors import UsageError
 from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
 from fastgan.gan.networks import build
-from fastgan.launches import FORMS, Row, count, data_shape, floor, within_border
+from fastgan.gan.published import PUBLISHED, of
+from fastgan.gan.source import FORMS, data_shape, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
 
@@ -47,14 +48,16 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
     width = get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
     out = click.HelpFormatter(width=width)
     out.write_dl([*map(_row, chosen, times)])
-    if notes := [(recipe.name, recipe.published_note) for recipe in chosen if recipe.published]:
+    if notes := [(recipe.name, of(recipe.name).note) for recipe in chosen if recipe.name in PUBLISHED]:
         out.write("\n* as the source has it, mistakes included, with --as-published:\n")
         out.write_dl(notes)
     print(out.getvalue(), end="")
 
 
 def _row(recipe: Recipe, time: float | None) -> tuple[str, str]:
-    name = recipe.name + (" (default)" if recipe.name == DEFAULT else " *" if recipe.published else "")
+    name = recipe.name + (
+        " (default)" if recipe.name == DEFAULT else " *" if recipe.name in PUBLISHED else ""
+    )
     parts = [recipe.data or OWN, recipe.objective, f"{recipe.steps:,} steps"]
     return name, ", ".join(
         [*parts, *([] if time is None else [estimate.in_words(time)])]
@@ -67,7 +70,7 @@ def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
         for name in ("name", "data", "objective", "steps", "batch", "source")
     }
     times = {"seconds_on_this_cpu": time and round(time), "for_a_gpu": time and time > estimate.NIGHT}
-    return facts | times | {"as_published": recipe.published_note or None}
+    return facts | times | {"as_published": of(recipe.name).note or None}
 
 
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")
@@ -81,8 +84,8 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     recipe's source; needs no data.
 
     With --launches, also what one training step launches on a GPU, by name, with the megabytes (10^6 bytes) that it
-    reads and writes, and the fewest that it could: parameters and optimizer state once per pass that needs them,
-    activations where a later pass does.
+    reads and writes, and those that it cannot do without: weights, gradient and optimizer state once per update, and
+    the batches.
     """
     chosen = RECIPES[recipe]
     if data and size is not None:
@@ -91,7 +94,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
         raise UsageError("--no-kernels is for --launches; give both")
     given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
     shape = within_border(chosen, given)
-    rows = count(chosen, given, kernels=not no_kernels) if launches else []
+    counted = _launches(chosen, given, kernels=not no_kernels) if launches else None
     generator, critic = build(chosen, shape, 0)
     text, k = "x".join(map(str, shape)), chosen.classes
     latents = f"{chosen.latent} latents" + (f" and one of {k} classes" if k else "")
@@ -106,19 +109,22 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:
         print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
-    if launches:
+    if counted:
         print()
-        show_launches(rows, floor(chosen, given))
+        print_columns(*counted[0])
+        print(counted[1])
 
 
-def show_launches(rows: list[Row], least: int) -> None:
-    """Print what a step launches, by name, and on the last line all of it beside the fewest bytes there are."""
-    print_columns(
-        ("one step on a GPU", "launches", "MB read", "MB written"),
-        *((x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in rows),
-    )
-    launches, moved = sum(row.launches for row in rows), sum(row.read + row.written for row in rows)
-    print(f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB")
+def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> tuple[list[tuple[str, ...]], str]:
+    """What a step launches, by name, as rows of text; all of it, beside bytes that it cannot do without."""
+    from fastgan.benchmarks.launches import count, floor
+
+    found = count(recipe, shape, kernels=kernels)
+    rows = [(x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in found]
+    launches, moved = sum(row.launches for row in found), sum(row.read + row.written for row in found)
+    least = floor(recipe, shape)
+    total = f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB"
+    return [("one step on a GPU", "launches", "MB read", "MB written"), *rows], total
 
 
 def describe(title: str, network: Module, features: int) -> int:

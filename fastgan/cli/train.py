@@ -20,6 +20,7 @@ from fastgan.data import names
 from fastgan.errors import CheckpointError, UsageError
 from fastgan.gan import Trainer, files, load
 from fastgan.gan.lock import claim
+from fastgan.gan.published import of
 from fastgan.gan.quality import classes_kept, mode_scores, tally, vote
 from fastgan.gan.run import POINTS, SAVE_EVERY, RunDirectory
 from fastgan.gan.source import Source, absolute
@@ -72,7 +73,7 @@ def train(recipe: str | None, out: Path | None, config: Path | None, *, quiet: b
     form: dict[str, Any] = {"device": chosen.device, "seed": chosen.seed, "threads": chosen.threads}
     trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **form)
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
-    with RunDirectory(place, as_published=chosen.as_published) as directory:
+    with RunDirectory(place) as directory:
         if not quiet:
             _introduce(trainer, place, chosen)
         return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
@@ -148,8 +149,8 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     what = f"images of {size}" if len(form.shape) == 3 else f"points of {size} numbers"
     classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
     print(f"recipe  {recipe.name}: {recipe.source}")
-    if chosen and chosen.as_published:
-        print(f"        as published: {recipe.published_note}")
+    if chosen and recipe.published:
+        print(f"        as published: {of(recipe.published).note}")
     print(f"data    {form.name}: {form.count:,} {what}{classes}")
     print(f"device  {trainer.device} ({'NumPy, Numba kernels' if trainer.device == 'cpu' else 'CuPy'})")
     print(f"out     {place}")

@@ -1,11 +1,12 @@
 """A run's generator as one .npz and a script that draws with it, from NumPy alone.
 
-The idea: the script is written for the network at hand, about a line of NumPy for a layer and no function that it does
-not need, so that it reads from top to bottom. Its random numbers are those of fastgan.random, so `python sample.py 42`
+The idea: the script is read off the tape. The generator runs once, and each op that it recorded becomes a line of NumPy
+(`LINES`), and another for the activation that it ends in; what does not depend on the latents is an array of the .npz.
+Then the script is tried beside the generator. Its random numbers are those of fastgan.random, so `python sample.py 42`
 gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel by one grey level.
 """
 
-import copy
+import inspect
 import io
 import json
 import os
@@ -17,23 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from fastgan import nn
 from fastgan.device import Array, to_host
 from fastgan.errors import OutputError, UsageError
-from fastgan.gan import files, standalone
-from fastgan.gan.conditional import LabelledGenerator
+from fastgan.gan import files, script
 from fastgan.gan.run import POINTS
-from fastgan.gan.standalone import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
+from fastgan.gan.script import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
 from fastgan.gan.trainer import Trainer
-from fastgan.nn.published import SeoOutput
-from fastgan.ops.conv import Pad, pads, same_pads
-from fastgan.tape import Tensor, no_grad
+from fastgan.nn import Module
+from fastgan.random import Stream
+from fastgan.tape import Tensor
+from fastgan.tape.engine import Node
 
-Shape = tuple[int, ...]
-
-WIDTH = 106  # of a line of the network: 110 with its indent
-FLATTEN = "x.reshape(len(x), -1)"
-SIGMOID = "(np.tanh(x / 2) + 1) / 2"  # cannot overflow
+SAMPLES = 3  # that the generator is run on
+NAMES = "xabcdefgh"  # of values in the script; the first that is free
+LABELS = "x = np.concatenate([z, np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(z))]], axis=1)"
 
 
 def export(trainer: Trainer, folder: str | Path) -> None:
@@ -52,210 +50,227 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
     recipe, shape = trainer.recipe, trainer.form.shape
     images = len(shape) == 3
-    script = _network(trainer)
-    parts = [_opening(trainer, images), standalone.NORMAL if recipe.noise == "normal" else standalone.UNIFORM]
-    parts += [text for name, text in standalone.FUNCTIONS.items() if name in script.calls]
-    parts.append(script.function(shape if images else (trainer.form.features,), labelled=recipe.classes > 0))
+    lines, value, arrays = _network(trainer)
+    form = shape if images else (trainer.form.features,)
+    network = _function(lines, value, form, labelled=recipe.classes > 0)
+    parts = [_opening(trainer, images), script.NORMAL if recipe.noise == "normal" else script.UNIFORM]
+    parts += [text for name, text in script.FUNCTIONS.items() if f" {name}(" in network]
+    parts.append(network)
     if images:
-        parts.append(standalone.PICTURE if shape[2] != 4 else standalone.PICTURE_ON_WHITE)
-    parts.append(standalone.main(images=images, classes=recipe.classes))
-    return "\n\n\n".join(part.strip() for part in parts) + "\n", script.arrays
+        parts.append(script.PICTURE if shape[2] != 4 else script.PICTURE_ON_WHITE)
+    parts.append(script.main(images=images, classes=recipe.classes))
+    text = "\n\n\n".join(part.strip() for part in parts) + "\n"
+    _try(trainer, text, arrays)
+    return text, arrays
 
 
-class Script:
-    """The lines of a network's function, and the arrays that they name."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.arrays: dict[str, Array] = {}
-        self.calls: set[str] = set()  # functions of FUNCTIONS
-
-    def keep(self, name: str, array: Array) -> str:
-        """Keep an array; how a line names it."""
-        self.arrays[name] = np.array(to_host(array))  # a copy: the average is swapped out again
-        return f'w["{name}"]'
-
-    def add(self, value: str) -> None:
-        """A line that gives x a new value."""
-        self.lines.append(f"x = {value}")
-
-    def wrap(self, call: str) -> None:
-        """A function of x, written around the line before where that does not get too long."""
-        before = self.lines[-1].removeprefix("x = ") if self.lines else "x"
-        if len(whole := f"x = {call.format(before)}") <= WIDTH:
-            self.lines[-1:] = [whole]
-        else:
-            self.add(call.format("x"))
-
-    def function(self, shape: Shape, *, labelled: bool) -> str:
-        """The lines as a function whose samples have a shape."""
-        head = "def generator(z, labels, w):" if labelled else "def generator(x, w):"
-        says = f'"""Samples of latents{" and labels, which are repeated" * labelled}; w has the weights."""'
-        lines = self.lines[:-1] if self.lines[-1:] == [f"x = {FLATTEN}"] else self.lines
-        end = f"return x.reshape({', '.join(map(str, (-1, *shape)))})"
-        return "\n    ".join([head, says, *lines, end])
-
-
-def _network(trainer: Trainer) -> Script:
-    """The generator's lines, found out by running it a layer at a time: its average, in inference mode."""
-    generator, script = trainer.generator.eval(), Script()
+def _network(trainer: Trainer) -> tuple[list[str], str, dict[str, Array]]:
+    """The lines of the generator, of its average in inference mode, the name of what they end in, and their arrays."""
+    generator, features = trainer.generator.eval(), trainer.form.features
     if trainer.ema:
         trainer.ema.swap()
     try:
-        with no_grad():
-            x, body = Tensor(trainer.latent(2, 0)), generator
-            if isinstance(generator, LabelledGenerator):
-                x, body = _labels(script, generator, x), generator.body
-            _walk(script, body, x)
+        x = Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)
+        y = generator(x)
+        if y.shape[1] > features:  # labels stand behind the pixels, which nobody draws
+            y, *_ = y.node.inputs
+        writer = Writer(generator, x)
+        value = writer.write(y)
     finally:
         if trainer.ema:
             trainer.ema.swap()
         generator.train()
-    return script
+    return writer.lines, value, writer.arrays
 
 
-def _labels(script: Script, generator: LabelledGenerator, x: Tensor) -> Tensor:
-    """The line that joins latents and labels; what the body is given."""
-    table = script.keep("labels", generator.table.named_arrays()["weight"])
-    rows = f"{table}[np.resize(labels, len(z))]"
-    script.add(f"z * {rows}" if generator.join == "multiply" else f"np.concatenate([z, {rows}], axis=1)")
-    return generator.joined(x)[0]
+def recorded(y: Tensor) -> list[Node]:
+    """All calls of ops that y was made by, the oldest first."""
+    found: set[Node] = set()
+    stack = [y]
+    while stack:
+        node = stack.pop().node
+        if node is not None and node not in found:
+            found.add(node)
+            stack += node.parents
+    return sorted(found, key=lambda node: node.order)
 
 
-def _walk(script: Script, network: nn.Module, x: Tensor, prefix: str = "") -> Tensor:
-    """Write the lines of layers one after the other; the last one's output."""
-    if type(network) is not nn.Sequential:
-        raise UsageError(f"export: got a generator of {type(network).__name__}, wanted an nn.Sequential")
-    for number, layer in network.parts():
-        name, before = prefix + number, x.shape[1:]
-        if type(layer) is nn.Sequential:
-            x = _walk(script, layer, x, f"{name}.")
-            continue
-        plain = _normalised(layer) if type(layer) is nn.SpectralNorm else layer
-        if type(plain) not in LAYERS:
-            raise UsageError(
-                f"export: got layer {name}, {type(plain).__name__}, for which there is no line of NumPy; "
-                f"known are {', '.join(kind.__name__ for kind in LAYERS)}"
-            )
-        x = layer(x)
-        LAYERS[type(plain)](script, name, plain, before, x.shape[1:])
-    return x
+class Writer:
+    """The lines of a network's function of x, and the arrays that they name; a name is free after its last use."""
+
+    def __init__(self, network: Module, x: Tensor) -> None:
+        self.x, self.lines = x, list[str]()
+        self.arrays: dict[str, Array] = {}
+        self.known = {id(array): name for name, array in network.named_arrays().items()}
+        self.values: dict[Tensor | Node, str] = {x: "x"}  # that depend on x, and their names
+
+    def write(self, y: Tensor) -> str:
+        """Write what is between x and y; the name of y."""
+        depend: set[Tensor | Node] = {self.x}
+        for node in recorded(y):
+            if any(_origin(x) in depend for x in node.parents):
+                depend.add(node)
+        calls = [node for node in recorded(y) if node in depend]
+        last = {_origin(x): i for i, node in enumerate(calls) for x in node.inputs if isinstance(x, Tensor)}
+        last[_origin(y)] = len(calls)
+        for number, node in enumerate(calls):
+            operands = [self._operand(x) for x in node.inputs]
+            settings = {
+                name: self._operand(Tensor(x)) if hasattr(x, "dtype") else x
+                for name, x in _settings(node).items()
+            }
+            try:
+                line = LINES[node.op.name]
+                text = line.format(*operands, **settings) if isinstance(line, str) else line(node, *operands)
+                activation = _activation(settings)
+            except KeyError as error:  # of the op, of its activation, or of a setting that its line is about
+                raise UsageError(
+                    f"export: got op {node.op.name}, for which there is no line of NumPy (no {error}); known are "
+                    f"{', '.join(LINES)}"
+                ) from error
+            held = {name for value, name in self.values.items() if last.get(value, 0) > number}
+            name = self.values[node] = next(name for name in NAMES if name not in held)
+            self.lines += [f"{name} = {text}"] * (text != name)
+            if activation:
+                self.lines.append(f"{name} = {activation.format(name)}")
+        return self.values[_origin(y)]
+
+    def _operand(self, x: Any) -> str:
+        """How a line calls an operand; one that does not depend on x is kept as it is."""
+        if not isinstance(x, Tensor):
+            return repr(float(x))
+        if _origin(x) in self.values:
+            return self.values[_origin(x)]
+        name = self.known.get(id(x.data))
+        if name is None:  # made of named ones, or of none
+            made_of = [self.known.get(id(part.data)) for node in recorded(x) for part in node.parents]
+            name = next((f"{part} folded" for part in made_of if part), "constant")
+            name += f" {len(self.arrays)}" * (name in self.arrays)
+        self.arrays[name] = np.array(to_host(x.data))  # a copy: the average is swapped out again
+        return f'w["{name}"]'
 
 
-def _normalised(norm: nn.SpectralNorm) -> nn.Module:
-    """The layer inside, with its weight divided by its largest singular value."""
-    layer = copy.copy(norm.layer)
-    w = to_host(layer.weight.data)
-    matrix = np.moveaxis(w, layer.out_axis, -1).reshape(-1, w.shape[layer.out_axis])
-    layer.weight = Tensor(w / (to_host(norm.v) @ matrix @ to_host(norm.u)))
-    return layer
+def _function(lines: list[str], value: str, shape: tuple[int, ...], *, labelled: bool) -> str:
+    """The lines as a function whose samples have a shape."""
+    head = "def generator(z, labels, w):" if labelled else "def generator(x, w):"
+    says = f'"""Samples of latents{" and labels, which are repeated" * labelled}; w has the weights."""'
+    return "\n    ".join([head, says, *[LABELS] * labelled, *lines, f"return {_reshaped(shape, value)}"])
 
 
-# What a layer adds to a script, from its name and the shapes of a sample before and after it.
-Writer = Callable[[Script, str, Any, Shape, Shape], None]
+def _origin(x: Tensor) -> Tensor | Node:
+    """What a Tensor was made by, or the Tensor itself."""
+    return x if x.node is None else x.node
 
 
-def _weight(script: Script, name: str, layer: Any) -> tuple[str, str]:
-    """A layer's weight, and what adds its bias."""
-    bias = f" + {script.keep(f'{name}.bias', layer.bias.data)}" if layer.has_bias else ""
-    return script.keep(f"{name}.weight", layer.weight.data), bias
+def _settings(node: Node) -> dict[str, Any]:
+    """The settings of a call, those included that it left as they are."""
+    parameters = inspect.signature(node.op.forward.plain).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} | node.settings
 
 
-def _linear(script: Script, name: str, layer: nn.Linear, before: Shape, after: Shape) -> None:
-    w, bias = _weight(script, name, layer)
-    script.add(f"x @ {w}{bias}")
-    if type(layer) is SeoOutput:
-        script.add(SIGMOID)
+def _try(trainer: Trainer, text: str, arrays: dict[str, Array]) -> None:
+    """UsageError unless the script draws what the run does: a layer may compute beside the tape."""
+    names: dict[str, Any] = {"__name__": "sample"}
+    exec(compile(text, SCRIPT, "exec"), names)
+    n = SAMPLES + 2
+    z = to_host(trainer.noise(n, 0, stream=Stream.SAMPLE, seed=1))
+    labels = (range(trainer.recipe.classes),) if trainer.recipe.classes else ()
+    try:
+        with np.errstate(all="ignore"):
+            got = trainer.pixels(names["generator"](z, *labels, arrays).reshape(n, -1))
+    except Exception:  # of a shape that fits another number of samples, and the like
+        got = np.array(np.nan)
+    if not np.allclose(got, trainer.sample(n, seed=1), rtol=1e-2, atol=4e-3, equal_nan=True):
+        raise UsageError(
+            "export: got a generator whose samples the script does not draw, wanted one that is made of ops alone, "
+            "and of each sample by itself"
+        )
 
 
-def _maxout(script: Script, name: str, layer: nn.Maxout, before: Shape, after: Shape) -> None:
-    w, bias = _weight(script, name, layer.linear)
-    script.add(f"(x @ {w}{bias}).reshape(len(x), {layer.pieces}, -1).max(axis=1)")
+# The lines of calls: text with operands and settings, or a function of the node and its operands
 
 
-def _conv(script: Script, name: str, layer: nn.Conv2d, before: Shape, after: Shape) -> None:
-    w, bias = _weight(script, name, layer)
-    script.calls.add("conv")
-    script.add(f"conv(x, {w}, {layer.stride}, {_pads(layer, before)}, {after[:2]}){bias}")
+def _reshaped(shape: tuple[int, ...], x: str) -> str:
+    return f"{x}.reshape({', '.join(map(str, (-1, *shape)))})"
 
 
-def _conv_transpose(
-    script: Script, name: str, layer: nn.ConvTranspose2d, before: Shape, after: Shape
-) -> None:
-    w, bias = _weight(script, name, layer)
-    script.calls.add("conv_transpose")
-    script.add(f"conv_transpose(x, {w}, {layer.stride}, {_pads(layer, after)[::2]}, {after[:2]}){bias}")
+def _activation(settings: dict[str, Any]) -> str:
+    """The line for the activation that an op ends in: what it has as `act`, or "leaky", with its `slope`."""
+    act, slope = settings.get("act", "leaky"), float(settings.get("slope", 1))
+    if act == "leaky" and slope in (0, 1):
+        act = "relu" if slope == 0 else "linear"
+    return ACTIVATIONS[act].replace("{slope}", str(slope))
 
 
-def _pads(layer: nn.Conv2d | nn.ConvTranspose2d, size: Shape) -> Pad:
-    """(top, bottom, left, right) around the larger images, which have a size."""
-    kh, kw = layer.weight.shape[:2]
-    return (
-        same_pads((size[0], size[1]), (kh, kw), layer.stride)
-        if layer.padding == "same"
-        else pads(layer.padding)
-    )
+def _convolution(function: str, pads: slice) -> Callable[..., str]:
+    def line(node: Node, x: str, w: str, *b: str) -> str:
+        stride, pad = node.settings["stride"], node.settings["pad"][pads]
+        return " + ".join([f"{function}({x}, {w}, {stride}, {pad}, {node.output.shape[1:3]})", *b])
+
+    return line
 
 
-def _batch_norm(script: Script, name: str, layer: nn.BatchNorm, before: Shape, after: Shape) -> None:
-    mean, variance = (script.keep(f"{name}.{part}", getattr(layer, part)) for part in layer.state)
-    script.add(f"(x - {mean}) / np.sqrt({variance} + {float(layer.eps)}){_affine(script, name, layer)}")
+def _unfold(node: Node, x: str) -> str:
+    s = node.settings
+    x = _padded(x, s["pad"]) if any(s["pad"]) else x
+    return _reshaped(node.output.shape[1:], f"windows({x}, {s['kernel']}, {s['stride']})")
 
 
-def _norm_of_sample(script: Script, name: str, layer: nn.LayerNorm, before: Shape, after: Shape) -> None:
-    axes = tuple(range(1 + len(before)))[layer.over]
-    script.add(f"x - x.mean(axis={axes}, keepdims=True)")
-    deviation = f"np.sqrt(x.var(axis={axes}, keepdims=True) + {float(layer.eps)})"
-    script.add(f"x / {deviation}{_affine(script, name, layer)}")
+def _padded(x: str, pads: tuple[int, ...], value: float = 0.0) -> str:
+    return f"np.pad({x}, ((0, 0), {pads[:2]}, {pads[2:]}, (0, 0)), constant_values={float(value)})"
 
 
-def _affine(script: Script, name: str, layer: Any) -> str:
-    gamma, beta = (script.keep(f"{name}.{part}", getattr(layer, part).data) for part in ("gamma", "beta"))
-    return f" * {gamma} + {beta}"
+def _cropped(node: Node, x: str) -> str:
+    (top, bottom, left, right), (_, h, w, _) = node.settings["pads"], node.inputs[0].shape
+    return f"{x}[:, {top or ''}:{h - bottom}, {left or ''}:{w - right}]"
 
 
-def _pool(script: Script, name: str, layer: nn.MaxPool2d, before: Shape, after: Shape) -> None:
-    script.add(f"np.lib.stride_tricks.sliding_window_view(x, {layer.size}, axis=(1, 2))")
-    how, (down, right) = "mean" if type(layer) is nn.AvgPool2d else "max", layer.stride
-    script.add(f"x[:, ::{down}, ::{right}].{how}(axis=(4, 5))")
+def _repeated(node: Node, x: str) -> str:
+    """A broadcast, as repeats along axes of length 1."""
+    pairs = zip(node.inputs[0].shape, node.output.shape, strict=True)
+    return x + "".join(f".repeat({b}, axis={axis})" for axis, (a, b) in enumerate(pairs) if a != b)
 
 
-def _pad(script: Script, name: str, layer: nn.Pad2d, before: Shape, after: Shape) -> None:
-    sides = f"((0, 0), {layer.pads[:2]}, {layer.pads[2:]}, (0, 0))"
-    script.add(f"np.pad(x, {sides}, constant_values={float(layer.value)})")
+def _joined(node: Node, *xs: str) -> str:
+    return f"np.concatenate([{', '.join(xs)}], axis={_settings(node).get('axis', -1)})"
 
 
-def _adding(text: Callable[[Any], str]) -> Writer:
-    return lambda script, name, layer, before, after: script.add(text(layer))
-
-
-def _wrapping(call: str) -> Writer:
-    return lambda script, name, layer, before, after: script.wrap(call)
-
-
-LAYERS: dict[type[nn.Module], Writer] = {
-    nn.Linear: _linear,
-    SeoOutput: _linear,
-    nn.Maxout: _maxout,
-    nn.Conv2d: _conv,
-    nn.ConvTranspose2d: _conv_transpose,
-    nn.BatchNorm: _batch_norm,
-    nn.LayerNorm: _norm_of_sample,
-    nn.InstanceNorm: _norm_of_sample,
-    nn.MaxPool2d: _pool,
-    nn.AvgPool2d: _pool,
-    nn.Upsample2d: _adding(lambda layer: "x.repeat({}, axis=1).repeat({}, axis=2)".format(*layer.factor)),
-    nn.Pad2d: _pad,
-    nn.Crop2d: _adding(lambda layer: "x[:, :{}, :{}]".format(*layer.size)),
-    nn.Reshape: _adding(lambda layer: f"x.reshape({', '.join(map(str, (-1, *layer.shape)))})"),
-    nn.Flatten: _adding(lambda layer: FLATTEN),
-    nn.Mean: _adding(lambda layer: f"{FLATTEN}.mean(axis=1, keepdims=True)"),
-    nn.LeakyReLU: _adding(lambda layer: f"np.maximum(x, {float(layer.slope)} * x)"),
-    nn.ReLU: _wrapping("np.maximum({}, 0)"),
-    nn.Tanh: _wrapping("np.tanh({})"),
-    nn.Sigmoid: _adding(lambda layer: SIGMOID),
-    nn.Arctan: _wrapping("np.arctan({})"),
-    nn.Dropout: lambda *nothing: None,
+ACTIVATIONS = {  # by the names of ops and of settings
+    "linear": "",
+    "leaky": "np.maximum({0}, {slope} * {0})",
+    "relu": "np.maximum({0}, 0)",
+    "tanh": "np.tanh({0})",
+    "sigmoid": "(np.tanh({0} / 2) + 1) / 2",  # cannot overflow
+    "arctan": "np.arctan({0})",
+}
+LINES: dict[str, str | Callable[..., str]] = {
+    "activation": "{0}",
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "matmul": "{0} @ {1}",
+    "power": "np.power({0}, {exponent})",
+    **{name: f"np.{name}({{0}})" for name in ("exp", "log", "sqrt", "arctan")},
+    "absolute": "np.abs({0})",
+    "softplus": "np.logaddexp({0}, 0)",
+    "linear": "{0} @ {1} + {2}",
+    "batch_norm": "({0} - {mean}) / np.sqrt({variance} + {eps}) * {1} + {2}",
+    "seo_sigmoid_layer": "(np.tanh(({0} @ {1} + {2}) / 2) + 1) / 2",
+    "convolve": _convolution("conv", slice(None)),
+    "convolve_transposed": _convolution("conv_transpose", slice(None, None, 2)),
+    "unfold": _unfold,
+    "max_pool2d": "windows({0}, {size}, {stride}).max(axis=(3, 4))",
+    "pad2d": lambda node, x: _padded(x, **node.settings),
+    "crop2d": _cropped,
+    "reshape": lambda node, x: _reshaped(node.output.shape[1:], x),
+    "broadcast_to": _repeated,
+    "transpose": "{0}.transpose({axes})",
+    "total": "{0}.sum(axis={axis}, keepdims={keepdims})",
+    "maximum": "{0}.max(axis={axis})",
+    **dict.fromkeys(("concat", "beside"), _joined),
+    "columns": "{0}[:, {start}:{stop}]",
+    **dict.fromkeys(("alias", "cast"), "{0}"),
 }
 
 
@@ -273,7 +288,7 @@ def _opening(trainer: Trainer, images: bool) -> str:
         lines[0]["POINTS"] = POINTS
     name = re.sub(r"[^\w.-]+", "-", recipe.name)[:40]  # from a checkpoint, and the script is code
     title = f"Draws with a GAN, fastgan's {name} after {trainer.steps_done:,} steps: python {SCRIPT} 42"
-    return standalone.opening(title, lines, images=images)
+    return script.opening(title, lines, images=images)
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:

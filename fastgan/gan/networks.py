@@ -4,6 +4,7 @@ import math
 
 from fastgan.device import Array
 from fastgan.errors import UsageError
+from fastgan.gan import published
 from fastgan.gan.conditional import ConcatCritic, LabelledGenerator, ProjectionCritic
 from fastgan.gan.recipe import Recipe
 from fastgan.nn import Linear, Module, Sequential, SpectralNorm
@@ -21,6 +22,7 @@ def build(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module, Mo
     if recipe.classes:
         return _labelled(recipe, shape, seed)
     generator = recipe.generator.build(recipe.latent, features, seed=seed, shape=shape, name="generator")
+    generator = published.of(recipe.published).generator(generator)
     return generator, recipe.critic.build(features, 1, seed=seed, number=1, shape=shape, name="critic")
 
 
@@ -29,6 +31,7 @@ def _labelled(recipe: Recipe, shape: tuple[int, ...], seed: int) -> tuple[Module
     latent, classes, embed = recipe.latent, recipe.classes, recipe.label_features
     extra = embed if recipe.generator_labels == "concat" else 0
     body = recipe.generator.build(latent + extra, math.prod(shape), seed=seed, shape=shape, name="generator")
+    body = published.of(recipe.published).generator(body)
     generator = LabelledGenerator(
         body, latent, classes, embed=embed, join=recipe.generator_labels, low=recipe.low, high=recipe.high
     )

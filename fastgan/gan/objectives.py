@@ -16,6 +16,7 @@ from fastgan.tape import Tensor
 __all__ = ["OBJECTIVES", "Objective", "Score", "ScoreLoss", "gradient_penalty", "objective"]
 
 Score = Callable[[Tensor], Tensor]
+Penalty = Callable[[Score, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class Objective:
     `boundary` is the score between fake and real, for an accuracy; None where scores are no classification but the
     difference of their means estimates the Wasserstein distance. `logits` says whether sigmoid(score) is the
     probability of being real. `clip` > 0 keeps the critic's weights in [-clip, clip]; `penalty` weighs
-    the gradient penalty. `penalty_rows` > 0 takes its norms down the columns of images of so many rows, as one source
-    does by mistake.
+    the gradient penalty, or with `penalty_of` another: a function of what gradient_penalty takes.
     """
 
     real: Score
@@ -47,7 +47,7 @@ class Objective:
     logits: bool = True
     clip: float = 0.0
     penalty: float = 0.0
-    penalty_rows: int = 0
+    penalty_of: Penalty | None = None
     source: str = ""
 
     def critic(self, scores: Tensor) -> Tensor:
@@ -97,28 +97,12 @@ OBJECTIVES = {
         penalty=10.0,
         source="D(G(z)) - D(x) + 10 (|dD/dx| - 1)^2; G: -D(G(z)). Gulrajani et al. 2017",
     ),
-    "hs-published": Objective(
-        real=ScoreLoss("-s"),
-        fake=ScoreLoss("s"),
-        generator=ScoreLoss("-s"),
-        boundary=None,
-        logits=False,
-        penalty=10.0,
-        penalty_rows=32,
-        source="wasserstein-gp with a norm for each column of 32 rows, as published by handspeaker, which is wrong",
-    ),
     "hinge": Objective(
         real=ScoreLoss("max(0, 1 - s)"),
         fake=ScoreLoss("max(0, 1 + s)"),
         generator=ScoreLoss("-s"),
         logits=False,
         source="max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim and Ye 2017",
-    ),
-    "seo-published": Objective(
-        real=ScoreLoss("softplus(-s)"),
-        fake=ScoreLoss("-softplus(s)"),
-        generator=ScoreLoss("softplus(-s)"),
-        source="-log D(x) + log(1 - D(G(z))): the fake term's sign as published by Seo, which is wrong",
     ),
 }
 

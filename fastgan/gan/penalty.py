@@ -14,7 +14,7 @@ from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import BatchNorm, Linear, Module, Sequential
 from fastgan.nn.layers import layers_of, planned
-from fastgan.ops import linear, sqrt, with_penalty
+from fastgan.ops import linear, with_penalty
 from fastgan.ops.dense import linear_backward, masked_forth, place, weight_gradients
 from fastgan.ops.loss import head_loss, penalty
 from fastgan.tape import Tensor, grad, op, recording
@@ -31,7 +31,7 @@ def refuse_batch_norm(critic: object) -> None:
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor, *, rows: int = 0
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor
 ) -> Tensor:
     """E[(|d critic(x) / dx| - 1)^2] at x = epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> ().
 
@@ -39,21 +39,22 @@ def gradient_penalty(
     root, so that the penalty of a constant critic is 1 and its gradient finite. Gulrajani et al. 2017. ShapeError,
     UsageError for a critic with batch norm.
     """
-    if not rows:
-        refuse_batch_norm(critic)
+    refuse_batch_norm(critic)
+    mixed = between(real, fake, epsilon)
+    slope = slope_of(critic, mixed)
+    zero = Tensor(array_module(mixed).zeros((), mixed.dtype))
+    return with_penalty(zero, slope.reshape(len(slope), -1), weight=1.0)
+
+
+def between(real: Tensor, fake: Tensor, epsilon: Tensor) -> Array:
+    """Points epsilon real + (1 - epsilon) fake; (n, ...), (n, ...), (n, 1) -> (n, ...). ShapeError."""
     if real.shape != fake.shape or epsilon.size != real.shape[0]:
         raise ShapeError(
             f"gradient_penalty: got real {real.shape}, fake {fake.shape}, epsilon {epsilon.shape}, "
             "wanted (n, f), (n, f), (n, 1)"
         )
     e = epsilon.data.reshape(-1, *[1] * (real.ndim - 1))
-    mixed = fake.data + e * (real.data - fake.data)
-    slope = slope_of(critic, mixed)
-    if rows:
-        square = (slope.reshape(len(slope), rows, -1) ** 2).sum(axis=1)
-        return ((sqrt(square + 1e-12) - 1) ** 2).mean()
-    zero = Tensor(array_module(mixed).zeros((), mixed.dtype))
-    return with_penalty(zero, slope.reshape(len(slope), -1), weight=1.0)
+    return fake.data + e * (real.data - fake.data)
 
 
 def slope_of(critic: Callable[[Tensor], Tensor], x: Array) -> Tensor:

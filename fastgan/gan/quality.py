@@ -147,7 +147,7 @@ def _loss(trainer: Trainer, real: Array, z: Array, epsilon: Array) -> Array:
     x, fake = Tensor(real), trainer.generator(Tensor(z))
     loss = objective.real(critic(x)) + objective.fake(critic(fake))
     if objective.penalty:
-        penalty = gradient_penalty(critic, x, fake, Tensor(epsilon), rows=objective.penalty_rows)
+        penalty = (objective.penalty_of or gradient_penalty)(critic, x, fake, Tensor(epsilon))
         loss = loss + objective.penalty * penalty
     return loss.data
 

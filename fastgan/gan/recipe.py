@@ -7,8 +7,9 @@ from types import UnionType
 from typing import Any, get_args, get_origin
 
 from fastgan.errors import UsageError
+from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
-from fastgan.gan.lines import FIRST_AT_ONCE, FORMATS
+from fastgan.gan.log import check_line
 from fastgan.gan.objectives import Objective, objective
 from fastgan.nn import Module, Net
 from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
@@ -36,12 +37,11 @@ class OptimizerSettings:
     schedule: str = says(
         "constant", "factor on the rate: constant, linear[:END], exponential:RATE or drop:FACTOR@STEP,STEP"
     )
-    constant_correction: bool = says(False, "Adam: correct the bias by 1 - beta, as one source does")
 
-    def build(self, network: Module, *, clip: float = 0.0) -> Optimizer:
-        """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0."""
+    def build(self, network: Module, *, clip: float = 0.0, adam: type[Adam] = Adam) -> Optimizer:
+        """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0; `adam` may be your own."""
         if self.kind in ("adam", "adamw"):
-            return Adam(
+            return adam(
                 network,
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
@@ -49,7 +49,6 @@ class OptimizerSettings:
                 weight_decay=self.weight_decay,
                 clip=clip,
                 max_norm=self.max_norm,
-                constant_correction=self.constant_correction,
             )
         if self.kind == "rmsprop":
             return RMSProp(
@@ -63,6 +62,7 @@ class OptimizerSettings:
 KINDS = ("adam", "adamw", "rmsprop", "sgd")
 NOISE = ("normal", "uniform")
 SAMPLING = ("replacement", "epochs", "sequential")
+OLD_LINES = ("keras", "odog-wgan", "cs231n", "toy-mlp", "hs", "shekkizh", "seo", "igul-toy", "igul-mnist")
 NAMED = {  # fields that hold a name, and the names there are
     "noise": NOISE,
     "sampling": SAMPLING,
@@ -76,8 +76,8 @@ class Recipe:
     """Everything a training run needs but the data, the seed and the device.
 
     One step is `critic_steps` critic updates and `generator_steps` generator updates. `clip` and `penalty` replace the
-    objective's own values where they are given. `note` says what is not as in the source; `published` holds the fields
-    that the source has otherwise, where it is wrong.
+    objective's own values where they are given. `note` says what is not as in the source; `published` names the recipe
+    whose source's mistakes are made.
     """
 
     name: str
@@ -129,13 +129,16 @@ class Recipe:
     )
     ema: float = says(0.0, "decay of the generator's average that samples are drawn from; 0: none")
     held_out: bool = says(False, "also log the critic's loss on samples after the first so many")
-    line: str = says("", "what a line of the log is like: an article's name")
+    line: str = says(
+        "",
+        "what a line of the log is like: a format such as '{step} {critic_loss:.4}', or a recipe whose line to use",
+    )
+    log_first: bool = says(False, "lines of the log after the steps 1, k + 1, 2k + 1 ...")
     log_every: int = says(100, "steps between lines of the log")
     sample_every: int = says(500, "steps between sample pictures")
     checkpoint_every: int = says(1000, "steps between checkpoints")
     note: str = ""
-    published: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    published_note: str = ""
+    published: str = ""
 
     def __post_init__(self) -> None:
         parts = ("generator", "critic", "optimizer")
@@ -158,9 +161,11 @@ class Recipe:
             raise UsageError(
                 f"{self.name}: got held_out with first 0 (all samples), wanted some left: set first"
             )
-        if self.line not in ("", *FORMATS):
+        if self.line:
+            check_line(self.name, self.line)
+        if self.published not in ("", *published.PUBLISHED):
             raise UsageError(
-                f"{self.name}: got line {self.line!r}, wanted one of {', '.join(FORMATS)}, or none"
+                f"{self.name}: got published {self.published!r}, wanted {', '.join(published.PUBLISHED)}, or none"
             )
         objective(self.objective)
         schedule(self.optimizer.schedule, 0, 1)
@@ -171,7 +176,7 @@ class Recipe:
 
     def until_log(self, step: int) -> int:
         """How many steps after the first `step` ones the log's next row comes: where its article has a line."""
-        return ((self.line in FIRST_AT_ONCE) - step) % self.log_every or self.log_every
+        return (self.log_first - step) % self.log_every or self.log_every
 
     def logs_at(self, step: int) -> bool:
         """Whether a row of the log comes after the first `step` steps, at least 1."""
@@ -185,23 +190,27 @@ class Recipe:
         return replace(self, **changes)
 
     def as_published(self) -> "Recipe":
-        """The recipe with its source's mistakes; UsageError where none are known."""
-        if not self.published:
+        """The recipe with its source's mistakes (see gan/published.py); UsageError where none are known."""
+        changes = published.of(self.name).changes
+        if not changes:
             raise UsageError(
                 f"recipe {self.name}: nothing to do for as-published, the source is followed as it stands"
             )
-        return self.replace(**self.published)
+        return from_dict({**changes, "published": self.name}, self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as config.toml and checkpoints hold them."""
         out = asdict(self)
-        del out["note"], out["published"], out["published_note"]
+        del out["note"]
+        if not self.published:
+            del out["published"]
         return {name: value for name, value in out.items() if value is not None}
 
 
 def objective_of(recipe: Recipe) -> Objective:
     """The recipe's objective, with the recipe's own clip and penalty where it has them."""
-    base = objective(recipe.objective)
+    name = recipe.objective
+    base = published.of(recipe.published).objectives.get(name) or objective(name)
     changes = {
         name: getattr(recipe, name) for name in ("clip", "penalty") if getattr(recipe, name) is not None
     }
@@ -219,9 +228,13 @@ def from_dict(values: Mapping[str, Any], base: Recipe, where: str = "") -> Recip
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's values in today's words, where a file or a program may have those from before version 0.1.
 
-    `optimizer` was spelt otherwise, and dense networks were described by the widths of their layers.
+    `optimizer` was spelt otherwise, lines of the log and mistakes of sources had names, and dense networks were
+    described by the widths of their layers.
     """
     out = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
+    if out.get("line") in OLD_LINES:  # the recipe has the format
+        del out["line"]
+    out = published.translated(out)
     for side in ("generator", "critic"):
         if isinstance(out.get(side), Mapping) and "hidden" in out[side]:
             out[side] = _Widths.read(out[side], side).layers()
@@ -266,7 +279,7 @@ def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") ->
     changes = {}
     for name, value in respelt(values).items():
         here = outer + name
-        if name not in known or name == "published":
+        if name not in known:
             raise UsageError(f"{where}: got {here!r}; {suggestion(name)}")
         old = getattr(base, name)
         if not is_dataclass(old):
@@ -321,10 +334,9 @@ class _Widths:
         lines = [
             line for width, name in zip(self.hidden, names, strict=True) for line in self._block(width, name)
         ]
-        last = ["seo_sigmoid o"] if self.output == "seo_sigmoid" else ["linear o", *self._act(self.output)]
         plain = Net(())
         return {
-            "layers": [*lines, *last],
+            "layers": [*lines, "linear o", *self._act(self.output)],
             "init": self.init,
             "init_scale": self.init_scale,
             "batch_norm": self.batch_norm or plain.batch_norm,

@@ -1,6 +1,6 @@
 """The recipes with convolutional networks for MNIST, each as one value: what the third and the fifth article train.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+Where a source is wrong the recipe is right, and published.py has what the source does instead; `note` says what else is
 another way. Mistakes that change no number of a run are not repeated: Keras-GAN's WGAN also clips the critic's running
 statistics, which nothing reads. What a source leaves to its library (a batch norm's epsilon and correction) is as its
 library has it, or ours where that changes no more than the first steps (TensorFlow's RMSProp begins at 1). First values
@@ -10,6 +10,7 @@ other than PyTorch's come with biases of 0. tests/recipe_sources.py has the sour
 from typing import Any
 
 from fastgan.gan.recipe import OptimizerSettings, Recipe
+from fastgan.gan.recipes_dense import CS231N_LINE, KERAS_LINE
 from fastgan.nn import Net
 
 KERAS_ADAM = OptimizerSettings(lr=2e-4, beta1=0.5, eps=1e-7)
@@ -34,7 +35,8 @@ def down(channels: int, kernel: int, stride: int = 2) -> str:
 CS231N_DCGAN = Recipe(
     name="cs231n-dcgan",
     source="cs231n assignment 3: InfoGAN's networks (ReLU before batch norm), stable BCE, Adam 1e-3, batches in order",
-    line="cs231n",
+    line=CS231N_LINE,
+    log_first=True,
     generator=Net(
         (
             "linear 1024",
@@ -112,7 +114,8 @@ def _odog_critic(*channels: int) -> Net:
 ODOG_DCGAN = Recipe(
     name="odog-dcgan",
     source="One Day One GAN, day 2 (Keras-GAN dcgan.py): upsampling and 3x3 convolutions, dropout in the critic",
-    line="keras",
+    line=KERAS_LINE,
+    log_first=True,
     generator=_odog_generator(3),
     critic=_odog_critic(32, 64, 128, 256),
     batch=32,
@@ -146,7 +149,8 @@ HS_NOTE = (
 HS_DCGAN = Recipe(
     name="hs-dcgan",
     source="handspeaker gan_practice: 32x32 MNIST, a last layer of 32x32 taps, two generator updates a step",
-    line="hs",
+    line="train:[{epoch}/{batch}],d_loss:{critic_loss:f},g_loss:{generator_loss:f}",
+    log_first=True,
     generator=Net(
         (
             "linear 2048",
@@ -211,7 +215,8 @@ def _igul(name: str, what: str, *, norm: bool = False, **changes: object) -> Rec
     base = Recipe(
         name=f"igul-mnist-{name}",
         source=f"WGAN-GP's gan_mnist (igul222): {what}",
-        line="igul-mnist",
+        line="iter {index}\ttrain disc cost\t{critic_loss:.6g}|\ttime\t{seconds:.4g}|"
+        "\tdev disc cost\t{critic_loss_held_out:.6g}",
         generator=Net(generator, init="igul", norm_correction=1.0),
         critic=Net(critic, init="igul", norm_correction=1.0),
         low=0.0,
@@ -281,7 +286,8 @@ CONVOLUTIONAL = (
     ODOG_DCGAN.replace(
         name="odog-wgan",
         source="One Day One GAN, day 5 (Keras-GAN wgan.py): clipped weights, RMSProp 5e-5, 5 critic updates",
-        line="odog-wgan",
+        line="{index} [D loss: {one_minus_critic_loss:f}] [G loss: {one_minus_generator_loss:f}]",
+        log_first=True,
         generator=_odog_generator(4),
         critic=_odog_critic(16, 32, 64, 128),
         objective="wasserstein",
@@ -298,8 +304,6 @@ CONVOLUTIONAL = (
         warmup_critic_steps=0,
         optimizer=GP_ADAM,
         note=HS_NOTE,
-        published={"objective": "hs-published", "critic": _hs_critic(norm=True)},
-        published_note="a norm for each column of an image instead of one for all of it; batch norm in the critic",
     ),
     _igul(
         "dcgan",

@@ -1,6 +1,6 @@
 """The recipes with dense networks, each as one value: what the source articles train, and kin of it.
 
-Where a source is wrong the recipe is right, and `published` holds what the source has instead; `note` says what else is
+Where a source is wrong the recipe is right, and published.py has what the source does instead; `note` says what else is
 another way. In all recipes the log has means of the interval and pictures show 100 fixed latents (2,500 in the plane),
 where most sources have the last batch's loss and a few new samples. tests/recipe_sources.py has the sources' numbers.
 """
@@ -9,10 +9,9 @@ from collections.abc import Iterable
 
 from fastgan.gan.recipe import OptimizerSettings, Recipe
 from fastgan.nn import Net
-from fastgan.nn.published import SeoOutput
-from fastgan.nn.text import LAYERS
 
-LAYERS["seo_sigmoid"] = SeoOutput
+CS231N_LINE = "Iter: {index}, D: {critic_loss:.4}, G:{generator_loss:.4}"
+KERAS_LINE = "{index} [D loss: {critic_loss:f}|, acc.: {accuracy:.2%}|] [G loss: {generator_loss:f}]"
 
 
 def dense(
@@ -36,7 +35,8 @@ SEO_CRITIC = dense((128,), "relu")
 
 CS231N = Recipe(
     name="cs231n-vanilla",
-    line="cs231n",
+    line=CS231N_LINE,
+    log_first=True,
     source="cs231n assignment 3: 96-1024-1024-784, stable BCE (summed, not halved), batches in order",
     generator=CS231N_GENERATOR,
     critic=CS231N_CRITIC,
@@ -52,7 +52,7 @@ CS231N = Recipe(
 )
 RING = Recipe(
     name="ring-wgan-gp",
-    line="igul-toy",
+    line="iter {index}\tdisc cost\t{critic_loss:.6g}",
     source="WGAN-GP's toy networks (igul222 gan_toy: ReLU 3 x 512, lambda 0.1) on PacGAN's ring",
     data="ring",
     points=True,
@@ -109,7 +109,8 @@ DENSE = (
     ),
     Recipe(
         name="keras-mlp",
-        line="keras",
+        line=KERAS_LINE,
+        log_first=True,
         source="One Day One GAN, day 1 (Keras-GAN gan.py): BCE, LeakyReLU 0.2 then batch norm, two critic updates",
         generator=Net(
             dense((256, 512, 1024), "leaky_relu 0.2", "batch_norm", end=("tanh",)),
@@ -129,7 +130,8 @@ DENSE = (
     ),
     Recipe(
         name="toy-mlp",
-        line="toy-mlp",
+        line="Epoch [{epoch}/{epochs}], Step [{done}/{batches}], d_loss: {critic_loss:.4f}, "
+        "g_loss: {generator_loss:.4f}|, D(x): {d_real:.2f}, D(G(z)): {d_fake:.2f}",
         source="PyTorch MLP toy GAN: 64-256-256-784, BCE, Adam 2e-4, batch 100",
         generator=TOY_GENERATOR,
         critic=TOY_CRITIC,
@@ -140,8 +142,6 @@ DENSE = (
         optimizer=OptimizerSettings(lr=2e-4),
         log_every=200,
         sample_every=600,
-        published={"low": (0 - 0.1307) / 0.3081, "high": (1 - 0.1307) / 0.3081},
-        published_note="pixels normalised to [-0.42, 2.82], which tanh cannot reach",
     ),
     CS231N,
     CS231N.replace(
@@ -151,7 +151,8 @@ DENSE = (
     ),
     Recipe(
         name="seo-numpy",
-        line="seo",
+        line="Current Iter:  {index}  Current D cost: {critic_loss:.8f}  Current G cost:  {generator_loss:.8f}",
+        log_first=True,
         source="Seo's NumPy-only GAN: mixed activations, the rate high first, then times 0.01; collapses, as his did",
         generator=Net((*SEO_GENERATOR, "linear o", "sigmoid"), init="he_normal"),
         critic=Net(SEO_CRITIC, init="he_normal"),
@@ -163,22 +164,6 @@ DENSE = (
         optimizer=OptimizerSettings(lr=9e-5, schedule="drop:0.01@9000"),
         note="batch, steps, the step at which the rate drops and the intervals of log and pictures are ours: the "
         "article's demo makes 10 steps of one image, and prints and draws each tenth",
-        published={
-            "split": "test",
-            "batch": 1,
-            "objective": "seo-published",
-            "generator": Net((*SEO_GENERATOR, "seo_sigmoid o"), init="he_normal", init_scale=0.002),
-            "critic": Net(SEO_CRITIC, init="he_normal", init_scale=0.002),
-            "optimizer": OptimizerSettings(lr=9e-5, schedule="drop:0.01@1,41", constant_correction=True),
-            "steps": 10,
-            "log_every": 10,
-            "sample_every": 10,
-        },
-        published_note=(
-            "trains on test images one at a time, rewards the critic for calling fakes real, corrects Adam's bias by "
-            "1 - beta, squares a gradient in the generator's last layer; first weights times 0.002; the rate drops at "
-            "steps 1 and 41, and step 10 is the last"
-        ),
     ),
     Recipe(
         name="wgan-mlp",

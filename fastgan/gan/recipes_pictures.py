@@ -26,7 +26,8 @@ PICTURES = (
     Recipe(
         name="shekkizh-wgan",
         source="shekkizh WassersteinGAN.tensorflow: any pictures at 64x64, no biases, mean of 2x2 scores, RMSProp 5e-5",
-        line="shekkizh",
+        line="Time: {seconds:g}/itr, |Step: {step}, generator loss: {generator_loss:g}, "
+        "discriminator_loss: {critic_loss:g}",
         data="",
         picture_size=64,
         generator=_generator(4, init="truncated_normal", correction=0, bias=False),

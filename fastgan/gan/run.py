@@ -37,22 +37,19 @@ class RunDirectory(Callback):
     """Keeps a run directory while a Trainer trains; a callback, or use `fit`.
 
     `path` is new, and made at the first step (OutputError where it holds something), unless `go_on`: then it is the
-    directory that the Trainer was loaded from. `as_published` is only written down. Beside the recipe's checkpoints
-    there is one whenever the last is `save_every` seconds old. OutputError where another run is under way in the
-    directory, and at any step when the disk is full or read-only or the directory is gone; the checkpoints made so far
-    are then intact.
+    directory that the Trainer was loaded from. Beside the recipe's checkpoints there is one whenever the last is
+    `save_every` seconds old. OutputError where another run is under way in the directory, and at any step when the disk
+    is full or read-only or the directory is gone; the checkpoints made so far are then intact.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        as_published: bool = False,
         go_on: bool = False,
         save_every: float = SAVE_EVERY,
     ) -> None:
         self.path, self.go_on, self.save_every = Path(path), go_on, save_every
-        self.as_published = as_published
         self._saved = self._sampled = -1  # steps
         self._saved_at = 0.0  # seconds
         self._lock: Lock | None = None
@@ -89,7 +86,7 @@ class RunDirectory(Callback):
         if self.go_on:
             return self._go_back(trainer)
         self.go_on = True
-        text = _HEAD + tomli_w.dumps(config(trainer, as_published=self.as_published))
+        text = _HEAD + tomli_w.dumps(config(trainer))
         files.write_atomic(self.path / "config.toml", text.encode())
         if trainer.dataset is not None and trainer.dataset.is_images:
             pictures.save_png(self.path / "samples" / "real.png", pictures.real_images(trainer.dataset))
@@ -199,7 +196,7 @@ class RunDirectory(Callback):
             return "no checkpoint was saved"
 
 
-def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
+def config(trainer: Trainer) -> dict[str, Any]:
     """Plain values that repeat a run: version, recipe by name and field by field, seed, device, data."""
     recipe = trainer.recipe.to_dict()
     name, source = recipe.pop("name"), trainer.form.source
@@ -212,7 +209,7 @@ def config(trainer: Trainer, *, as_published: bool = False) -> dict[str, Any]:
         "recipe": name,
         "seed": trainer.seed,
         "device": trainer.device,
-        "as_published": as_published,
+        "as_published": recipe.pop("published", "") != "",
         "threads": trainer.threads.wanted,
         **recipe,
         **data,

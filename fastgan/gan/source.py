@@ -15,6 +15,13 @@ from fastgan.device import from_any, to_host
 from fastgan.errors import DataError, UsageError
 from fastgan.gan.recipe import Recipe
 
+FORMS = {  # sizes of the built-in data's samples, where the data are not needed
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "fashion-mnist": (28, 28, 1),
+    **dict.fromkeys(("ring", "grid", "8gaussians", "25gaussians", "swiss-roll"), (2,)),
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -148,6 +155,18 @@ def bordered(dataset: Dataset, border: int) -> Dataset:
     sides = ((0, 0), (border, border), (border, border), (0, 0))
     black = dataset.samples.dtype.type(dataset.low)
     return replace(dataset, samples=np.pad(dataset.samples, sides, constant_values=black))
+
+
+def data_shape(recipe: Recipe) -> tuple[int, ...]:
+    """The shape of a sample of the recipe's data; its own pictures are in colour."""
+    return FORMS.get(recipe.data) or (recipe.picture_size, recipe.picture_size, 3)
+
+
+def within_border(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a sample as the recipe's networks see it."""
+    if len(shape) != 3:
+        return shape
+    return shape[0] + 2 * recipe.border, shape[1] + 2 * recipe.border, shape[2]
 
 
 def from_array(array: Any) -> Dataset:

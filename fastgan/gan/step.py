@@ -15,7 +15,6 @@ from fastgan.gan.batches import Batches
 from fastgan.gan.latents import draw_latents
 from fastgan.gan.objectives import Objective, ScoreLoss
 from fastgan.gan.penalty import (
-    gradient_penalty,
     penalised_loss,
     piecewise_linear,
     refuse_batch_norm,
@@ -62,7 +61,7 @@ class Step:
         self._draws = any(isinstance(m, Dropout) for net in networks for m in net.modules())
         kinds = [part.kind for part in (objective.real, objective.fake) if isinstance(part, ScoreLoss)]
         closed = (
-            objective.penalty and not objective.penalty_rows and len(kinds) == 2 and not recipe.simultaneous
+            objective.penalty and not objective.penalty_of and len(kinds) == 2 and not recipe.simultaneous
         )
         self._closed = piecewise_linear(self.critic) if closed else None
 
@@ -117,7 +116,7 @@ class Step:
         objective, n = self.objective, len(fake)
         if self._closed:
             return self._closed_loss(self.batches.draw(update, fake, mixed=True), *self._closed)
-        mixed = bool(objective.penalty) and not objective.penalty_rows
+        mixed = bool(objective.penalty) and not objective.penalty_of
         x = self.batches.draw(update, fake, mixed=mixed)
         if self._together:
             both = self.critic(Tensor(x[: 2 * n]))
@@ -131,17 +130,18 @@ class Step:
             slope = slope_of(self.critic, x[2 * n :]).reshape(n, -1)
             loss = with_penalty(loss, slope, weight=objective.penalty)
             scores["penalty"] = loss.node.kept[0]
-        elif objective.penalty:
-            penalty = self._penalty(x[:n], fake, update) * objective.penalty
+        elif objective.penalty and objective.penalty_of:
+            points = Tensor(x[:n]), Tensor(fake), self._epsilon(n, update)
+            penalty = objective.penalty_of(self.critic, *points) * objective.penalty
             loss, scores["penalty"] = loss + penalty, penalty.data
         return loss, scores
 
-    def _penalty(self, real: Array, fake: Array, update: int | Count) -> Tensor:
-        e = random.uniform(
-            (len(real), 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=self.clock.device
+    def _epsilon(self, n: int, update: int | Count) -> Tensor:
+        """Where between real and fake samples a critic update's penalty is taken; (n, 1)."""
+        device = self.clock.device
+        return Tensor(
+            random.uniform((n, 1), seed=self.seed, stream=Stream.EPSILON, step=update, device=device)
         )
-        rows = self.objective.penalty_rows
-        return gradient_penalty(self.critic, Tensor(real), Tensor(fake), Tensor(e), rows=rows)
 
     def _closed_loss(
         self, x: Array, parameters: list[Tensor], slopes: tuple[float, ...]
@@ -276,7 +276,7 @@ class Step:
 
 def check_updates(recipe: Recipe, objective: Objective, critic: Module) -> None:
     """UsageError where a recipe's kind of step, an objective and a critic do not fit one another."""
-    if objective.penalty and not objective.penalty_rows:
+    if objective.penalty and not objective.penalty_of:
         refuse_batch_norm(critic)
     if objective.penalty and recipe.split_updates:
         raise UsageError("got a gradient penalty with split updates, wanted joint ones: --no-split-updates")

@@ -16,7 +16,7 @@ import numpy as np
 from fastgan.clock import Clock, Rate
 from fastgan.device import Array, resolve_device, to_host
 from fastgan.errors import DivergedError, UsageError
-from fastgan.gan import state
+from fastgan.gan import published, state
 from fastgan.gan.batches import Batches
 from fastgan.gan.latents import draw_latents, draw_noise
 from fastgan.gan.networks import build, check_fit
@@ -115,7 +115,11 @@ class Trainer:
         for network in (self.generator, self.critic):
             flatten(network, self.device)
         clip = 0.0 if recipe.split_updates else objective.clip  # after both halves
-        optimizers = recipe.optimizer.build(self.generator), recipe.optimizer.build(self.critic, clip=clip)
+        adam = published.of(recipe.published).adam
+        optimizers = (
+            recipe.optimizer.build(self.generator, adam=adam),
+            recipe.optimizer.build(self.critic, clip=clip, adam=adam),
+        )
         if recipe.ema:
             self.ema = optimizers[0].average = Ema(self.generator, decay=recipe.ema)
         if self.device != "cpu":

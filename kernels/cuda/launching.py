@@ -2,8 +2,8 @@
 
 The kind of the first array says where: on the GPU (a CuPy array: the cubin is built once and launched on CuPy's current
 stream with raw pointers, which costs a tenth of Numba's own launch), in Numba's simulator (a NumPy array), or wherever
-the array itself wants (`__launch__`: the stand-in of fastgan/standin.py, which counts). A body takes flat pointers and
-sizes, so the same code runs in all three; all checks of shape and layout are the host functions'.
+the array itself wants (`__launch__`: the stand-in of benchmarks/fake_cupy.py, which counts). A body takes flat pointers
+and sizes, so the same code runs in all three; all checks of shape and layout are the host functions'.
 """
 
 import sys

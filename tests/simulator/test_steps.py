@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from fakes.cuda import counting, standing_in
 from labelled import TINY, labelled
 from tiny import arrays
 
@@ -14,7 +15,6 @@ from fastgan.gan import OptimizerSettings
 from fastgan.gan.replay import WARMUP, Replay
 from fastgan.nn import Net
 from fastgan.random import Draws, Stream
-from fastgan.standin import counting, standing_in
 
 GENERATOR = Net(
     (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from tables.fusables import BOTH, DRAWS, NONE, Array, Row, row_of
 
 NUMPY, CUPY = ("numpy",), ("cupy",)  # whose kernel leaves it; the other takes it, or is never given it

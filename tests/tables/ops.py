@@ -12,7 +12,7 @@ import numpy as np
 
 from fastgan import ops
 from fastgan.gan.conditional import beside, columns
-from fastgan.nn.published import seo_sigmoid_layer
+from fastgan.gan.published import seo_sigmoid_layer
 from fastgan.tape.engine import alias, cast
 from tables.op_references import (
     Values,

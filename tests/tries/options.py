@@ -58,7 +58,7 @@ VALUES = {
     "--device": ("gpu cuda:0", "cpu"),
     "--generator-labels": ("add", "multiply"),
     "--critic-labels": ("add", "concat"),
-    "--line": ("nope", "keras"),
+    "--line": ("nope {nope} {step {step!r} {step:xx} {step.real}", "keras-mlp {step}"),
 }
 NAMES = {  # what the message calls an option, where that is not its last word
     "--optimizer-kind": "optimizer-kind",

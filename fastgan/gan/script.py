@@ -1,4 +1,4 @@
-"""The pieces of the script that `fastgan export` writes; export.py writes the network and puts together what it needs.
+"""The pieces of the script that `fastgan export` writes, but the network, which export.py writes.
 
 The pieces are text to be read: what differs between scripts stands in the constants of the opening, and in the network.
 The latents are those of fastgan.random at step 0 of Stream.SAMPLE, the picture is that of pictures.image_grid.
@@ -30,7 +30,13 @@ UNIFORM = f"""{_WORDS.replace("DISTRIBUTION", "numbers in [-1, 1), by Philox4x32
     return z.reshape(-1)[: n * LATENT].reshape(n, LATENT).astype(np.float32)
 """
 
-FUNCTIONS = {
+FUNCTIONS = {  # that a network's lines may call
+    "windows": '''
+def windows(x, size, stride):
+    """All windows of (n, h, w, c); (n, oh, ow, *size, c)."""
+    x = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))
+    return np.moveaxis(x[:, :: stride[0], :: stride[1]], 3, 5)
+''',
     "conv": '''
 def conv(x, kernel, stride, pads, size):
     """Convolution of (n, h, w, c) with (kh, kw, c, o): each tap meets its pixel of all windows at once."""

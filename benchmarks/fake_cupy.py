@@ -1,25 +1,23 @@
 """A stand-in for CuPy on machines without a GPU: NumPy underneath, and a count of what CuPy would launch.
 
 Its arrays are no NumPy arrays, and an operation that is handed both kinds raises TypeError, as CuPy's do; so a run on
-it shows every place where host and device arrays meet by mistake. Kernels run in Numba's simulator where that is on,
-and otherwise are only counted: the arrays that they would write keep what they hold. What it cannot show: CuPy's own
-gaps (test_cupy_names.py checks names), and speed.
+it shows every place where host and device arrays meet by mistake. What is asked for goes to a `Device`, which here does
+it at once and only counts kernels: the arrays that they would write keep what they hold. The tests have one that
+captures and simulates kernels (tests/fakes/cuda.py). What none can show: CuPy's own gaps, and speed.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from fastgan import device
-from fastgan.counted import CUDA, Launch, Launches, Stream, counting, issue, transfer
-
-__all__ = ["Launch", "Launches", "counting", "ndarray", "standing_in"]
+import fastgan.device
 
 NAMES = {
     **dict.fromkeys(("matmul", "dot"), "gemm"),
@@ -34,27 +32,82 @@ METHODS = {
 ATTRIBUTES = {"shape", "dtype", "ndim", "size", "flags", "nbytes", "strides", "itemsize"}
 SCALARS = (bool, int, float, np.float64)  # taken by value; other kinds of int CuPy refuses
 
-_computes: ContextVar[bool] = ContextVar("computes", default=True)
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel, copy or fill: its name, and the bytes that it reads and writes."""
+
+    name: str
+    read: int
+    written: int
+
+
+class Launches(list[Launch]):
+    """Launches in order; copies between host and device are apart, in `transfers`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transfers: list[Launch] = []
+
+
+class Device:
+    """Does what it is asked for at once, and lists it; kernels do nothing. `cuda` has the names of cupy.cuda."""
+
+    capturing = False  # a device that keeps what it is asked for says so
+
+    def __init__(self) -> None:
+        self.counts: list[Launches] = []
+        self.cuda: Any = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+
+    def issue(self, launches: list[Launch], work: Callable[[], Any]) -> None:
+        """Ask for launches that together do `work`."""
+        for listed in self.counts:
+            listed.extend(launches)
+        work()
+
+    def transfer(self, name: str, size: int) -> None:
+        """A copy between host and device of so many bytes."""
+        for listed in self.counts:
+            listed.transfers.append(Launch(name, size, size))
+
+    def run(self, kernel: Any, grid: Any, values: Sequence[Any]) -> None:
+        """What a kernel does to arrays of the host."""
+
+
+_HOST = Device()
+_device: ContextVar[Device] = ContextVar("device", default=_HOST)
 
 
 @contextmanager
-def standing_in(*, kernels_compute: bool = True) -> Iterator[None]:
+def standing_in(device: Device | None = None) -> Iterator[Device]:
     """A block in which `import cupy` finds the stand-in, and a driver is believed to be there.
 
-    With `kernels_compute` off, kernels are only counted in the simulator too. Not for several threads at once.
+    Not for several threads at once.
     """
-    real, driver = sys.modules.get("cupy"), device._driver_found
-    token = _computes.set(kernels_compute)
-    sys.modules["cupy"], device._driver_found = Module("cupy"), lambda: True
+    real, driver = sys.modules.get("cupy"), fastgan.device._driver_found
+    device = device or Device()
+    token = _device.set(device)
+    sys.modules["cupy"], fastgan.device._driver_found = Module("cupy", device.cuda), lambda: True
     try:
-        yield
+        yield device
     finally:
-        _computes.reset(token)
-        device._driver_found, Stream.captured = driver, None
+        _device.reset(token)
+        fastgan.device._driver_found = driver
         if real is None:
             del sys.modules["cupy"]
         else:
             sys.modules["cupy"] = real
+
+
+@contextmanager
+def counting() -> Iterator[Launches]:
+    """A block whose launches are listed."""
+    launches, device = Launches(), _device.get()
+    device.counts.append(launches)
+    try:
+        yield launches
+    finally:
+        device.counts.remove(launches)
 
 
 def unwrap(x: Any) -> Any:
@@ -88,20 +141,21 @@ def size_of(hosts: Sequence[Any]) -> int:
 def call(name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A NumPy function on arrays of the device, with the launches that it is in CuPy."""
     name = NAMES.get(name, name)
-    if name == "gemm" and Stream.captured is not None:
+    if name == "gemm" and _device.get().capturing:
         raise NotImplementedError("cuBLAS while the stream is capturing: CuPy refuses it")
     values, settings = unwrap(tuple(args)), {key: unwrap(value) for key, value in kwargs.items()}
     out = kwargs.get("out")
     if out is None:
         return make(name, lambda: function(*values, **settings), [*values, *settings.values()])
     sources, targets = list(arrays_in(values)), list(arrays_in([settings["out"]]))
-    issue(launches_of(name, sources, targets), lambda: function(*values, **settings))
+    _device.get().issue(launches_of(name, sources, targets), lambda: function(*values, **settings))
     return out[0] if isinstance(out, tuple) else out
 
 
 def make(name: str, compute: Callable[[], Any], operands: Any) -> Any:
     """The arrays that an operation gives: new ones by launches, views without one."""
-    with np.errstate(all=None if Stream.captured is None else "ignore"):  # no values yet: only for the shape
+    device = _device.get()
+    with np.errstate(all="ignore" if device.capturing else None):  # no values yet: only for the shape
         result = compute()
     many = result if isinstance(result, tuple | list) else [result]
     if not all(isinstance(x, np.ndarray | np.generic) for x in many):
@@ -114,8 +168,7 @@ def make(name: str, compute: Callable[[], Any], operands: Any) -> Any:
             host[...] = x
 
     if not any(np.may_share_memory(x, source) for x in hosts for source in sources):
-        work = (lambda: None) if Stream.captured is None else again
-        issue(launches_of(name, sources, hosts), work)
+        device.issue(launches_of(name, sources, hosts), again if device.capturing else lambda: None)
     return type(result)(map(ndarray, hosts)) if isinstance(result, tuple | list) else ndarray(hosts[0])
 
 
@@ -167,7 +220,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
             host[where] = new
 
         written = size_of([np.asarray(host[where])])
-        issue([Launch(name, size_of([*values, *indices]), written)], work)
+        _device.get().issue([Launch(name, size_of([*values, *indices]), written)], work)
 
     def __len__(self) -> int:
         return len(self.host)
@@ -194,12 +247,12 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
 
     def get(self) -> Any:
         """A copy on the host."""
-        transfer("to the host", self.host.nbytes)
+        _device.get().transfer("to the host", self.host.nbytes)
         return self.host.copy()
 
     def set(self, values: Any) -> None:
         """Take the values of a host array."""
-        transfer("to the device", self.host.nbytes)
+        _device.get().transfer("to the device", self.host.nbytes)
         self.host[...] = values
 
     def item(self) -> Any:
@@ -219,8 +272,8 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
         """A kernel on these values (see kernels/cuda/launching.py), checked for what a bare pointer hides."""
         pairs = zip(kernel.arguments, values, strict=True)
         hosts = [_checked(kernel.name, a, x) if a.pointer else x for a, x in pairs]
-        simulated = _computes.get() and sys.modules[type(kernel).__module__].SIMULATED
-        issue([Launch(kernel.name, *moved)], lambda: kernel.simulate(grid, hosts) if simulated else None)
+        device = _device.get()
+        device.issue([Launch(kernel.name, *moved)], lambda: device.run(kernel, grid, hosts))
 
 
 ndarray.__module__ = "cupy"
@@ -242,8 +295,11 @@ def _checked(name: str, argument: Any, x: Any) -> Any:
 class Module(ModuleType):
     """What `import cupy` finds: NumPy's functions with their launches, and the few names of cupy.cuda."""
 
+    def __init__(self, name: str, cuda: Any) -> None:
+        super().__init__(name)
+        self.cuda = cuda
+
     ndarray = ndarray
-    cuda = CUDA
     lib = SimpleNamespace(  # a view, which takes no launch
         stride_tricks=SimpleNamespace(
             as_strided=lambda *args: call("as_strided", np.lib.stride_tricks.as_strided, args, {})
@@ -272,5 +328,5 @@ class Module(ModuleType):
         if isinstance(x, Array):
             return x if dtype is None or x.dtype == dtype else x.astype(dtype)
         host = np.array(x, dtype)
-        transfer("to the device", host.nbytes)
+        _device.get().transfer("to the device", host.nbytes)
         return Array(host)
