@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastgan.standin import Launches, counting, ndarray, standing_in
+from fakes.cuda import counting, ndarray, standing_in
 from kernel_runs import Rooms, kernel, moved, names
 from tables.fusables import Row, row_of, rows, rows_of
 from tables.misfits import MISFITS
@@ -29,7 +29,7 @@ def _standing_in():
         yield
 
 
-def launches(code: Any, row: Row, off: dict[Any, int] | None = None) -> tuple[Any, Launches]:
+def launches(code: Any, row: Row, off: dict[Any, int] | None = None) -> tuple[Any, Any]:
     """What a call gives and launches, with some arrays `off` elements past where 16-byte accesses fit."""
     aligned, shifted = Rooms(), Rooms(1)
     operands, settings = moved(row, lambda x: ndarray(aligned(x)))
