@@ -44,7 +44,7 @@ class Layers:
 
     make: Callable
 
-    def build(self, i, o, *, seed, number=0, shape=None):
+    def build(self, i, o, *, seed, number=0, shape=None, name=""):
         network = nn.Sequential(*self.make(i))
         network.initialize(Draws(seed, Stream.INIT, step=number << 32))
         return network
