@@ -14,14 +14,12 @@ from fastgan.dispatch import use_kernels
 from fastgan.gan import Recipe, Trainer
 from fastgan.gan.export import recorded
 from fastgan.gan.networks import build
-from fastgan.gan.recipe import objective_of
+from fastgan.gan.recipe import objective_of, optimizer_class
 from fastgan.gan.source import data_shape, within_border
 from fastgan.nn import Module
 from fastgan.tape import Tensor
 
 PRODUCTS = ("linear", "matmul", "convolve")  # how the names of ops begin that multiply by a weight
-# numbers per parameter: the gradient, written and read, the weight and the optimizer's state, read and written
-MOVED = {"adam": 8, "adamw": 8, "rmsprop": 6, "sgd": 6}
 
 
 class Row(NamedTuple):
@@ -89,7 +87,8 @@ def floor(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
     weights = recipe.generator_steps * generator + updates * critic
     pixel = 1 if len(shape) == 3 else 4  # images lie there in uint8
     batches = recipe.critic_steps * recipe.batch * math.prod(shape) * pixel
-    return 4 * MOVED[recipe.optimizer.kind] * weights + batches
+    state = 2 * (2 + len(optimizer_class(recipe.optimizer.kind).slots))  # all read and written
+    return 4 * state * weights + batches
 
 
 def flops(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:

@@ -96,10 +96,20 @@ def _finish(p: Array, clip: float, average: Array | None, follow: float) -> None
         average += follow * (p - average)
 
 
+OPTIMIZERS: dict[str, type["Optimizer"]] = {}  # by the names that recipes use
+
+
 class Optimizer:
-    """State of one network's optimizer: flat arrays by name, and how many steps were made."""
+    """State of one network's optimizer: flat arrays by name, and how many steps were made.
+
+    A class of this module is an optimizer that recipes know by its name in lower case.
+    """
 
     slots: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ == __name__:
+            OPTIMIZERS[cls.__name__.lower()] = cls
 
     def __init__(
         self,

@@ -128,3 +128,63 @@ def test_a_formula_that_was_edited_is_compiled_anew(copy: Path) -> None:
 def test_a_row_is_all_that_it_takes_on_a_gpu(copy: Path) -> None:
     pytest.importorskip("numba.cuda")
     run(copy, "one", "fastgan.kernels.cuda.")
+
+
+EDITS = {  # one place for each: file of the copy, what is there, and what is put before it
+    "kernels/formulas.py": ("\nLAST = ", ROWS.format(factor="one")),
+    "nn/text.py": (
+        "OF_ROWS = ",
+        '\nclass Doubled(Module):\n    def __call__(self, x):\n        return x * 2\n\n\nLAYERS["doubled"] = Doubled\n',
+    ),
+    "optim.py": (
+        "\ndef clip_weights",
+        """
+@Fusable
+def sign_update(p, g, m, *, lr, clip=0.0, average=None, follow=0.0):
+    p -= float(lr) * array_module(p).sign(g)
+    _finish(p, clip, average, follow)
+
+
+class Sign(Optimizer):
+    slots = ("m",)
+
+    def update(self):
+        sign_update(self.flat.buffer, self.flat.gradient, self.state["m"], **self._ending())
+
+""",
+    ),
+}
+TRAIN = """
+from dataclasses import replace
+import numpy as np
+import fastgan as fg
+from fastgan.gan.objectives import ScoreLoss
+lines = ("linear 8", "softsign", "doubled", "linear o")
+recipe = fg.recipes["digits"].replace(
+    steps=6, batch=8, latent=4, generator=fg.nn.Net(lines), critic=fg.nn.Net(lines), ema=0.5,
+    objective="minimax", penalty=None, optimizer=fg.OptimizerSettings(kind="sign", lr=0.01),
+)
+objective = replace(fg.objectives["minimax"], real=ScoreLoss("s^3"))
+trainer = fg.Trainer(recipe, device="cpu", objective=objective)
+before = trainer.generator.values()
+trainer.fit()
+moved = [abs(x - before[name]).max() for name, x in trainer.generator.values().items()]
+assert trainer.steps_done == 6 and all(0 < m <= 0.07 for m in moved), moved
+print(fg.nn.Net(("softsign", "linear o")).build(3, 1, seed=0)[0].act, *sorted(trainer.metrics()))
+"""
+
+
+def test_each_is_added_in_one_place_and_trained_with(tmp_path: Path) -> None:
+    """An activation, a score loss, an optimizer and a layer, as CONTRIBUTING says, in a copy; a recipe uses them."""
+    code = Path(fastgan.__file__).parent
+    shutil.copytree(code, tmp_path / "fastgan", ignore=shutil.ignore_patterns("benchmarks", "__pycache__"))
+    for name, (there, added) in EDITS.items():
+        path = tmp_path / "fastgan" / name
+        text = path.read_text()
+        assert text.count(there) == 1, name
+        path.write_text(text.replace(there, added + there))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", TRAIN]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("softsign accuracy critic_loss")

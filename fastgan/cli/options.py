@@ -12,9 +12,10 @@ import click
 
 from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.objectives import OBJECTIVES
-from fastgan.gan.recipe import KINDS, NAMED, leaves
+from fastgan.gan.recipe import NAMED, leaves
 from fastgan.nn import INITIALIZERS
 from fastgan.nn.text import LAYERS
+from fastgan.optim import OPTIMIZERS
 
 PATH = click.Path(path_type=Path)
 SHOWN = "fastgan.recipe"  # key of the recipe whose values the help shows
@@ -28,7 +29,7 @@ NETWORK = {  # help; that of the other values stands beside them in gan/recipe.p
     "norm_correction": "the running variance moves to the batch's times n / (n - this); 1: unbiased",
     "bias": "biases in layers that do not say themselves",
 }
-CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "kind": KINDS}
+CHOICES = NAMED | {"objective": (*OBJECTIVES,), "init": (*INITIALIZERS,), "kind": (*OPTIMIZERS,)}
 
 
 def layers(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from fastgan.gan import DEFAULT, RECIPES, Recipe
 from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
 from fastgan.gan.networks import build
 from fastgan.gan.published import PUBLISHED, of
+from fastgan.gan.recipe import optimizer_class
 from fastgan.gan.source import FORMS, data_shape, within_border
 from fastgan.nn import Module, Sequential
 from fastgan.tape import Tensor, no_grad
@@ -24,7 +25,6 @@ from fastgan.tape import Tensor, no_grad
 OWN = "your own"
 PIPE_WIDTH = 180  # columns where nobody reads on a terminal
 SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
-STATE = {"sgd": 1, "rmsprop": 1}  # numbers that an optimizer keeps per weight, where they are not Adam's 2
 
 
 @click.command(short_help="List the recipes.")
@@ -104,7 +104,7 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     if chosen.note:
         print(f"\nnote: {chosen.note}")
     # float32 weights, gradients, and what the optimizer keeps of each
-    memory = total * 4 * (2 + STATE.get(chosen.optimizer.kind, 2)) / 2**20
+    memory = total * 4 * (2 + len(optimizer_class(chosen.optimizer.kind).slots)) / 2**20
     print(f"\nboth networks: {total:,} parameters, {memory:,.1f} MiB with the optimizers' state")
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:

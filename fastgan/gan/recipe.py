@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
+from inspect import signature
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -12,7 +13,7 @@ from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.log import check_line
 from fastgan.gan.objectives import Objective, objective
 from fastgan.nn import Module, Net
-from fastgan.optim import SGD, Adam, Optimizer, RMSProp, schedule
+from fastgan.optim import OPTIMIZERS, Adam, Optimizer, schedule
 from fastgan.ranges import check_ranges
 
 
@@ -40,26 +41,19 @@ class OptimizerSettings:
 
     def build(self, network: Module, *, clip: float = 0.0, adam: type[Adam] = Adam) -> Optimizer:
         """The optimizer for a network whose weights are kept in [-clip, clip] if clip > 0; `adam` may be your own."""
-        if self.kind in ("adam", "adamw"):
-            return adam(
-                network,
-                lr=self.lr,
-                betas=(self.beta1, self.beta2),
-                eps=self.eps,
-                weight_decay=self.weight_decay,
-                clip=clip,
-                max_norm=self.max_norm,
-            )
-        if self.kind == "rmsprop":
-            return RMSProp(
-                network, lr=self.lr, alpha=self.alpha, eps=self.eps, clip=clip, max_norm=self.max_norm
-            )
-        if self.kind == "sgd":
-            return SGD(network, lr=self.lr, momentum=self.momentum, clip=clip, max_norm=self.max_norm)
-        raise UsageError(f"got optimizer {self.kind!r}, wanted {', '.join(KINDS)}")
+        kind = adam if self.kind in ("adam", "adamw") else optimizer_class(self.kind)
+        values = {**vars(self), "betas": (self.beta1, self.beta2), "clip": clip}
+        takes = signature(kind).parameters  # a setting is read where the rule has it
+        return kind(network, **{name: value for name, value in values.items() if name in takes})
 
 
-KINDS = ("adam", "adamw", "rmsprop", "sgd")
+def optimizer_class(kind: str) -> type[Optimizer]:
+    """The optimizer of a name, which is its class's in lower case; UsageError for another."""
+    if kind not in OPTIMIZERS:
+        raise UsageError(f"got optimizer {kind!r}, wanted {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[kind]
+
+
 NOISE = ("normal", "uniform")
 SAMPLING = ("replacement", "epochs", "sequential")
 OLD_LINES = ("keras", "odog-wgan", "cs231n", "toy-mlp", "hs", "shekkizh", "seo", "igul-toy", "igul-mnist")
