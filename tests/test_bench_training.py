@@ -13,6 +13,7 @@ from fastgan.benchmarks.cases import AbsentError
 from fastgan.benchmarks.columns import COLUMNS, Clock
 from fastgan.benchmarks.suites import steps
 from fastgan.benchmarks.training import hidden
+from fastgan.gan.step import Step
 
 
 class PlayedClock(Clock):
@@ -55,13 +56,13 @@ def test_a_fit_is_timed_in_chunks_of_what_came_at_once():
 
 @pytest.mark.parametrize("name", ["numpy", "cpu-kernels"])
 def test_our_columns_train_by_fit(name, monkeypatch):
-    made, step = [], fg.Trainer.step
+    made, step = [], Step.step
 
-    def spy(trainer):
+    def spy(work):
         made.append(dispatch._kernels_wanted.get())
-        step(trainer)
+        step(work)
 
-    monkeypatch.setattr(fg.Trainer, "step", spy)
+    monkeypatch.setattr(Step, "step", spy)
     recipe = fg.recipes["toy-mlp"].replace(batch=4)
     images = training.images_for(recipe, 50)
     work = training.Fit(recipe, images, COLUMNS[name])
@@ -72,7 +73,7 @@ def test_our_columns_train_by_fit(name, monkeypatch):
     assert made == [name == "cpu-kernels"] * (training.FIRST + 3)
     fresh = fg.Trainer(recipe, images, device="cpu").fit(training.FIRST)
     assert losses.shape == (training.FIRST, 2)
-    np.testing.assert_allclose(losses, fresh.losses[: training.FIRST], rtol=1e-3)
+    np.testing.assert_allclose(losses, fresh.work.ring.array[: training.FIRST], rtol=1e-3)
 
 
 def test_slow_steps_have_few_first_ones():

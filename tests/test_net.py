@@ -6,7 +6,6 @@ from cli_helpers import ok, refused
 
 import fastgan as fg
 from fastgan import nn, ops
-from fastgan.errors import UsageError
 from fastgan.gan.recipe import from_dict
 from fastgan.nn import Net
 from fastgan.nn.text import LAYERS
@@ -157,7 +156,10 @@ def test_a_layer_of_your_own_is_one_more_row(monkeypatch):
 
 def test_a_row_of_activations_is_a_line():
     for name in ops.ACTIVATIONS:
-        if name != "leaky":
+        if name not in (
+            "leaky",
+            "arctan",
+        ):  # arctan's layer knows its input, from which its derivative is more exact
             assert build(name)[0].act == name
 
 
@@ -168,70 +170,6 @@ def test_grey_and_colour_need_no_other_text(channels):
     assert run(critic, shape) == (1,)
     generator = Net(("linear 32", "reshape 4x4x2", "conv_transpose c 4 stride=2 padding=1", "flatten"))
     assert generator.build(5, 64 * channels, seed=0, shape=shape)[2].weight.shape == (4, 4, channels, 2)
-
-
-@pytest.mark.parametrize(
-    ("line", "part"),
-    [
-        ("conv2d 4 3", "got 'conv2d'; did you mean 'conv'"),
-        ("convolve-transpose 4 3", "did you mean 'conv_transpose'"),
-        ("zzz", "known are linear, conv,"),
-        ("", "got ''"),
-        ("linear 4", "samples of 8x8x1, wanted rows: put flatten before it"),
-        ("conv 4", "got 1 values, wanted 2: o, kernel"),
-        ("pad", "got 0 values, wanted 1 or more: sides"),
-        ("pad 1 2", "got 2 values, wanted 1, or 4: top, bottom, left, right"),
-        ("max_pool 1 2 3", "got 3 values, wanted 1 to 2: size, stride"),
-        ("flatten 3", "got 1 values, wanted 0"),
-        ("conv four 3", "got 'four' for o, wanted a whole number"),
-        ("conv 4 9", "kernel of 9x9 for an input of 8x8"),
-        ("conv 4 0", "got kernel 0"),
-        ("conv 0 3", "wanted at least 1"),
-        ("conv 4 3 stride=0", "got stride 0"),
-        ("conv 4 3 stride=x", "got stride=x, wanted a whole number"),
-        ("conv 4 3 stride=same", "got stride=same, wanted a whole number"),
-        ("conv 4 3 padding=-1", "got padding '-1', wanted numbers of at least 0, or 'same'"),
-        ("conv 4 3 stride=2", "stride 2 leaves 1 unread"),
-        ("conv 4 3 stirde=2", "got option 'stirde', wanted stride or padding or"),
-        ("conv 4 3 init=glorot", "got initializer 'glorot'"),
-        ("conv 4 3 scale=big", "got scale=big"),
-        ("conv 4 3 scale=nan", "got scale=nan, wanted a finite number"),
-        ("layer_norm eps=-1", "got eps -1"),
-        ("batch_norm eps=inf", "got eps=inf, wanted a finite number"),
-        ("conv 4 3 padding=same padding=1", "got an option twice"),
-        ("conv 4 3 scale=1 init_scale=1", "got an option twice"),
-        ("conv 4 3 bias=maybe", "got bias=maybe, wanted yes or no"),
-        ("conv_transpose 4 3 output_padding=1", "output_padding"),
-        ("conv_transpose 4 3 output_padding=x", "got output_padding=x"),
-        ("conv_transpose 4 4 padding=9", "transposed convolution"),
-        ("max_pool 3", "stride 3 leaves 2 unread"),
-        ("max_pool 9", "windows of 9x9"),
-        ("crop 9x9", "at least 9x9 pixels"),
-        ("crop 7", "got 1 values, wanted 2: h, w"),
-        ("reshape 7x7x2", "got samples of shape (8, 8, 1), wanted 98 numbers for (7, 7, 2)"),
-        ("reshape 8x-8", "got '8x-8' for shape, wanted a whole number"),
-        ("leaky_relu two", "got 'two' for slope, wanted a finite number"),
-        ("batch_norm momentum=big", "got momentum=big, wanted a finite number"),
-        ("batch_norm momentum=2", "wanted 0 to 1"),
-        ("dropout 0.5 rate=0.5", "got option 'rate', wanted none"),
-        ("dropout 1.5", "wanted 0 <= rate < 1"),
-        ("relu spectral", "SpectralNorm: got ReLU, wanted a Linear, Conv2d or ConvTranspose2d"),
-    ],
-)
-def test_a_line_that_cannot_be_is_named(line, part):
-    with pytest.raises(UsageError) as error:
-        build("image", line)
-    text = str(error.value)
-    assert text.startswith(f"network, layer 2, {line!r}: ")
-    assert part in text
-    assert "\n" not in text
-
-
-def test_images_are_wanted_where_there_are_none():
-    with pytest.raises(UsageError, match=r"layer 1, 'conv 4 3': got samples of 64, wanted images"):
-        build("conv 4 3")
-    with pytest.raises(UsageError, match=r"layer 1, 'image': got data of 2, wanted images"):
-        build("image", shape=(2,))
 
 
 def test_a_files_layers_replace_a_recipes():
