@@ -142,7 +142,7 @@ def capture(fn: Callable[[], Any], *, warmup: int = 3, device: str = "auto") -> 
 
     `fn` first runs `warmup` times, on a stream of its own, and then once for the recording, when nothing is computed:
     `outputs` (what `fn` returned, arrays or Tensors) hold values after the first replay. On a GPU the host's part of
-    `fn` runs no more: no printing, no drawing from a host generator, no float of an array. On the CPU the result just
+    `fn` runs no more: no printing, no random numbers of the host, no float of an array. On the CPU the result just
     calls `fn`. CaptureError where something in `fn` cannot be captured; UsageError, DeviceError for the settings.
     """
     if warmup < 1:

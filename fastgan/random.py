@@ -1,7 +1,7 @@
 """Random numbers as a function, not a state: Philox4x32-10 of (seed, stream, step, element).
 
 The same call gives the same bits on NumPy, in the CPU kernel and on CuPy, whatever was drawn before; so resuming a run
-needs no generator state, and a captured step only needs its step counter. Philox: Salmon, Moraes, Dror, Shaw,
+needs no state, and a captured step only needs its step counter. Philox: Salmon, Moraes, Dror, Shaw,
 "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Normals use Box-Muller with polynomials in plain float32
 arithmetic instead of the libraries' logarithm and sine, which differ in the last bit from one library to the next.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,7 @@ from fastgan.gan.objectives import gradient_penalty
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
 
-if TYPE_CHECKING:
-    from fastgan.gan.trainer import Trainer
-
+Trainer = Any  # of trainer.py, which imports this file: its type would be a circle
 REACH = 3.0  # standard deviations within which a point counts as good (PacGAN's protocol)
 SHARE = 0.1  # of a fair share, n / k: what a class needs to count as kept
 PROBES = 500  # real samples whose distance to their neighbours is taken

@@ -9,7 +9,7 @@ restore.py is the way back.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from fastgan.device import to_host
 from fastgan.errors import DivergedError
 from fastgan.gan import checkpoint
 
-if TYPE_CHECKING:
-    from fastgan.gan.trainer import Trainer
-
+Trainer = Any  # of trainer.py, which imports this file: its type would be a circle
 NETWORKS = ("generator", "critic")
 STATE = "optimiser"  # as format 1 spells it
 

@@ -1,6 +1,6 @@
 """Convolutions: three ops that are each other's gradients, so that derivatives of any order are one of the three again.
 
-`convolve` maps x to y; `convolve_transposed` is the gradient of that for x, and a generator's upsampling layer;
+`convolve` maps x to y; `convolve_transposed` is the gradient of that for x, and a layer that makes images larger;
 `convolve_weight_grad` is the gradient for the weight. Each is a matrix product with the windows of x as rows, which
 `unfold` copies out (im2col) and `fold`, its adjoint, adds up again. A bias and a LeakyReLU may be fused in.
 
