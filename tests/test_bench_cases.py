@@ -214,7 +214,7 @@ def test_right_answers_of_noise_and_batches_are_array_codes(monkeypatch):
         return lambda *a, **k: seen.append(dispatch._kernels_wanted.get()) or function(*a, **k)
 
     monkeypatch.setattr(state_operations.random, "normal", spy(normal))
-    monkeypatch.setattr(state_operations.data, "assemble", spy(assemble))
+    monkeypatch.setattr(state_operations.batches, "assemble", spy(assemble))
     for key in ("kernels/noise/1e3", "kernels/batch_sampling/6x20"):
         TINY[key].wrong({"cpu-kernels": [np.zeros(3)]})
     assert seen == [False, False]
