@@ -1,6 +1,7 @@
-"""Lines of Python by house, and their budgets (the design's): a table, and exit code 1 where one is over.
+"""Lines of Python by house: what there is, what is allowed now, and the budget that the design wants.
 
-A house without a limit is only counted: benchmarks and their tests, until the issue that cuts them.
+What is allowed only ever goes down: exit code 1 where a house has grown beyond it. Benchmarks and their tests are only
+counted, until the issue that cuts them.
 """
 
 import sys
@@ -24,18 +25,19 @@ def of_benchmarks(path: Path) -> bool:
     )
 
 
-HOUSES = [
-    ("fastgan, the engine", lines("fastgan", lambda path: path.parts[0] not in OTHERS), 4_300),
-    ("fastgan/gan", lines("fastgan/gan"), 2_300),
-    ("fastgan/data", lines("fastgan/data"), 700),
-    ("fastgan/cli", lines("fastgan/cli"), 1_100),
-    ("kernels", lines("kernels"), 4_600),
-    ("benchmarks", lines("benchmarks"), None),  # 4,200
-    ("tests", lines("tests", lambda path: not of_benchmarks(path)), 12_000),
-    ("tests of benchmarks", lines("tests", of_benchmarks), None),
+HOUSES = [  # lines, allowed, budget
+    ("fastgan, the engine", lines("fastgan", lambda path: path.parts[0] not in OTHERS), 5_400, 4_300),
+    ("fastgan/gan", lines("fastgan/gan"), 5_000, 2_300),
+    ("fastgan/data", lines("fastgan/data"), 1_000, 700),
+    ("fastgan/cli", lines("fastgan/cli"), 1_650, 1_100),
+    ("kernels", lines("kernels"), 5_220, 4_600),
+    ("benchmarks", lines("benchmarks"), None, 4_200),
+    ("tests", lines("tests", lambda path: not of_benchmarks(path)), 17_500, 12_000),
+    ("tests of benchmarks", lines("tests", of_benchmarks), None, 1_500),
 ]
-for name, count, limit in HOUSES:
-    verdict = "" if limit is None else f"of {limit:>6,}{'  OVER' * (count > limit)}"
-    print(f"{name:<20} {count:>7,}  {verdict}".rstrip())
-print(f"{'all':<20} {sum(count for _, count, _ in HOUSES):>7,}")
-sys.exit(any(limit is not None and count > limit for _, count, limit in HOUSES))
+print(f"{'house':<20} {'lines':>7} {'allowed':>8} {'budget':>7}")
+for name, count, allowed, budget in HOUSES:
+    over = "  OVER" if allowed and count > allowed else ""
+    print(f"{name:<20} {count:>7,} {f'{allowed:,}' if allowed else '':>8} {budget:>7,}{over}")
+print(f"{'all':<20} {sum(count for _, count, _, _ in HOUSES):>7,}")
+sys.exit(any(allowed and count > allowed for _, count, allowed, _ in HOUSES))
