@@ -117,7 +117,7 @@ class Step:
         if self._closed:
             return self._closed_loss(self.batches.draw(update, fake, mixed=True), *self._closed)
         mixed = bool(objective.penalty) and not objective.penalty_of
-        x = self.batches.draw(update, fake, mixed=mixed)
+        x = self.batches.draw(update, fake if self._together or mixed else None, mixed=mixed)
         if self._together:
             both = self.critic(Tensor(x[: 2 * n]))
             loss = objective.critic(both)
