@@ -54,9 +54,11 @@ class Fusable:
         if self._paths and _kernels_wanted.get():
             kind = type(operands[0])
             kernel = self.kernels[kind] if kind in self.kernels else self._resolve(kind)
-            if kernel is not None and not all(map(self.fits, operands)):
+            fit = kernel is not None and all(map(self.fits, operands))
+            if kernel is not None and not fit:
                 operands = self._whole(operands)
-            if kernel is not None and all(map(self.fits, operands)):
+                fit = all(map(self.fits, operands))
+            if kernel is not None and fit:
                 try:
                     result = kernel(*operands, **settings)
                 except ImportError as error:  # what compiles it is missing, or too old
