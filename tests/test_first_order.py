@@ -127,6 +127,14 @@ def test_a_rule_that_writes_a_wrong_shape_is_named() -> None:
         grad(doubled(x).sum(), [x])
 
 
+def test_a_gradient_has_its_operands_dtype() -> None:
+    """Batch norm of float64 samples by a layer in float32."""
+    layer, x = fg.nn.BatchNorm(3), Tensor(np.random.default_rng(0).normal(size=(5, 3)), requires_grad=True)
+    xs = [x, *layer.parameters()]
+    gradients = grad(energy(layer(x)), xs, out=[np.full(p.shape, 7, p.dtype) for p in xs])
+    assert [g.dtype for g in gradients] == [p.dtype for p in xs] == [np.float64, np.float32, np.float32]
+
+
 def test_a_rule_may_leave_it_to_the_vjp() -> None:
     @op
     def doubled(x: Any) -> Any:

@@ -405,11 +405,9 @@ class _Walk:
             self.premasked.add(inputs[0].node)
         for x, key, want, part in zip(inputs, keys, wanted, parts, strict=True):
             if want and part is not None:
-                if part.shape != x.shape or part.dtype != x.dtype:
-                    raise ShapeError(
-                        f"got a gradient of shape {part.shape} and {part.dtype}, wanted {x.shape} and {x.dtype}"
-                    )
-                self.add(key, Tensor(part))
+                if part.shape != x.shape:
+                    raise ShapeError(f"got a gradient of shape {part.shape}, wanted {x.shape}")
+                self.add(key, _fitted(Tensor(part), x))
         return True
 
     def _free(self, keys: Sequence[Any]) -> tuple[Array | None, ...]:
