@@ -58,6 +58,9 @@ class Step:
         self.scores: Scores = {}  # of the last critic update
         self.critic_updates = recipe.critic_steps * (1 + recipe.split_updates)  # a step's
         self._together = not mixes(self.critic)  # real and fake samples share a pass
+        self._apart = (
+            mixes(self.generator) and not recipe.inference_fakes
+        )  # a sample's fake depends on its batch
         self._draws = any(isinstance(m, Dropout) for net in networks for m in net.modules())
         kinds = [part.kind for part in (objective.real, objective.fake) if isinstance(part, ScoreLoss)]
         closed = (
@@ -187,11 +190,12 @@ class Step:
 
     def _fakes(self, z: Array) -> list[Array]:
         """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
-        n, inference = self.recipe.batch, self.recipe.inference_fakes
+        n = self.recipe.batch
         pieces = [slice(first, first + n) for first in range(0, len(z), n)]
-        self.generator.train(not inference)
+        if self.recipe.inference_fakes:  # going through all layers takes as long as one of them
+            self.generator.eval()
         with no_grad():
-            if mixes(self.generator) and not inference:  # a sample's fake depends on its batch
+            if self._apart:
                 fakes = []
                 for k, piece in enumerate(pieces):
                     self._begin(k)
@@ -200,7 +204,8 @@ class Step:
                 self._begin(0)
                 whole = self.generator(Tensor(z)).data
                 fakes = [whole[piece] for piece in pieces]
-        self.generator.train()
+        if self.recipe.inference_fakes:
+            self.generator.train()
         return fakes
 
     def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:

@@ -382,30 +382,31 @@ class _Walk:
 
     def at_once(self, node: Node, g: Tensor) -> bool:
         """Add what a node's first-order rule gives; False where it takes no such operands or settings."""
-        op, inputs = node.op, node.inputs
+        told, inputs = node.op.told, node.inputs
         keys = [(x if x.node is None else x.node) if isinstance(x, Tensor) else None for x in inputs]
-        wanted = tuple(key in self.wanted for key in keys)
-        extra: dict[str, Any] = {"wanted": wanted}
-        if "into" in op.told:
-            extra["into"] = self._free(keys)
-        if "below" in op.told:
-            once = wanted[0] and all(key is not keys[0] for key in keys[1:])
-            extra["below"] = self._below(inputs[0]) if once else None
-        if "kept" in op.told:
-            extra["kept"] = node.kept
-        if "premasked" in op.told:
-            extra["premasked"] = node in self.premasked
-        assert op.first
+        wanted = [key in self.wanted for key in keys]
+        settings: dict[str, Any] = dict(node.settings)
+        if "wanted" in told:
+            settings["wanted"] = wanted
+        if "into" in told:
+            settings["into"] = self._free(keys)
+        if "below" in told:
+            once = wanted[0] and not any(key is keys[0] for key in keys[1:])
+            settings["below"] = self._below(inputs[0]) if once else None
+        if "kept" in told:
+            settings["kept"] = node.kept
+        if "premasked" in told:
+            settings["premasked"] = node in self.premasked
+        assert node.op.first
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        told = {name: extra[name] for name in op.told}
-        parts = op.first(g.data, node.output, *arrays, **told, **node.settings)
+        parts = node.op.first(g.data, node.output, *arrays, **settings)
         if parts is NotImplemented:
             return False
-        if extra.get("below"):
+        if settings.get("below"):
             self.premasked.add(inputs[0].node)
         for x, key, want, part in zip(inputs, keys, wanted, parts, strict=True):
             if want and part is not None:
-                if part.shape != x.shape:
+                if part.shape != x.data.shape:
                     raise ShapeError(f"got a gradient of shape {part.shape}, wanted {x.shape}")
                 self.add(key, _fitted(Tensor(part), x))
         return True
