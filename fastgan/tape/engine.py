@@ -297,15 +297,20 @@ _ones: dict[tuple[Any, ...], Tensor] = {}
 
 def _one(y: Array) -> Tensor:
     """The number 1 in the dtype and on the device of y: one array for ever, as a new one would be a launch."""
-    key = array_module(y), y.dtype, getattr(y, "device", None)
+    key = _kind(y)
     if key not in _ones:
         _ones[key] = Tensor(key[0].ones((), y.dtype))
     return _ones[key]
 
 
+def _kind(y: Array) -> tuple[Any, ...]:
+    """The library, dtype and device of an array; CuPy's devices have a number, by which they can be told apart."""
+    return array_module(y), y.dtype, getattr(getattr(y, "device", None), "id", None)
+
+
 def times(g: Array, slopes: Array) -> Array:
     """g * slopes, for first-order rules of losses: slopes themselves where g is the 1 that `grad` begins with."""
-    known = _ones.get((array_module(g), g.dtype, getattr(g, "device", None)))
+    known = _ones.get(_kind(g))
     return slopes if known is not None and known.data is g else slopes * g
 
 
