@@ -22,10 +22,11 @@ def energy(y: Tensor) -> Tensor:
     return (y * y).sum() + y.sum() * 0.3
 
 
-def both(loss: Tensor, xs: list[Tensor], **more: Any) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def both(loss: Any, xs: list[Tensor], **more: Any) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Each gradient by first-order rules, and by vjps alone."""
     ours = grad(loss, xs, allow_unused=True, **more)
-    truth = grad(loss, xs, allow_unused=True, create_graph=True)
+    more.pop("out", None)
+    truth = grad(loss, xs, allow_unused=True, create_graph=True, **more)
     return [(a.data, b.data) for a, b in zip(ours, truth, strict=True)]
 
 
@@ -72,10 +73,24 @@ def test_an_activations_derivative_handed_over_is_there_once(case: Case, act: st
     y, inputs = chained(case, act, slope, xs)
     agree(both(energy(y), inputs), 1e-9)
     z = ops.activation(inputs[0], act=act, slope=slope)
+    before = energy(z)
     y = case.op(z, *inputs[1:], **case.settings)
     loss = energy(y)
     agree(both(loss, [*inputs, z]), 1e-9)  # the value in between is asked for as well
-    agree(both(loss + energy(z), inputs), 1e-9)  # and has a second use
+    agree(both(loss + energy(z), inputs), 1e-9)  # and has a second use, which gives its gradient first
+    agree(both(loss + before, inputs), 1e-9)  # or after the op's
+    seeds = [Tensor(np.ones(())), Tensor(np.full(z.shape, 0.7))]
+    agree(both([loss, z], inputs, grad_outputs=seeds), 1e-9)  # or is itself what is differentiated
+
+
+@pytest.mark.parametrize("act", [("leaky", 0.2), ("tanh", 1.0)])
+def test_batch_norm_in_inference_is_handed_nothing_over(act: tuple[str, float]) -> None:
+    """Its gradient is the vjp's, which does not know of an activation's derivative that is there already."""
+    rng = np.random.default_rng(0)
+    x, gamma, beta, w, b = (Tensor(rng.normal(size=s), requires_grad=True) for s in ((5, 3), 3, 3, (3, 2), 2))
+    running = {"mean": rng.normal(size=3), "variance": rng.uniform(0.5, 2, 3)}
+    h = ops.batch_norm(x, gamma, beta, act=act[0], slope=act[1], training=False, **running)
+    agree(both(energy(ops.linear(h, w, b)), [x, gamma, beta, w, b]), 1e-9)
 
 
 @pytest.mark.parametrize("case", RULED, ids=str)
