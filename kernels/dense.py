@@ -136,11 +136,11 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     return y
 
 
-def activation_grad(g, y, *, act="leaky", slope=0.2):
+def activation_grad(g, y, *, act="leaky", slope=0.2, out=None):
     """See fastgan.ops.elementwise.activation_grad; g and y of one shape."""
-    if g.shape != y.shape or act not in ACTIVATIONS:
+    if g.shape != y.shape or act not in ACTIVATIONS or (out is not None and not is_place(out, *g.shape)):
         return NotImplemented
-    out, loop, slope = np.empty_like(g), _masked[act], np.float32(slope)
+    out, loop, slope = np.empty_like(g) if out is None else out, _masked[act], np.float32(slope)
     flat, outputs, places = g.reshape(-1), y.reshape(-1), out.reshape(-1)
     split(lambda a, b: loop(flat[a:b], outputs[a:b], slope, places[a:b]), g.size, least=ELEMENTS)
     return out

@@ -170,7 +170,7 @@ def _statistics(x, eps, stats):
     return spread
 
 
-def _normalised(x, stats, gamma, beta, act, slope):
+def _normalized(x, stats, gamma, beta, act, slope):
     y = np.empty_like(x)
     rows, out = side_by_side(x, gamma.size), side_by_side(y, gamma.size)
     loop, slope = (_forward["leaky"], 1) if act in FASTER else (_forward[act], slope)
@@ -230,7 +230,7 @@ def norm_forward(
         _running(mean, variance, stats, spread, np.float32(momentum), np.float32(widening))
     else:
         _inverses(mean, variance, np.float32(eps), stats)
-    return _normalised(x, stats, gamma, beta, act, slope)
+    return _normalized(x, stats, gamma, beta, act, slope)
 
 
 def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):

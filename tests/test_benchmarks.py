@@ -143,7 +143,7 @@ def test_jax_fakes_for_the_keras_critic_come_from_running_statistics(monkeypatch
 
 
 def test_jax_batch_norm_by_hand():
-    """Two features of mean 2 and variance 4: normalised by the batch in training, by what was kept otherwise."""
+    """Two features of mean 2 and variance 4: normalized by the batch in training, by what was kept otherwise."""
     peer_module("jax")
     x = np.array([[0, 4], [4, 0]], np.float32)
     layer, running = {"gamma": np.float32(2), "beta": np.float32(5)}, (np.zeros(2), np.ones(2))

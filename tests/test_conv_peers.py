@@ -99,9 +99,9 @@ def test_the_row_has_the_numbers_of_the_recipe(recipe):
     )
     adam = ours.optimizer
     assert (row.lr, row.betas, row.eps) == (adam.lr, (adam.beta1, adam.beta2), adam.eps)
-    penalised = row.critic_update == "penalty"
-    assert penalised == (ours.objective == "wasserstein-gp")
-    assert ours.critic_steps == (peers.CRITIC_UPDATES if penalised else 1)
+    penalized = row.critic_update == "penalty"
+    assert penalized == (ours.objective == "wasserstein-gp")
+    assert ours.critic_steps == (peers.CRITIC_UPDATES if penalized else 1)
     assert row.critic_update != "separate"
     assert not ours.split_updates
     assert not ours.inference_fakes

@@ -73,8 +73,8 @@ def test_the_products_of_a_step():
     generator = n * (3 * g - 64 * 256 + 2 * c)
     toy = fg.recipes["toy-mlp"]
     assert flops(toy) == 2 * (n * g + critic + generator)
-    penalised = toy.replace(objective="wasserstein-gp", penalty=10.0, critic_steps=5)
-    assert flops(penalised) == 2 * (5 * (n * g + critic + 4 * n * c) + generator)
+    penalized = toy.replace(objective="wasserstein-gp", penalty=10.0, critic_steps=5)
+    assert flops(penalized) == 2 * (5 * (n * g + critic + 4 * n * c) + generator)
     together = fg.recipes["ring-gan"]
     assert flops(together) < flops(together.replace(simultaneous=False))
 

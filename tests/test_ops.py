@@ -21,7 +21,7 @@ SMOOTH = [case for case in CASES if case.gradient]
 ELEMENTWISE = [case for case in CASES if case.elementwise]
 SHAPES: list[tuple[int, ...]] = [(), (1,), (7,), (0, 3), (2, 3, 1, 2)]
 TABLES = {"ACTIVATIONS", "SCORE_LOSSES"}
-FIRST_ORDER_ONLY = {"penalised_loss"}  # tested with the penalty
+FIRST_ORDER_ONLY = {"penalized_loss"}  # tested with the penalty
 
 Arrays = list[NDArray[Any]]
 

@@ -8,7 +8,7 @@ import pytest
 from fastgan import nn, ops
 from fastgan.dispatch import use_kernels
 from fastgan.errors import UsageError
-from fastgan.gan.penalty import penalised_loss, piecewise_linear, slope_of
+from fastgan.gan.penalty import penalized_loss, piecewise_linear, slope_of
 from fastgan.tape import Tensor, grad
 
 KINDS = {"wasserstein": ("-s", "s"), "non-saturating": ("softplus(-s)", "softplus(s)")}
@@ -41,7 +41,7 @@ def test_the_closed_form_is_the_tapes(name: str, kinds: str, kernels: bool) -> N
         scores = critic(Tensor(x[: 2 * n]))
         plain = ops.score_loss(scores, kinds=KINDS[kinds], counts=(n, n))
         wanted = ops.with_penalty(plain, slope_of(critic, x[2 * n :]), weight=weight)
-        loss = penalised_loss(Tensor(x.copy()), *parameters, kinds=KINDS[kinds], weight=weight, slopes=slopes)
+        loss = penalized_loss(Tensor(x.copy()), *parameters, kinds=KINDS[kinds], weight=weight, slopes=slopes)
         kept = loss.node.kept
         for factor in (1, 3):  # a loss that is weighed gives a gradient that is
             places = [np.full(p.shape, 7, dtype) for p in parameters]
@@ -57,8 +57,8 @@ def test_the_closed_form_is_the_tapes(name: str, kinds: str, kernels: bool) -> N
 def test_the_closed_form_has_first_derivatives_only() -> None:
     critic = critic_of("two", np.float64)
     parameters, slopes = piecewise_linear(critic) or ([], ())
-    loss = penalised_loss(Tensor(np.ones((6, 4))), *parameters, kinds=("-s", "s"), weight=1.0, slopes=slopes)
-    with pytest.raises(UsageError, match="penalised_loss has no gradient"):
+    loss = penalized_loss(Tensor(np.ones((6, 4))), *parameters, kinds=("-s", "s"), weight=1.0, slopes=slopes)
+    with pytest.raises(UsageError, match="penalized_loss has no gradient"):
         grad(loss, parameters, create_graph=True)
 
 

@@ -20,7 +20,7 @@ from fastgan.errors import ShapeError, UsageError
 from fastgan.nn import Linear, Sequential
 from fastgan.optim import SGD, Ema
 from fastgan.tape import Op, Tensor, grad, no_grad, op, recording, tensor
-from fastgan.tape.engine import alias
+from fastgan.tape.arithmetic import alias
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:

@@ -142,10 +142,10 @@ class Gan:
 
     def _critic_penalty(self) -> Any:
         for _ in range(self.row.critic_updates):
-            last = self.critic.descend(self.row, self._penalised())
+            last = self.critic.descend(self.row, self._penalized())
         return last
 
-    def _penalised(self) -> Callable[[Layers], Any]:
+    def _penalized(self) -> Callable[[Layers], Any]:
         """The Wasserstein loss with its penalty, of the critic, on samples of its own."""
         real, fake = self._batch(), self._fakes()
         mix = self.rng.random((len(real), 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Objectives: what critic and generator minimise, as pure functions of raw scores, real before fake.
+"""Objectives: what critic and generator minimize, as pure functions of raw scores, real before fake.
 
 A critic's loss is a sum of a part for real scores and a part for fake ones, so the two can share an update or have one
 each. Scores are logits (n, 1); no network ends in a sigmoid. `n` batch, `f` features.

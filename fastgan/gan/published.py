@@ -89,7 +89,7 @@ def seo_generator(network: Sequential) -> Sequential:
 
 PUBLISHED = {
     "toy-mlp": Published(
-        note="pixels normalised to [-0.42, 2.82], which tanh cannot reach",
+        note="pixels normalized to [-0.42, 2.82], which tanh cannot reach",
         changes={"low": (0 - 0.1307) / 0.3081, "high": (1 - 0.1307) / 0.3081},
     ),
     "seo-numpy": Published(

@@ -63,9 +63,8 @@ def load_sampler(path: str | Path, *, device: str = "auto") -> Sampler:
         flat = flatten(generator, device)
         if recipe.ema:
             flat.buffer[...] = to_device(values["generator_average"], device)
-        sampler = Sampler(recipe, form, generator, device=device, seed=meta["seed"])
-        sampler.steps_done = meta["steps_done"]
-        return sampler
+        run = {"seed": meta["seed"], "steps_done": meta["steps_done"]}
+        return Sampler(recipe, form, generator, device=device, **run)
 
 
 @contextmanager

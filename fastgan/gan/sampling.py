@@ -19,11 +19,18 @@ class Sampler:
     """A generator and what makes pictures of its output; samples come from `ema`, its average, if given."""
 
     def __init__(
-        self, recipe: Recipe, form: Form, generator: Module, *, device: str, seed: int, ema: Ema | None = None
+        self,
+        recipe: Recipe,
+        form: Form,
+        generator: Module,
+        *,
+        device: str,
+        seed: int,
+        steps_done: int,
+        ema: Ema | None = None,
     ) -> None:
         self.recipe, self.form, self.generator = recipe, form, generator
-        self.device, self.seed, self.ema = device, seed, ema
-        self.steps_done = 0  # known of a checkpoint's
+        self.device, self.seed, self.steps_done, self.ema = device, seed, steps_done, ema
 
     def sample(
         self, n: int, seed: int | None = None, *, latent: Array | None = None, label: Any = None

@@ -14,12 +14,7 @@ from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
 from fastgan.gan.latents import draw_latents
 from fastgan.gan.objectives import Objective, ScoreLoss
-from fastgan.gan.penalty import (
-    penalised_loss,
-    piecewise_linear,
-    refuse_batch_norm,
-    slope_of,
-)
+from fastgan.gan.penalty import penalized_loss, piecewise_linear, refuse_batch_norm, slope_of
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.ring import Ring, record
 from fastgan.nn import BatchNorm, Dropout, MinibatchStdDev, Module
@@ -154,7 +149,7 @@ class Step:
         assert isinstance(real, ScoreLoss)
         assert isinstance(fake, ScoreLoss)
         kinds = real.kind, fake.kind
-        loss = penalised_loss(
+        loss = penalized_loss(
             Tensor(x), *parameters, kinds=kinds, weight=self.objective.penalty, slopes=slopes
         )
         kept, n = loss.node.kept, len(x) // 3

@@ -146,12 +146,15 @@ class Trainer:
     @property
     def batches(self) -> Batches:
         """What real samples are drawn from; after a load, the data are found when they are first needed."""
+        return self._find_batches()
+
+    def _find_batches(self) -> Batches:
         self.work.batches = self.work.batches or self._batches()
         return self.work.batches
 
     def step(self) -> None:
         """The critic updates and the generator update of one step."""
-        assert self.batches
+        self._find_batches()
         self.work.step()
 
     def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
@@ -194,7 +197,7 @@ class Trainer:
         horizon = self.work.horizon
         goal = max(self.recipe.steps, horizon) if steps is None else self.steps_done + steps
         self.work.horizon = max(horizon, goal) if steps is None or self.steps_done else goal
-        assert self.batches  # found now rather than in the first step
+        self._find_batches()
         self.generator.train()
         self.critic.train()
         with self.threads.running(), self._session():
@@ -297,7 +300,13 @@ class Trainer:
     def sampler(self) -> Sampler:
         """What draws samples from the generator as it is now, or from its average where the recipe has one."""
         return Sampler(
-            self.recipe, self.form, self.generator, device=self.device, seed=self.seed, ema=self.ema
+            self.recipe,
+            self.form,
+            self.generator,
+            device=self.device,
+            seed=self.seed,
+            steps_done=self.steps_done,
+            ema=self.ema,
         )
 
     def pixels(self, x: Array) -> Array:

@@ -184,7 +184,7 @@ class Maxout(Module):
 
 
 class BatchNorm(Fused):
-    """Normalise each feature by the batch's mean and variance (Ioffe and Szegedy 2015), then scale and shift.
+    """Normalize each feature by the batch's mean and variance (Ioffe and Szegedy 2015), then scale and shift.
 
     In inference mode the running statistics are used instead. They move by `momentum` per training batch, as in PyTorch
     (Keras calls 1 - momentum its momentum). The running variance moves towards that of the batch's n samples and places
@@ -213,7 +213,7 @@ class BatchNorm(Fused):
             zeros[...] = 0
 
     def fused(self, x: Tensor, act: Act) -> Tensor:
-        """x normalised per feature (the last axis), and the activation after it."""
+        """x normalized per feature (the last axis), and the activation after it."""
         x = x if isinstance(x, Tensor) else tensor(x)
         if x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"BatchNorm: got x {x.shape}, wanted (..., {self.gamma.size})")
@@ -319,7 +319,7 @@ def planned(network: Sequential) -> Iterator[tuple[Any, Act, BatchNorm | None]]:
 
 
 def fuses(layer: Module) -> TypeGuard[Fused]:
-    """Whether the layer is what its `leaky` says: not where a subclass has a `__call__` of its own."""
+    """Whether the layer is what its `fused` says: not where a subclass has a `__call__` of its own."""
     return type(layer).__call__ is Fused.__call__
 
 

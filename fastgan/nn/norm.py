@@ -17,7 +17,7 @@ from fastgan.tape.engine import Act
 
 
 class LayerNorm(Module):
-    """Normalise each sample by the mean and variance of all its numbers (Ba et al. 2016), then scale and shift.
+    """Normalize each sample by the mean and variance of all its numbers (Ba et al. 2016), then scale and shift.
 
     gamma and beta are one number per feature of the last axis: for an image one per channel, as in igul222's code and
     PyTorch's GroupNorm with one group, for (n, f) what PyTorch's LayerNorm has.
@@ -37,7 +37,7 @@ class LayerNorm(Module):
         self.gamma.data[...], self.beta.data[...] = 1, 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x normalised; (n, ..., f) -> the same."""
+        """x normalized; (n, ..., f) -> the same."""
         if x.ndim < 2 or x.shape[-1:] != self.gamma.shape:
             raise ShapeError(f"{type(self).__name__}: got x {x.shape}, wanted (n, ..., {self.gamma.size})")
         axes = tuple(range(x.ndim))[self.over]
@@ -47,7 +47,7 @@ class LayerNorm(Module):
 
 
 class InstanceNorm(LayerNorm):
-    """Normalise each channel of each sample by its own mean and variance (Ulyanov et al. 2016), then scale and shift.
+    """Normalize each channel of each sample by its own mean and variance (Ulyanov et al. 2016), then scale and shift.
 
     The same in training and inference.
     """
@@ -55,7 +55,7 @@ class InstanceNorm(LayerNorm):
     over = slice(1, -1)  # an image's height and width
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x normalised; (n, h, w, f) -> the same."""
+        """x normalized; (n, h, w, f) -> the same."""
         if x.ndim < 3 or x.size == x.shape[0] * x.shape[-1]:
             raise ShapeError(
                 f"InstanceNorm: got x {x.shape}, wanted images of two or more pixels (n, h, w, f)"

@@ -167,7 +167,7 @@ def _(
     dx = gw = None
     if wanted[0]:
         dx = convolve_transposed.forward(v, w, stride=stride, pad=pad, size=x.shape[1:3])
-        dx = masked(dx, x, *(below or NOTHING))
+        dx = masked(dx, x, *(below or NOTHING), out=dx)
     if wanted[1]:
         gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
     return dx, gw, *_bias_gradient(v, b, wanted, into)
@@ -234,7 +234,8 @@ def _(
     x = g if premasked else masked(g, y, "leaky", slope)
     dv = gw = None
     if wanted[0]:
-        dv = masked(convolve.forward(x, w, stride=stride, pad=pad), v, *(below or NOTHING))
+        dv = convolve.forward(x, w, stride=stride, pad=pad)
+        dv = masked(dv, v, *(below or NOTHING), out=dv)
     if wanted[1]:
         gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
     return dv, gw, *_bias_gradient(x, b, wanted, into)

@@ -102,24 +102,37 @@ def activated(z: Array, act: str, slope: float) -> Array:
 
 
 @op
-def activation_grad(g: Array, y: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
-    """g times the derivative of the activation whose output is y."""
-    return ACTIVATIONS[act].masked(arrays(array_module(g)), g, y, slope)
+def activation_grad(
+    g: Array, y: Array, *, act: str = "leaky", slope: float = 0.2, out: Array | None = None
+) -> Array:
+    """g times the derivative of the activation whose output is y, written to `out`, which may be g, where given."""
+    result = ACTIVATIONS[act].masked(arrays(array_module(g)), g, y, slope)
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 @activation_grad.vjp
 def _(
-    gg: Tensor, out: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
+    gg: Tensor,
+    result: Tensor,
+    g: Tensor,
+    y: Tensor,
+    *,
+    act: str = "leaky",
+    slope: float = 0.2,
+    out: Any = None,
 ) -> tuple[Thunk, ...]:
     through_y: Thunk = None  # nothing flows there where the activation is piecewise linear
     if act != "leaky":
-        through_y = vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(gg, out, y)[0]
+        through_y = vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(gg, result, y)[0]
     return lambda: activation_grad(gg, y, act=act, slope=slope), through_y
 
 
-def masked(g: Array, y: Array, act: str, slope: float) -> Array:
-    """g times the derivative of the activation whose output is y: `activation_grad` on arrays."""
-    return g if (act, slope) == NOTHING else activation_grad.forward(g, y, act=act, slope=slope)
+def masked(g: Array, y: Array, act: str, slope: float, out: Array | None = None) -> Array:
+    """g times the derivative of the activation whose output is y: `activation_grad` on arrays; g itself for none."""
+    return g if (act, slope) == NOTHING else activation_grad.forward(g, y, act=act, slope=slope, out=out)
 
 
 @op

@@ -10,7 +10,7 @@ from fastgan.kernels.formulas import GRADIENT, KINDS, SCORES, arrays
 from fastgan.ops.dense import linear
 from fastgan.ops.elementwise import relu, softplus, sqrt
 from fastgan.tape import Tensor, op, tensor, vjp_of
-from fastgan.tape.engine import times
+from fastgan.tape.gradient import times
 
 SCORE_LOSSES = SCORES
 FUNCTIONS = SimpleNamespace(softplus=softplus, relu=relu)  # `m` of a formula in Tensor code

@@ -94,7 +94,7 @@ def batch_norm(
     training: bool = True,
     **running: Any,
 ) -> tuple[Array, Array]:
-    """x normalised per feature by the batch's own mean and variance, times gamma, plus beta; (..., f), (f,), (f,).
+    """x normalized per feature by the batch's own mean and variance, times gamma, plus beta; (..., f), (f,), (f,).
 
     Then an activation of ACTIVATIONS, none by default. `running` may hold `mean` and `variance`, which move as in
     `norm_forward` by its `momentum` and `widening`, and which are used instead where it is not `training`.
@@ -116,7 +116,7 @@ def _ends_in(*, training: bool = True, **settings: Any) -> Act | None:
 batch_norm.ends_in = _ends_in
 
 
-def _normalised(
+def _normalized(
     x: Tensor,
     gamma: Tensor,
     beta: Tensor,
@@ -139,7 +139,7 @@ def _normalised(
     return y if (act, slope) == NOTHING else activation(y, act=act, slope=slope)
 
 
-batch_norm.vjp(vjp_of(_normalised))
+batch_norm.vjp(vjp_of(_normalized))
 
 
 @batch_norm.first_order
@@ -189,7 +189,7 @@ def forward_norm(
     training: bool = True,
     stats: Array | None = None,
 ) -> tuple[Array, Array]:
-    """A layer and the batch norm behind its activation: (h, y), each (n, o); h = act(x @ w + b), y is h normalised.
+    """A layer and the batch norm behind its activation: (h, y), each (n, o); h = act(x @ w + b), y is h normalized.
 
     `stats`, `mean` and `variance` as in `norm_forward`.
     """
@@ -236,7 +236,7 @@ def _(
     slope: float = 1.0,
     **_: Any,
 ) -> Tensor:
-    return _normalised(linear(x, w, b, act=act, slope=slope), gamma, beta, eps=eps)
+    return _normalized(linear(x, w, b, act=act, slope=slope), gamma, beta, eps=eps)
 
 
 @linear_norm.first_order

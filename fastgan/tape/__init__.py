@@ -1,7 +1,8 @@
 """The tape: Tensors, ops, and the gradient of what was computed. Start reading in engine.py."""
 
 from fastgan.tape import arithmetic  # noqa: F401 (Tensor's operators)
-from fastgan.tape.engine import Op, Places, Thunk, grad, mark_changed, no_grad, op, recording, vjp_of
+from fastgan.tape.engine import Op, Places, Thunk, mark_changed, no_grad, op, recording
+from fastgan.tape.gradient import grad, vjp_of
 from fastgan.tape.tensor import Tensor, tensor
 
 __all__ = [

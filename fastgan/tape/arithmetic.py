@@ -263,6 +263,31 @@ def _(g: Tensor, out: Tensor, x: Tensor, *, key: Any, shape: tuple[int, ...]) ->
     return (lambda: index(g, key=key),)
 
 
+@op
+def alias(x: Array) -> Array:
+    """x itself, as a value of its own on the tape."""
+    return x
+
+
+@alias.vjp
+def _(g: Tensor, out: Tensor, x: Tensor) -> tuple[Thunk, ...]:
+    return (lambda: g,)
+
+
+alias.is_view = True
+
+
+@op
+def cast(x: Array, like: Array) -> Array:
+    """x in the dtype of `like`."""
+    return x.astype(like.dtype)
+
+
+@cast.vjp
+def _(g: Tensor, out: Tensor, x: Tensor, like: Tensor) -> tuple[Thunk, ...]:
+    return lambda: g, None  # cast to x's dtype by the engine
+
+
 # what the operators of Tensor, which every op is made of, call
 OPERATORS.update(
     add=add,

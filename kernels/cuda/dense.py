@@ -94,11 +94,13 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     return y
 
 
-def activation_grad(g, y, *, act="leaky", slope=0.2):
-    """g times the derivative of the activation whose output is y; g and y of one shape."""
+def activation_grad(g, y, *, act="leaky", slope=0.2, out=None):
+    """g times the derivative of the activation whose output is y; g and y of one shape, `out` may be g."""
     if g.shape != y.shape or not _counts(g.size):
         return NotImplemented
-    out = empty(g.shape, g)
+    if out is not None and not (_is_plain(out) and out.shape == g.shape):
+        return NotImplemented
+    out = empty(g.shape, g) if out is None else out
     _mask(g, y, out, act, slope)
     return out
 
@@ -143,7 +145,7 @@ def forward_norm(
     training=True,
     stats=None,
 ):
-    """(h, y): h = act(x @ w + b), y is h normalised; in training for at most 64 rows, and with `stats` only."""
+    """(h, y): h = act(x @ w + b), y is h normalized; in training for at most 64 rows, and with `stats` only."""
     if not _is_layer(x, w, b) or not 0 <= slope <= 1:
         return NotImplemented
     (n, i), o = x.shape, w.shape[1]

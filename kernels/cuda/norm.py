@@ -101,7 +101,7 @@ def _summing(vector):
         return mean, _shared_sum(pool, rest, row, depth, width)
 
     def products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width):
-        """The sums over some rows of u times the normalised x, and of u."""
+        """The sums over some rows of u times the normalized x, and of u."""
         both, sums = zero4(), zero4()
         if row < depth:
             for k in range(first + row, last, depth):

@@ -407,7 +407,9 @@ def _(draw: Draw, *shape: int) -> Iterator[Call]:
     y = draw(*shape)
     y.flat[0] = 0
     for act in some(ACTS, *shape, most=5, turns=2):
-        yield (draw(*shape), y), act
+        g = draw(*shape)
+        for own in some(({}, {"out": place(*shape)}, {"out": g}), *shape):
+            yield (g, y), act | own
 
 
 @entry("fill_normal", FLAT)

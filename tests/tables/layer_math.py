@@ -138,7 +138,7 @@ def batch_norm_moved(x, gamma, beta, mean, variance, *, momentum=0.1, correction
 
 
 BATCH_NORM = Math(
-    lambda x, gamma, beta, *state, eps=1e-5, **_: plain.normalised(x, gamma, beta, eps=eps),
+    lambda x, gamma, beta, *state, eps=1e-5, **_: plain.normalized(x, gamma, beta, eps=eps),
     channels_first(
         lambda x, gamma, beta, *state, eps=1e-5, **_: F.batch_norm(x, None, None, gamma, beta, True, eps=eps)
     ),

@@ -64,7 +64,9 @@ def dense() -> Iterator[Row]:
     ]
     yield from changed("matmul", shape, {BOTH: [{0: zeros(4, 3)}, {0: zeros(2)}], CUPY: odd})
     yield from changed("matmul", shape, {BOTH: each([zeros(3, 4), zeros(4, 3, dtype="f8")], "out")})
-    yield from changed("activation_grad", (5, 7), {BOTH: each([zeros(5, 1), zeros(5)], 0, 1)})
+    out = each([zeros(7, 5), zeros(5, 7, dtype="f8"), zeros(7, 5).T], "out")
+    yield from changed("activation_grad", (5, 7), {BOTH: [*each([zeros(5, 1), zeros(5)], 0, 1), *out]})
+    yield from changed("tangent", shape, {BOTH: each([zeros(3, 4), zeros(4, 3, dtype="f8")], "out")})
 
 
 def norm() -> Iterator[Row]:

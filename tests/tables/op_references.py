@@ -34,7 +34,7 @@ def scatter(g: Values, *, key: Any, shape: tuple[int, ...]) -> Values:
     return out
 
 
-def normalised(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> Values:
+def normalized(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> Values:
     flat = x.reshape(-1, x.shape[-1])
     return (((flat - flat.mean(0)) / np.sqrt(flat.var(0) + eps)) * gamma + beta).reshape(x.shape)
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastgan import ops
 from fastgan.gan.conditional import beside, columns
 from fastgan.gan.published import seo_sigmoid_layer
-from fastgan.tape.engine import alias, cast
+from fastgan.tape.arithmetic import alias, cast
 from tables.op_references import (
     Values,
     bordered,
@@ -21,7 +21,7 @@ from tables.op_references import (
     leaky,
     linear,
     logistic,
-    normalised,
+    normalized,
     picked,
     pooled,
     pooled_back,
@@ -256,13 +256,13 @@ CASES = [
     Case(ops.pad2d, ((2, 2, 3, 2),), bordered, {"pads": (1, 0, 2, 3)}),
     Case(ops.pad2d, ((2, 2, 3, 2),), bordered, {"pads": (0, 1, 0, 1), "value": -1.0}),
     Case(ops.crop2d, ((2, 4, 7, 2),), lambda x, pads: x[:, 1:-2, 3:], {"pads": (1, 2, 3, 0)}),
-    Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalised),
-    Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalised, {"eps": 1e-3}),
+    Case(ops.batch_norm, ((7, 3), (3,), (3,)), normalized),
+    Case(ops.batch_norm, ((2, 3, 2, 4), (4,), (4,)), normalized, {"eps": 1e-3}),
     *(
         Case(
             ops.batch_norm,
             ((7, 3), (3,), (3,)),
-            lambda x, gamma, beta, act, slope: ACTS[act](normalised(x, gamma, beta), slope),
+            lambda x, gamma, beta, act, slope: ACTS[act](normalized(x, gamma, beta), slope),
             {"act": act, "slope": slope},
         )
         for act, slope in (("leaky", 0.2), ("tanh", 1.0))
@@ -277,7 +277,7 @@ CASES = [
         Case(
             ops.linear_norm,
             ((7, 4), (4, 3), (3,), (3,), (3,)),
-            lambda x, w, b, gamma, beta, act, slope, **_: normalised(
+            lambda x, w, b, gamma, beta, act, slope, **_: normalized(
                 ACTS[act](linear(x, w, b), slope), gamma, beta
             ),
             {"act": act, "slope": slope, "mean": np.zeros(3), "variance": np.ones(3)},
