@@ -250,15 +250,18 @@ class _Walk:
         place, known = self.places.get(key), self.grads.get(key)
         if place is None:
             self.grads[key] = part if known is None else known + part
-            return
-        if known is None:
-            if part.data is not place:
-                place[...] = part.data
+        elif known is None:
+            self.grads[key] = part if part.data is place else _written(part, place)
         else:
             if known.data is not place:  # an output that was itself asked for: its seed comes first
-                place[...] = known.data
+                self.grads[key] = _written(known, place)
             place += part.data
-        self.grads[key] = Tensor(place)
+
+
+def _written(g: Tensor, place: Array) -> Tensor:
+    """A gradient in its place."""
+    place[...] = g.data
+    return Tensor(place)
 
 
 def _fitted(g: Tensor, x: Tensor) -> Tensor:
@@ -279,9 +282,9 @@ def _result(x: Tensor, g: Tensor | None, place: Array | None, allow_unused: bool
         return g if g is not None else Tensor(array_module(x.data).zeros_like(x.data))
     if g is None:
         place[...] = 0
-    elif g.data is not place:  # an output that was itself asked for, or an input asked for twice
-        place[...] = g.data
-    return Tensor(place)
+        return Tensor(place)
+    # elsewhere: an output that was itself asked for, or an input asked for twice
+    return g if g.data is place else _written(g, place)
 
 
 def vjp_of(formula: Callable[..., Tensor]) -> Vjp:
