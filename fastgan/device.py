@@ -14,7 +14,7 @@ import numpy as np
 
 from fastgan.errors import DeviceError, UsageError
 
-Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional and has no types of its own
+Array = np.ndarray[Any, Any]  # for type checkers: CuPy has no types, and its arrays do what NumPy's do
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -85,7 +85,7 @@ def to_device(x: Array, device: str) -> Array:
     """`x` on the device: itself where it lies there already, else a copy."""
     if device_of(x) == device:
         return x
-    return x.get() if device == "cpu" else module_of(device).asarray(x)
+    return x.get() if device == "cpu" else module_of(device).asarray(x)  # type: ignore[attr-defined]
 
 
 def to_host(x: Array) -> np.ndarray[Any, Any]:

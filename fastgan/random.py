@@ -111,7 +111,7 @@ def _box_muller(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _horner(x: Array, coefficients: tuple[Any, ...]) -> Array:
-    y = np.float32(coefficients[-1])
+    y: Any = np.float32(coefficients[-1])
     for c in coefficients[-2::-1]:
         y = y * x + np.float32(c)
     return y

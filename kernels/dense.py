@@ -69,6 +69,8 @@ def _column_sums(v, rows, out):
 def multiply(x, w, out=None):
     """x @ w by BLAS, where splitting is on by rows or columns of the result, whichever are more."""
     (n, i), o = x.shape, w.shape[1]
+    if n * i * o < 2 * LEAST:  # to ask for the threads takes as long as a small product
+        return np.matmul(x, w, out=out)
     least = 1 + LEAST * max(n, o) // (n * i * o)
     if len(edges(max(n, o), least=least)) == 2:
         return np.matmul(x, w, out=out)

@@ -185,7 +185,7 @@ def by_hand(recipe: fg.Recipe, images: Images, column: Column, step: Step) -> Wo
     return Calls(call, results, column.clock())
 
 
-def feed(recipe: fg.Recipe, images: Images) -> list[tuple[Array, Array, Array]]:
+def feed(recipe: fg.Recipe, images: Images) -> list[tuple[Array, ...]]:
     """What fastgan's trainer gives each of its first steps: images (n, f), and latents (n, z) for either update."""
     trainer = fg.Trainer(recipe, images, device="cpu", seed=SEED)
     assert trainer.batches

@@ -42,7 +42,7 @@ def export(trainer: Trainer, folder: str | Path) -> None:
     """
     text, arrays = script_of(trainer)
     packed = io.BytesIO()
-    np.savez(packed, recipe=np.array(json.dumps(trainer.recipe.to_dict())), **arrays)
+    np.savez(packed, recipe=np.array(json.dumps(trainer.recipe.to_dict())), **arrays)  # type: ignore[arg-type]
     _write(Path(folder), {WEIGHTS: packed.getvalue(), SCRIPT: text.encode()})
 
 

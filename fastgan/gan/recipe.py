@@ -216,7 +216,7 @@ def from_dict(values: Mapping[str, Any], base: Recipe, where: str = "") -> Recip
 
     A network's or the optimizer's values are in a dict of their own.
     """
-    return _merge(base, values, where or f"recipe {base.name}")  # type: ignore[no-any-return]
+    return _merge(base, values, where or f"recipe {base.name}")
 
 
 def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,7 +314,7 @@ class _Widths:
                 f"got {side}.hidden without {', '.join(missing)}: write the network as lines, such as "
                 'layers = ["linear 256", "relu", "linear o"]'
             )
-        return _merge(_Widths(), values, side)  # type: ignore[no-any-return]
+        return _merge(_Widths(), values, side)
 
     def layers(self) -> dict[str, Any]:
         """The same network as the values of a Net, as a file holds them."""

@@ -173,7 +173,7 @@ def _(
     return dx, gw, *_bias_gradient(v, b, wanted, into)
 
 
-def _bias_gradient(v: Array, b: tuple[Array, ...], wanted: Any, into: Any) -> list[Array]:
+def _bias_gradient(v: Array, b: tuple[Array, ...], wanted: Any, into: Any) -> list[Array | None]:
     """The sum of v over all axes but the last, where there is a bias and its gradient is wanted."""
     wanted_one = b and wanted[2]
     return [sum_to.forward(v, shape=v.shape[-1:], out=into[2]) if wanted_one else None for _ in b]

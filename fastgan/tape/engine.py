@@ -51,7 +51,7 @@ class Node:
     def __init__(
         self,
         op: "Op",
-        inputs: tuple[Operand, ...],
+        inputs: tuple[Any, ...],  # Tensors and Python numbers
         parents: list[Tensor],
         settings: dict[str, Any],
         output: Array,
@@ -123,7 +123,8 @@ class Op:
 
     def __call__(self, *operands: Operand, **settings: Any) -> Tensor:
         """Run the op on Tensors, Python numbers, or anything `tensor` takes."""
-        arrays, parents = [], []
+        arrays: list[Any] = []
+        parents: list[Tensor] = []
         for x in operands:
             if type(x) is Tensor:
                 arrays.append(x.data)

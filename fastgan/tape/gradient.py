@@ -8,6 +8,7 @@ one clock, and `grad` refuses a node that is older than a change of what it was 
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from fastgan.device import Array, array_module
@@ -38,126 +39,84 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs]
-    elif grad_outputs is not None:
-        grad_outputs = [g if isinstance(g, Tensor) else tensor(g) for g in grad_outputs]
-    if out is not None and create_graph:
-        raise UsageError(
-            "grad: got both out and create_graph, wanted one: a recorded gradient cannot be overwritten"
-        )
-    for name, given, wanted_count in (
-        ("out", out, len(inputs)),
-        ("grad_outputs", grad_outputs, len(outputs)),
-    ):
-        if given is not None and len(given) != wanted_count:
-            raise UsageError(f"grad: got {len(given)} arrays as {name}, wanted {wanted_count}")
-    for x, place in zip(inputs, out or [], strict=False):
-        if place.shape != x.shape or place.dtype != x.dtype:
-            raise ShapeError(
-                f"grad: got an array of shape {place.shape} and {place.dtype} as out, wanted {x.shape} and {x.dtype}"
-            )
-    targets = {_key(x) for x in inputs}
-    places = [None] * len(inputs) if out is None else list(out)
-    path = _path(outputs, targets)
-    _refuse_changed(path)
-    walk = _Walk(path, targets, _seeds(outputs, grad_outputs))
-    walk.places = {_key(x): place for x, place in zip(inputs, places, strict=True) if place is not None}
+    if out is not None:
+        _check_places(inputs, out, create_graph)
+    walk = _Walk(outputs, inputs, out, _seeds(outputs, grad_outputs))
     with recording(create_graph):
-        for node in path:
-            g = walk.grads.get(node) if node in targets else walk.grads.pop(node, None)
+        for node in walk.path:
+            g = walk.grads.get(node) if node in walk.targets else walk.grads.pop(node, None)
             if g is not None:
                 try:
                     if create_graph or node.op.first is None or not walk.at_once(node, g):
                         walk.by_thunks(node, g)
                 except (ValueError, TypeError, AttributeError) as error:
                     raise _unfit(node, error) from error
-    grads = walk.grads
-    found = tuple(
-        _result(x, grads.get(_key(x)), place, allow_unused) for x, place in zip(inputs, places, strict=True)
+    places = [None] * len(inputs) if out is None else out
+    results = tuple(
+        _result(x, walk.grads.get(x.node or x), place, allow_unused)
+        for x, place in zip(inputs, places, strict=True)
     )
     if isinstance(out, Places):
         out.written = True
-    return found
+    return results
 
 
-def _key(x: Tensor) -> Any:
-    """What identifies a value on the tape: the node that made it, or the Tensor itself where it is a leaf."""
-    return x if x.node is None else x.node
+def _check_places(inputs: Sequence[Tensor], out: Sequence[Array], create_graph: bool) -> None:
+    """An error unless `out` has an array for each input, of its shape and dtype."""
+    if create_graph:
+        raise UsageError(
+            "grad: got both out and create_graph, wanted one: a recorded gradient cannot be overwritten"
+        )
+    _check_number("out", out, inputs)
+    for x, place in zip(inputs, out, strict=True):
+        if place.shape != x.data.shape or place.dtype != x.data.dtype:
+            raise ShapeError(
+                f"grad: got an array of shape {place.shape} and {place.dtype} as out, wanted {x.shape} and {x.dtype}"
+            )
 
 
-def _seeds(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor] | None) -> dict[Any, Tensor]:
-    if grad_outputs is None:
+def _check_number(name: str, arrays: Sequence[Any], wanted: Sequence[Any]) -> None:
+    if len(arrays) != len(wanted):
+        raise UsageError(f"grad: got {len(arrays)} arrays as {name}, wanted {len(wanted)}")
+
+
+def _seeds(outputs: Sequence[Tensor], weights: Tensor | Sequence[Tensor] | None) -> list[Tensor]:
+    """The gradient that each output begins with."""
+    if weights is None:
         for y in outputs:
             if y.shape != ():
                 raise ShapeError(
                     f"grad: got a loss of shape {y.shape}, wanted (); reduce it with mean() or sum()"
                 )
-        grad_outputs = [_one(y.data) for y in outputs]
-    seeds: dict[Any, Tensor] = {}
-    for y, g in zip(outputs, grad_outputs, strict=True):
+        return [_one(y.data) for y in outputs]
+    weights = [weights] if isinstance(weights, Tensor) else weights
+    _check_number("grad_outputs", weights, outputs)
+    seeds = [g if isinstance(g, Tensor) else tensor(g) for g in weights]
+    for y, g in zip(outputs, seeds, strict=True):
         if g.shape != y.shape:
             raise ShapeError(
                 f"grad: got grad_outputs of shape {g.shape} for an output of shape {y.shape}, wanted the same"
             )
-        g = _fitted(g, y)
-        seeds[_key(y)] = seeds[_key(y)] + g if _key(y) in seeds else g
-    return seeds
+    return [_fitted(g, y) for y, g in zip(outputs, seeds, strict=True)]
 
 
 _ones: dict[tuple[Any, ...], Tensor] = {}
 
 
 def _one(y: Array) -> Tensor:
-    """The number 1 in the dtype and on the device of y: one array for ever, as a new one would be a launch."""
-    key = _kind(y)
+    """The number 1 in the dtype and on the device of y: one array for ever, as a new one would be a launch.
+
+    CuPy's devices have a number, by which they can be told apart.
+    """
+    key = type(y), y.dtype, getattr(getattr(y, "device", None), "id", None)
     if key not in _ones:
-        _ones[key] = Tensor(key[0].ones((), y.dtype))
+        _ones[key] = Tensor(array_module(y).ones((), y.dtype))
     return _ones[key]
-
-
-def _kind(y: Array) -> tuple[Any, ...]:
-    """The library, dtype and device of an array; CuPy's devices have a number, by which they can be told apart."""
-    return array_module(y), y.dtype, getattr(getattr(y, "device", None), "id", None)
 
 
 def times(g: Array, slopes: Array) -> Array:
     """g * slopes, for first-order rules of losses: slopes themselves where g is the 1 that `grad` begins with."""
-    known = _ones.get(_kind(g))
-    return slopes if known is not None and known.data is g else slopes * g
-
-
-def _path(outputs: Sequence[Tensor], targets: set[Any]) -> list[Node]:
-    """The nodes between the targets and the outputs, newest first: nothing else is visited by `grad`."""
-    found: set[Node] = set()
-    stack = [y.node for y in outputs if y.node is not None]
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack += [x.node for x in node.parents if x.node is not None]
-    path: list[Node] = []
-    on_path: set[Any] = set(targets)
-    for node in sorted(found, key=lambda n: n.order):
-        for x in node.parents:
-            if (x if x.node is None else x.node) in on_path:
-                on_path.add(node)
-                path.append(node)
-                break
-    return path[::-1]
-
-
-def _refuse_changed(path: Sequence[Node]) -> None:
-    """UsageError where a node is older than a change of what it was given, or of what that is a view of."""
-    for node in path:
-        for x in node.parents:
-            while x.node is not None and x.node.op.is_view:
-                x = x.node.inputs[0]
-            if x.changed > node.order:
-                raise UsageError(
-                    f"grad: a parameter of shape {x.shape} has changed since {node.op.name} was computed from it, by "
-                    "an optimizer's step, load() or swap(); compute the outputs anew, or take gradients before the step"
-                )
+    return slopes if any(one.data is g for one in _ones.values()) else slopes * g
 
 
 def _thunks(node: Node, g: Tensor) -> tuple[Thunk, ...]:
@@ -179,70 +138,105 @@ def _unfit(node: Node, error: Exception) -> Exception:
 
 
 class _Walk:
-    """The gradients of one `grad`, by what identifies a value on the tape, while its nodes are gone through."""
+    """The gradients of one `grad`, while its nodes are gone through.
 
-    def __init__(self, path: Sequence[Node], targets: set[Any], grads: dict[Any, Tensor]) -> None:
-        self.grads, self.targets, self.wanted = grads, targets, targets.union(path)
-        self.places: dict[Any, Array] = {}  # where gradients are to be written
-        self.uses: dict[Any, int] = {}  # of a node's output by nodes of the path
-        for node in path:
-            for x in node.parents:
-                self.uses[x.node] = self.uses.get(x.node, 0) + 1
+    A value's key is the node that made it, or the Tensor itself where it is a leaf. `path` holds the nodes between
+    inputs and outputs, newest first: nothing else is visited.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        out: Sequence[Array] | None,
+        seeds: Sequence[Tensor],
+    ) -> None:
+        keys = [x.node or x for x in inputs]
+        self.targets = set(keys)
+        self.places: dict[Any, Array] = dict(zip(keys, out or (), strict=False))  # to write gradients to
+        self.wanted: set[Any] = set(keys)  # whose gradient is asked for, or needed on the way
+        self.uses: dict[Node, int] = {}  # of a node's output
+        self.path = self._path([y.node for y in outputs if y.node is not None])
         self.premasked: set[Node] = set()
+        self.grads: dict[Any, Tensor] = {}
+        for y, seed in zip(outputs, seeds, strict=True):
+            known = self.grads.get(y.node or y)
+            self.grads[y.node or y] = seed if known is None else known + seed
+
+    def _path(self, stack: list[Node]) -> list[Node]:
+        uses, path = self.uses, []
+        uses.update(dict.fromkeys(stack, 0))
+        while stack:
+            for x in stack.pop().parents:
+                if (node := x.node) is not None:
+                    if node not in uses:
+                        uses[node] = 0
+                        stack.append(node)
+                    uses[node] += 1
+        for node in sorted(uses, key=_order):
+            for x in node.parents:
+                if (x.node or x) in self.wanted:
+                    _refuse_changed(node)
+                    self.wanted.add(node)
+                    path.append(node)
+                    break
+        return path[::-1]
 
     def by_thunks(self, node: Node, g: Tensor) -> None:
         """Add what a node's vjp gives to the gradients of its operands."""
         for x, thunk in zip(node.inputs, _thunks(node, g), strict=True):
             if thunk is not None and isinstance(x, Tensor):
-                key = x if x.node is None else x.node  # _key(x), but for the call
+                key = x.node or x
                 if key in self.wanted:
                     self.add(key, _fitted(thunk(), x))
 
     def at_once(self, node: Node, g: Tensor) -> bool:
         """Add what a node's first-order rule gives; False where it takes no such operands or settings."""
-        told, inputs = node.op.told, node.inputs
-        keys = [(x if x.node is None else x.node) if isinstance(x, Tensor) else None for x in inputs]
-        wanted = [key in self.wanted for key in keys]
+        arrays, keys = [], []
+        for x in node.inputs:
+            is_tensor = isinstance(x, Tensor)
+            arrays.append(x.data if is_tensor else x)
+            keys.append(x.node or x if is_tensor else None)
+        wanted, told = [key in self.wanted for key in keys], node.op.told
         settings: dict[str, Any] = dict(node.settings)
         if "wanted" in told:
             settings["wanted"] = wanted
         if "into" in told:
             settings["into"] = self._free(keys)
         if "below" in told:
-            once = wanted[0] and not any(key is keys[0] for key in keys[1:])
-            settings["below"] = self._below(inputs[0]) if once else None
+            settings["below"] = self._below(keys) if wanted[0] else None
         if "kept" in told:
             settings["kept"] = node.kept
         if "premasked" in told:
             settings["premasked"] = node in self.premasked
         assert node.op.first
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         parts = node.op.first(g.data, node.output, *arrays, **settings)
         if parts is NotImplemented:
             return False
         if settings.get("below"):
-            self.premasked.add(inputs[0].node)
-        for x, key, want, part in zip(inputs, keys, wanted, parts, strict=True):
+            self.premasked.add(node.inputs[0].node)
+        for x, key, want, part in zip(node.inputs, keys, wanted, parts, strict=True):
             if want and part is not None:
                 if part.shape != x.data.shape:
                     raise ShapeError(f"got a gradient of shape {part.shape}, wanted {x.shape}")
                 self.add(key, _fitted(Tensor(part), x))
         return True
 
-    def _free(self, keys: Sequence[Any]) -> tuple[Array | None, ...]:
+    def _free(self, keys: Sequence[Any]) -> list[Array | None]:
         """Where each gradient may be written: not for a second use of a value, whose gradient is added to the first."""
-        places, seen = [], set()
+        places: list[Array | None] = []
+        seen = set(self.grads)
         for key in keys:
-            places.append(None if key in seen or key in self.grads else self.places.get(key))
+            places.append(None if key in seen else self.places.get(key))
             seen.add(key)
-        return tuple(places)
+        return places
 
-    def _below(self, x: Tensor) -> Act | None:
-        """The activation that made x, where its op can take its gradient before that activation."""
-        node = x.node
-        if node is None or node.op.ends_in is None or "premasked" not in node.op.told:
+    def _below(self, keys: Sequence[Any]) -> Act | None:
+        """The activation that made the first operand, where its op can take its gradient before that activation."""
+        node = keys[0]
+        if not isinstance(node, Node) or node.op.ends_in is None or "premasked" not in node.op.told:
             return None
-        only_here = self.uses.get(node) == 1 and node not in self.targets and node not in self.grads
+        only_here = self.uses[node] == 1 and node not in self.targets and node not in self.grads
         return node.op.ends_in(**node.settings) if only_here else None
 
     def add(self, key: Any, part: Tensor) -> None:
@@ -256,6 +250,21 @@ class _Walk:
             if known.data is not place:  # an output that was itself asked for: its seed comes first
                 self.grads[key] = _written(known, place)
             place += part.data
+
+
+_order = attrgetter("order")
+
+
+def _refuse_changed(node: Node) -> None:
+    """UsageError where a node is older than a change of what it was given, or of what that is a view of."""
+    for x in node.parents:
+        while x.node is not None and x.node.op.is_view:
+            x = x.node.inputs[0]
+        if x.changed > node.order:
+            raise UsageError(
+                f"grad: a parameter of shape {x.shape} has changed since {node.op.name} was computed from it, by "
+                "an optimizer's step, load() or swap(); compute the outputs anew, or take gradients before the step"
+            )
 
 
 def _written(g: Tensor, place: Array) -> Tensor:

@@ -2,14 +2,14 @@
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
 from fastgan.device import Array, array_module, device_of, from_any, resolve_device, to_device, to_host
 from fastgan.errors import DeviceError, FastganError, ShapeError, UsageError
 
-Operand = Any  # Tensor, or a Python number, which stays one (so float32 stays float32)
+Operand = Union["Tensor", Array, float]  # a Python number stays one (so float32 stays float32)
 # What operators and methods call, by name: ops are made of Tensors, so arithmetic.py puts them here.
 OPERATORS: dict[str, Callable[..., "Tensor"]] = {}
 
@@ -44,7 +44,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The array's shape."""
-        return self.data.shape  # type: ignore[no-any-return]
+        return self.data.shape
 
     @property
     def dtype(self) -> Any:
@@ -59,7 +59,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.data.size  # type: ignore[no-any-return]
+        return self.data.size
 
     @property
     def device(self) -> str:
@@ -195,7 +195,7 @@ class Tensor:
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+        return self.data.__dlpack_device__()
 
 
 def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) -> Tensor:
@@ -219,6 +219,7 @@ def tensor(x: Any, requires_grad: bool = False, *, device: str | None = None) ->
 
 def _compared(compare: Callable[[Any, Any], Any], x: Tensor, other: Any) -> Any:
     """A comparison as an array of bool; NotImplemented for what is neither a number nor an array, such as None."""
+    array: Any
     if isinstance(other, Tensor):
         array = other.data
     elif isinstance(other, np.generic):
