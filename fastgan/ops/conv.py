@@ -9,6 +9,8 @@ Settings: `stride` (down, right), `pad` (top, bottom, left, right), `slope` of t
 `conv_transpose2d` take them as PyTorch and TensorFlow write them.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastgan.device import Array, array_module
@@ -95,8 +97,8 @@ def unfold(x: Array, *, kernel: Pair, stride: Pair, pad: Pad) -> Array:
 
 
 @unfold.vjp
-def _(g: Tensor, y: Tensor, x: Tensor, *, kernel: Pair, stride: Pair, pad: Pad) -> tuple[Thunk, ...]:
-    return (lambda: fold(g, shape=x.shape, kernel=kernel, stride=stride, pad=pad),)
+def _(g: Tensor, y: Tensor, x: Tensor, **windows: Any) -> tuple[Thunk, ...]:
+    return (lambda: fold(g, shape=x.shape, **windows),)
 
 
 @op
@@ -120,10 +122,8 @@ def fold(cols: Array, *, shape: tuple[int, int, int, int], kernel: Pair, stride:
 
 
 @fold.vjp
-def _(
-    g: Tensor, y: Tensor, cols: Tensor, *, shape: Any, kernel: Pair, stride: Pair, pad: Pad
-) -> tuple[Thunk, ...]:
-    return (lambda: unfold(g, kernel=kernel, stride=stride, pad=pad),)
+def _(g: Tensor, y: Tensor, cols: Tensor, *, shape: Any, **windows: Any) -> tuple[Thunk, ...]:
+    return (lambda: unfold(g, **windows),)
 
 
 @op
@@ -137,13 +137,12 @@ def convolve(x: Array, w: Array, *b: Array, stride: Pair, pad: Pad, slope: float
 
 @convolve.vjp
 def _(
-    g: Tensor, y: Tensor, x: Tensor, w: Tensor, *b: Tensor, stride: Pair, pad: Pad, slope: float = 1.0
+    g: Tensor, y: Tensor, x: Tensor, w: Tensor, *b: Tensor, slope: float = 1.0, **at: Any
 ) -> tuple[Thunk, ...]:
     v = g if slope == 1 else activation_grad(g, y, slope=slope)
-    size, kernel = x.shape[1:3], w.shape[:2]
     return (
-        lambda: convolve_transposed(v, w, stride=stride, pad=pad, size=size),
-        lambda: convolve_weight_grad(x, v, stride=stride, pad=pad, kernel=kernel),
+        lambda: convolve_transposed(v, w, size=x.shape[1:3], **at),
+        lambda: convolve_weight_grad(x, v, kernel=w.shape[:2], **at),
         *[lambda: v] * len(b),
     )
 
@@ -155,28 +154,39 @@ def _(
     x: Array,
     w: Array,
     *b: Array,
-    stride: Pair,
-    pad: Pad,
     slope: float = 1.0,
     wanted: Any,
     into: Any,
     below: Act | None,
     premasked: bool,
+    **at: Any,
 ) -> tuple[Array | None, ...]:
     v = g if premasked else masked(g, y, "leaky", slope)
+    back = partial(convolve_transposed.forward, v, w, size=x.shape[1:3], **at)
+    weight = partial(convolve_weight_grad.forward, x, v, kernel=w.shape[:2], out=into[1], **at)
+    return _gradients(back, weight, x, v, b, wanted, into, below)
+
+
+def _gradients(
+    back: Callable[[], Array],
+    weight: Callable[[], Array],
+    x: Array,
+    v: Array,
+    b: tuple[Array, ...],
+    wanted: Any,
+    into: Any,
+    below: Act | None,
+) -> tuple[Array | None, ...]:
+    """The gradients for the input x, times the derivative of what made it, for the weight, and for a bias: v's sum."""
     dx = gw = None
     if wanted[0]:
-        dx = convolve_transposed.forward(v, w, stride=stride, pad=pad, size=x.shape[1:3])
+        dx = back()
         dx = masked(dx, x, *(below or NOTHING), out=dx)
     if wanted[1]:
-        gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
-    return dx, gw, *_bias_gradient(v, b, wanted, into)
-
-
-def _bias_gradient(v: Array, b: tuple[Array, ...], wanted: Any, into: Any) -> list[Array | None]:
-    """The sum of v over all axes but the last, where there is a bias and its gradient is wanted."""
-    wanted_one = b and wanted[2]
-    return [sum_to.forward(v, shape=v.shape[-1:], out=into[2]) if wanted_one else None for _ in b]
+        gw = weight()
+    if not b:
+        return dx, gw
+    return dx, gw, sum_to.forward(v, shape=v.shape[-1:], out=into[2]) if wanted[2] else None
 
 
 convolve.ends_in = ends_in
@@ -196,21 +206,12 @@ def convolve_transposed(
 
 @convolve_transposed.vjp
 def _(
-    g: Tensor,
-    y: Tensor,
-    v: Tensor,
-    w: Tensor,
-    *b: Tensor,
-    stride: Pair,
-    pad: Pad,
-    size: Pair,
-    slope: float = 1.0,
+    g: Tensor, y: Tensor, v: Tensor, w: Tensor, *b: Tensor, size: Pair, slope: float = 1.0, **at: Any
 ) -> tuple[Thunk, ...]:
     x = g if slope == 1 else activation_grad(g, y, slope=slope)
-    kernel = w.shape[:2]
     return (
-        lambda: convolve(x, w, stride=stride, pad=pad),
-        lambda: convolve_weight_grad(x, v, stride=stride, pad=pad, kernel=kernel),
+        lambda: convolve(x, w, **at),
+        lambda: convolve_weight_grad(x, v, kernel=w.shape[:2], **at),
         *[lambda: x] * len(b),
     )
 
@@ -222,23 +223,18 @@ def _(
     v: Array,
     w: Array,
     *b: Array,
-    stride: Pair,
-    pad: Pad,
     size: Pair,
     slope: float = 1.0,
     wanted: Any,
     into: Any,
     below: Act | None,
     premasked: bool,
+    **at: Any,
 ) -> tuple[Array | None, ...]:
     x = g if premasked else masked(g, y, "leaky", slope)
-    dv = gw = None
-    if wanted[0]:
-        dv = convolve.forward(x, w, stride=stride, pad=pad)
-        dv = masked(dv, v, *(below or NOTHING), out=dv)
-    if wanted[1]:
-        gw = convolve_weight_grad.forward(x, v, stride=stride, pad=pad, kernel=w.shape[:2], out=into[1])
-    return dv, gw, *_bias_gradient(x, b, wanted, into)
+    back = partial(convolve.forward, x, w, **at)
+    weight = partial(convolve_weight_grad.forward, x, v, kernel=w.shape[:2], out=into[1], **at)
+    return _gradients(back, weight, v, x, b, wanted, into, below)
 
 
 convolve_transposed.ends_in = ends_in
@@ -261,12 +257,11 @@ def convolve_weight_grad(
 
 @convolve_weight_grad.vjp
 def _(
-    g: Tensor, y: Tensor, x: Tensor, v: Tensor, *, stride: Pair, pad: Pad, kernel: Pair, out: Any = None
+    g: Tensor, y: Tensor, x: Tensor, v: Tensor, *, kernel: Pair, out: Any = None, **at: Any
 ) -> tuple[Thunk, ...]:
-    size = x.shape[1:3]
     return (
-        lambda: convolve_transposed(v, g, stride=stride, pad=pad, size=size),
-        lambda: convolve(x, g, stride=stride, pad=pad),
+        lambda: convolve_transposed(v, g, size=x.shape[1:3], **at),
+        lambda: convolve(x, g, **at),
     )
 
 

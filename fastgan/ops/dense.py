@@ -10,16 +10,15 @@ from fastgan.device import Array, array_module
 from fastgan.dispatch import Fusable
 from fastgan.errors import ShapeError
 from fastgan.ops.elementwise import (
-    ACTIVATIONS,
     NOTHING,
-    TENSORS,
     activated,
     activation_grad,
     check_act,
     ends_in,
     masked,
+    through_mask,
 )
-from fastgan.tape import Tensor, Thunk, op, vjp_of
+from fastgan.tape import Tensor, Thunk, op
 from fastgan.tape.arithmetic import check_dtypes, product
 from fastgan.tape.engine import Act
 
@@ -40,16 +39,13 @@ linear.ends_in = ends_in
 
 
 @linear.vjp
-def _(
-    g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor, *, act: str = "leaky", slope: float = 1.0
-) -> tuple[Thunk, ...]:
-    if (act, slope) == NOTHING:
+def _(g: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor, **act: Any) -> tuple[Thunk, ...]:
+    if ends_in(**act) == NOTHING:
         return lambda: g @ w.T, lambda: x.T @ g, lambda: g  # summed to b's shape by the engine
-    settings: dict[str, Any] = {"act": act, "slope": slope}
     return (
-        lambda: masked_back(g, y, w, **settings),
-        lambda: masked_outer(x, g, y, **settings),
-        lambda: activation_grad(g, y, **settings),
+        lambda: masked_back(g, y, w, **act),
+        lambda: masked_outer(x, g, y, **act),
+        lambda: activation_grad(g, y, **act),
     )
 
 
@@ -61,14 +57,13 @@ def _(
     w: Array,
     b: Array,
     *,
-    act: str = "leaky",
-    slope: float = 1.0,
     wanted: Any,
     into: Any,
     below: Act | None,
     premasked: bool,
+    **act: Any,
 ) -> tuple[Array | None, ...]:
-    return layer_gradients(g if premasked else masked(g, y, act, slope), x, w, wanted, into, below)
+    return layer_gradients(g if premasked else masked(g, y, *ends_in(**act)), x, w, wanted, into, below)
 
 
 # The products with a mask, m = act'(y): closed under differentiation, as convolution is, so that the double backward of
@@ -85,14 +80,11 @@ def masked_back(
 
 
 @masked_back.vjp
-def _(
-    p: Tensor, _: Tensor, g: Tensor, y: Tensor, w: Tensor, *, act: str = "leaky", slope: float = 0.2
-) -> tuple[Thunk, ...]:
-    settings: dict[str, Any] = {"act": act, "slope": slope}
+def _(p: Tensor, _: Tensor, g: Tensor, y: Tensor, w: Tensor, **act: Any) -> tuple[Thunk, ...]:
     return (
-        lambda: masked_forth(p, w, y, **settings),
-        _through_mask(p @ w, g, y, act, slope),
-        lambda: masked_outer(p, g, y, **settings),
+        lambda: masked_forth(p, w, y, **act),
+        through_mask(p @ w, g, y, **act),
+        lambda: masked_outer(p, g, y, **act),
     )
 
 
@@ -104,16 +96,15 @@ def _(
     y: Array,
     w: Array,
     *,
-    act: str = "leaky",
-    slope: float = 0.2,
     kept: Array,
     wanted: Any,
     into: Any,
+    **act: Any,
 ) -> Any:
-    if wanted[1] and act != "leaky":
+    if wanted[1] and act.get("act", "leaky") != "leaky":
         return NotImplemented
     return (
-        masked_forth.forward(p, w, y, act=act, slope=slope) if wanted[0] else None,
+        masked_forth.forward(p, w, y, **act) if wanted[0] else None,
         None,
         product(p.T, kept, out=into[2]) if wanted[2] else None,
     )
@@ -133,21 +124,12 @@ def masked_forth(
 
 @masked_forth.vjp
 def _(
-    g: Tensor,
-    _: Tensor,
-    p: Tensor,
-    w: Tensor,
-    y: Tensor,
-    *,
-    act: str = "leaky",
-    slope: float = 0.2,
-    out: Any = None,
+    g: Tensor, _: Tensor, p: Tensor, w: Tensor, y: Tensor, out: Any = None, **act: Any
 ) -> tuple[Thunk, ...]:
-    settings: dict[str, Any] = {"act": act, "slope": slope}
     return (
-        lambda: masked_back(g, y, w, **settings),
-        lambda: masked_outer(p, g, y, **settings),
-        _through_mask(g, p @ w, y, act, slope),
+        lambda: masked_back(g, y, w, **act),
+        lambda: masked_outer(p, g, y, **act),
+        through_mask(g, p @ w, y, **act),
     )
 
 
@@ -158,22 +140,12 @@ def masked_outer(a: Array, g: Array, y: Array, *, act: str = "leaky", slope: flo
 
 
 @masked_outer.vjp
-def _(
-    u: Tensor, _: Tensor, a: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
-) -> tuple[Thunk, ...]:
-    settings: dict[str, Any] = {"act": act, "slope": slope}
+def _(u: Tensor, _: Tensor, a: Tensor, g: Tensor, y: Tensor, **act: Any) -> tuple[Thunk, ...]:
     return (
-        lambda: masked_back(g, y, u, **settings),
-        lambda: masked_forth(a, u, y, **settings),
-        _through_mask(a @ u, g, y, act, slope),
+        lambda: masked_back(g, y, u, **act),
+        lambda: masked_forth(a, u, y, **act),
+        through_mask(a @ u, g, y, **act),
     )
-
-
-def _through_mask(upstream: Tensor, g: Tensor, y: Tensor, act: str, slope: float) -> Thunk:
-    """The gradient for y of the sum of upstream * g * act'(y); None where the activation is piecewise linear."""
-    if act == "leaky":
-        return None
-    return vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(upstream, g, y)[0]
 
 
 def linear_leaky_relu(x: Tensor, w: Tensor, b: Tensor, *, slope: float = 0.2) -> Tensor:

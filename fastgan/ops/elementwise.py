@@ -114,20 +114,15 @@ def activation_grad(
 
 
 @activation_grad.vjp
-def _(
-    gg: Tensor,
-    result: Tensor,
-    g: Tensor,
-    y: Tensor,
-    *,
-    act: str = "leaky",
-    slope: float = 0.2,
-    out: Any = None,
-) -> tuple[Thunk, ...]:
-    through_y: Thunk = None  # nothing flows there where the activation is piecewise linear
-    if act != "leaky":
-        through_y = vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(gg, result, y)[0]
-    return lambda: activation_grad(gg, y, act=act, slope=slope), through_y
+def _(gg: Tensor, _: Tensor, g: Tensor, y: Tensor, out: Any = None, **act: Any) -> tuple[Thunk, ...]:
+    return lambda: activation_grad(gg, y, **act), through_mask(gg, g, y, **act)
+
+
+def through_mask(upstream: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2) -> Thunk:
+    """The gradient for y of the sum of upstream * g * act'(y); None where the activation is piecewise linear."""
+    if act == "leaky":
+        return None
+    return vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(upstream, g, y)[0]
 
 
 def masked(g: Array, y: Array, act: str, slope: float, out: Array | None = None) -> Array:
@@ -143,8 +138,8 @@ def activation(z: Array, *, act: str = "leaky", slope: float = 0.2) -> Array:
 
 
 @activation.vjp
-def _(g: Tensor, y: Tensor, z: Tensor, *, act: str = "leaky", slope: float = 0.2) -> tuple[Thunk, ...]:
-    return (lambda: activation_grad(g, y, act=act, slope=slope),)
+def _(g: Tensor, y: Tensor, z: Tensor, **act: Any) -> tuple[Thunk, ...]:
+    return (lambda: activation_grad(g, y, **act),)
 
 
 @activation.first_order
