@@ -10,12 +10,15 @@ and has no largest element.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from fastgan.device import Array, array_module
 from fastgan.errors import ShapeError, UsageError
 from fastgan.ops.conv import Pad, Pair, unfold
+from fastgan.ops.elementwise import NOTHING, masked
 from fastgan.tape import Tensor, Thunk, op
 from fastgan.tape.arithmetic import broadcast_to, reshape
+from fastgan.tape.engine import Act
 
 
 @op
@@ -31,6 +34,12 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
 @max_pool2d.vjp
 def _(g: Tensor, y: Tensor, x: Tensor, *, size: Pair, stride: Pair) -> tuple[Thunk, ...]:
     return (lambda: max_pool2d_grad(g, x, size=size, stride=stride),)
+
+
+@max_pool2d.first_order
+def _(g: Array, y: Array, x: Array, *, below: Act | None, **windows: Any) -> tuple[Array]:
+    g = masked(g, y, *(below or NOTHING))  # y is what x has there, and has fewer elements
+    return (max_pool2d_grad.forward(g, x, **windows),)
 
 
 @op
