@@ -18,7 +18,7 @@ from fastgan.device import Array, resolve_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.gan import published, state
 from fastgan.gan.batches import Batches
-from fastgan.gan.latents import draw_latents, draw_noise
+from fastgan.gan.latents import draw_labels, draw_latents
 from fastgan.gan.networks import build, check_fit
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import held_out_loss
@@ -101,8 +101,7 @@ class Trainer:
         self.clock = Clock(self.device)
         self.ema: Ema | None = None
         self.work = self._step()
-        features = self.form.features + recipe.classes
-        check_fit(generator, critic, self.latent(2, 0), features)
+        check_fit(generator, critic, self.latent(2, 0), self.labels(2, 0), self.form.features)
         self.stop_wanted = False
         self.arithmetic = ""  # of the newest steps, see _arithmetic
         self.capture = capture
@@ -158,14 +157,16 @@ class Trainer:
         self.work.step()
 
     def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
-        """The latents of one draw; (n, z), or with k classes (n, z + k), each as likely as another."""
+        """The latents of one draw; (n, z)."""
         seed = self.seed if seed is None else seed
         return draw_latents(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
 
-    def noise(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
-        """The random part of latents; (n, z)."""
+    def labels(
+        self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None
+    ) -> Array | None:
+        """The labels of one draw, one-hot (n, k), each class as likely as another; None without classes."""
         seed = self.seed if seed is None else seed
-        return draw_noise(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
+        return draw_labels(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
 
     def begin_at(self, steps: int, losses: Array | None = None) -> None:
         """Set the number of steps done, and what `losses_since_log` gave then."""
@@ -310,7 +311,7 @@ class Trainer:
         )
 
     def pixels(self, x: Array) -> Array:
-        """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
+        """A generator's output (n, f) as images in [0, 1], or points as they are."""
         return self.sampler().pixels(x)
 
     def save(self, path: str | Path) -> None:
