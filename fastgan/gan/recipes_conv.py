@@ -45,7 +45,7 @@ CS231N_DCGAN = CS231N.replace(
 )
 
 
-def _odog(kernel: int, *channels: int) -> dict[str, Net]:
+def _odog(kernel: int, *channels: int) -> dict[str, Any]:
     """Keras-GAN's networks. The generator: nearest neighbours, then a convolution.
 
     The critic: stride 2 but for the last layer, batch norm but in the first, 8 x 8 made of 7 x 7 by zeros. TensorFlow's
@@ -143,7 +143,7 @@ HS_WGAN_GP = HS_WGAN.replace(
 )
 
 
-def _igul(*norm: str) -> dict[str, Net]:
+def _igul(*norm: str) -> dict[str, Any]:
     """The networks of WGAN-GP's script gan_mnist."""
     generator = ", ".join(
         [
@@ -218,7 +218,7 @@ CGAN_MNIST = Recipe(
 )
 
 
-def _of_64(kernel: int, end: str, **settings: Any) -> dict[str, Net]:
+def _of_64(kernel: int, end: str, **settings: Any) -> dict[str, Any]:
     """DCGAN's networks: from 4 x 4 with 1024 channels to 64 x 64, twice the size at each layer, and the other way.
 
     `end` makes a score of 4 x 4 with 512 channels (Radford et al. 2015).
