@@ -18,8 +18,8 @@ MISTAKES = {
 WIDTHS: dict[str, Any] = {  # what described a dense network, and the types
     "hidden": tuple[int, ...],
     "activation": str | tuple[str, ...],
-    **dict.fromkeys(("output", "init"), str),
     **dict.fromkeys(("slope", "init_scale", "batch_norm", "norm_eps", "norm_correction", "dropout"), float),
+    **dict.fromkeys(("output", "init"), str),
     **dict.fromkeys(("norm_first", "hidden_bias"), bool),
     "pieces": int,
 }
