@@ -134,7 +134,7 @@ def test_sample_uses_the_average_and_leaves_training_alone():
     before = arrays(trainer)
     raw = trainer.generator(trainer.latent(4, 0, stream=fg.random.Stream.SAMPLE)).data
     drawn = trainer.sample(4)
-    assert not np.allclose(trainer.pixels(raw), drawn)
+    assert not np.allclose(trainer.sampler().pixels(raw), drawn)
     assert all((arrays(trainer)[k] == before[k]).all() for k in before)
 
 

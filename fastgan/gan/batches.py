@@ -9,6 +9,8 @@ update's number: a captured step that knows the number draws a new batch at each
 nothing saved.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastgan import random
@@ -43,6 +45,8 @@ class Batches:
         self._order: Array | None = None
         if recipe.sampling == "epochs":
             self._order = module_of(device).empty((slots, len(rows)), "int64")
+        self._rules: dict[str, Any] = {"batch": recipe.batch, "sampling": recipe.sampling}
+        self._rules |= {"seed": seed, "order": self._order}
 
     def prepare(self, first: int, last: int) -> None:
         """Make the orders of the epochs that the critic updates `first` to `last` see; before these are asked for."""
@@ -61,39 +65,22 @@ class Batches:
 
         A number that only the device knows must have been prepared. See `assemble`.
         """
-        return self._drawn(self.rows, update, fake, mixed, scale=self.scale, offset=self.offset)
+        return self._drawn(self.rows, update, fake, mixed=mixed, scale=self.scale, offset=self.offset)
 
     def labels(self, update: int | Count, fake: Array | None = None) -> Array | None:
         """The labels of a critic update's real samples, then `fake`, one-hot in one new array; None without classes."""
-        return None if self.one_hot is None else self._drawn(self.one_hot, update, fake)
+        return (
+            None if self.one_hot is None else self._drawn(self.one_hot, update, fake, scale=1.0, offset=0.0)
+        )
 
     def _drawn(
-        self,
-        rows: Array,
-        update: int | Count,
-        fake: Array | None,
-        mixed: bool = False,
-        *,
-        scale: float = 1.0,
-        offset: float = 0.0,
+        self, rows: Array, update: int | Count, fake: Array | None, *, mixed: bool = False, **scaling: float
     ) -> Array:
         if isinstance(update, int):
             self.prepare(update, update)
         kinds = 1 + (fake is not None) + mixed
         x = module_of(self.device).empty((kinds * self.recipe.batch, rows.shape[1]), "float32")
-        assemble(
-            x,
-            rows=rows,
-            batch=self.recipe.batch,
-            scale=scale,
-            offset=offset,
-            seed=self.seed,
-            update=update,
-            sampling=self.recipe.sampling,
-            order=self._order,
-            fake=fake,
-            mixed=mixed,
-        )
+        assemble(x, rows=rows, update=update, fake=fake, mixed=mixed, **scaling, **self._rules)
         return x
 
 

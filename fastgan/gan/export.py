@@ -181,7 +181,7 @@ def _try(trainer: Trainer, text: str, arrays: dict[str, Array]) -> None:
     labels = (range(trainer.recipe.classes),) if trainer.recipe.classes else ()
     try:
         with np.errstate(all="ignore"):
-            got = trainer.pixels(names["generator"](z, *labels, arrays).reshape(n, -1))
+            got = trainer.sampler().pixels(names["generator"](z, *labels, arrays).reshape(n, -1))
     except Exception:  # of a shape that fits another number of samples, and the like
         got = np.array(np.nan)
     if not np.allclose(got, trainer.sample(n, seed=1), rtol=1e-2, atol=4e-3, equal_nan=True):

@@ -37,23 +37,23 @@ def build_generator(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module
 
 def build_critic(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     """The critic of `build`, alone."""
-    if not recipe.classes:
-        features = math.prod(shape)
-        return recipe.critic.build(features, 1, seed=seed, number=1, shape=shape, name="critic")
-    critic = (_projecting if recipe.critic_labels == "projection" else _joining)(recipe, shape, seed)
+    k, embed, seen = recipe.classes, recipe.label_features, shape
+    joined = recipe.critic_labels == "concat"
+    if k and joined:  # one more channel of an image, or more numbers of a point
+        seen = *shape[:-1], shape[-1] + (1 if len(shape) == 3 else embed)
+    body = recipe.critic.build(math.prod(seen), 1, seed=seed, number=1, shape=seen, name="critic")
+    if not k:
+        return body
+    critic = (
+        ConcatCritic(body, shape, k, embed=embed) if joined else _projecting(recipe, body, math.prod(shape))
+    )
     critic.initialize(Draws(seed, Stream.INIT, step=1 << 32))
     return critic
 
 
-def _projecting(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
+def _projecting(recipe: Recipe, body: Module, features: int) -> Module:
     """A critic whose last layer's input is compared with the label's embedding."""
-    features = math.prod(shape)
-    *below, head = (
-        part
-        for _, part in recipe.critic.build(
-            features, 1, seed=seed, number=1, shape=shape, name="critic"
-        ).parts()
-    )
+    *below, head = (part for _, part in body.parts())
     last = head.layer if isinstance(head, SpectralNorm) else head
     if not isinstance(last, Linear):
         raise UsageError(
@@ -65,14 +65,6 @@ def _projecting(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
     if last is not head:  # the label's part of the score is as steep as the rest
         critic.table = SpectralNorm(critic.table)
     return critic
-
-
-def _joining(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Module:
-    """A critic that sees the label's embedding as one more channel of an image, or as more numbers of a point."""
-    extra = 1 if len(shape) == 3 else recipe.label_features
-    larger = (*shape[:-1], shape[-1] + extra)
-    body = recipe.critic.build(math.prod(larger), 1, seed=seed, number=1, shape=larger, name="critic")
-    return ConcatCritic(body, shape, recipe.classes, embed=recipe.label_features)
 
 
 def check_fit(generator: Module, critic: Module, z: Array, y: Array | None, features: int) -> None:
