@@ -23,8 +23,9 @@ def draw_labels(
     recipe: Recipe, n: int, number: int | Count, *, seed: int, device: str, stream: int = Stream.NOISE
 ) -> Array | None:
     """The labels of one draw of latents, one-hot (n, k), each class as likely as another; None without classes."""
-    xp, k = module_of(device), recipe.classes
+    k = recipe.classes
     if not k:
         return None
+    xp = module_of(device)
     u = random.uniform((n, 1), seed=seed, stream=Stream.LABEL | stream << 4, step=number, device=device)
     return (xp.floor(u * k) == xp.arange(k, dtype=np.float32)).astype(np.float32)
