@@ -197,19 +197,16 @@ class Step:
         pieces = [slice(first, first + n) for first in range(0, len(z), n)]
         if self.recipe.inference_fakes:  # going through all layers takes as long as one of them
             self.generator.eval()
+        fakes = []
         with no_grad():
-            if self._apart:
-                fakes = []
-                for k, piece in enumerate(pieces):
-                    self._begin(k)
-                    fakes.append(told(self.generator, rows_of(y, piece))(Tensor(z[piece])).data)
-            else:
-                self._begin(0)
-                whole = told(self.generator, y)(Tensor(z)).data
-                fakes = [whole[piece] for piece in pieces]
+            for k, rows in enumerate(pieces if self._apart else [slice(None)]):
+                self._begin(k)
+                fakes.append(told(self.generator, rows_of(y, rows))(Tensor(z[rows])).data)
         if self.recipe.inference_fakes:
             self.generator.train()
-        return [(fake, rows_of(y, piece)) for fake, piece in zip(fakes, pieces, strict=True)]
+        if not self._apart:
+            fakes = [fakes[0][rows] for rows in pieces]
+        return [(fake, rows_of(y, rows)) for fake, rows in zip(fakes, pieces, strict=True)]
 
     def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
         """One step of an optimizer down the gradient of a loss."""
