@@ -33,9 +33,10 @@ def rows_of(y: Array | None, rows: slice) -> Array | None:
 
 
 class Conditional(Module):
-    """What networks with labels share: a table with a row for each class, and what fits `features` and `classes`."""
+    """What networks with labels share: a table with a row for each class, and a body that is given x and such rows."""
 
     table: Module
+    body: Module
 
     def __init__(self, features: int, classes: int) -> None:
         self.features, self.classes = features, classes
@@ -52,6 +53,10 @@ class Conditional(Module):
     def joined(self, x: Tensor, y: Tensor) -> Tensor:
         """What the body is given."""
         return x
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Samples (n, f) or scores (n, 1), of x and its labels."""
+        return self.body(self.joined(x, y))
 
 
 class LabelledGenerator(Conditional):
@@ -77,10 +82,6 @@ class LabelledGenerator(Conditional):
         """What the body is given."""
         e = self.embedded(x, y)
         return x * e if self.join == "multiply" else ops.concat(x, e, axis=1)
-
-    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
-        """Samples of latents and labels."""
-        return self.body(self.joined(z, y))
 
 
 class ProjectionCritic(Conditional):
@@ -114,7 +115,3 @@ class ConcatCritic(Conditional):
         n, e = len(x), self.embedded(x, y)
         image = x.reshape(n, self.places, self.channels)
         return ops.concat(image, e.reshape(n, self.places, -1), axis=2).reshape(n, -1)
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Scores (n, 1)."""
-        return self.body(self.joined(x, y))
