@@ -514,6 +514,8 @@ TRAINERS: list[Refusal] = [
             {"bach": 3},
             {"low": 1.0},
             {"first": -5},
+            {"held_out": True},
+            {"published": "digits"},
             {"generator_steps": 0},
             {"warmup_critic_steps": -1},
             {"warmup_every": 0},
