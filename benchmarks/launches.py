@@ -96,8 +96,9 @@ def flops(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
     shape = within_border(recipe, shape or data_shape(recipe))
     n, k = recipe.batch, recipe.critic_steps
     networks = build(recipe, shape, 0)
-    generator, generator_first = products(networks[0], recipe.latent + recipe.classes)
-    critic, critic_first = products(networks[1], math.prod(shape) + recipe.classes)
+    labels = (recipe.classes,) * bool(recipe.classes)
+    generator, generator_first = products(networks[0], recipe.latent, *labels)
+    critic, critic_first = products(networks[1], math.prod(shape), *labels)
     fakes = 0 if recipe.simultaneous else k * n * generator
     update = 2 * n * (3 * critic - critic_first)  # forward, weights, and back down to the first layer
     if objective_of(recipe).penalty:
@@ -107,15 +108,17 @@ def flops(recipe: Recipe, shape: tuple[int, ...] | None = None) -> int:
     return fakes + k * update + recipe.generator_steps * last
 
 
-def products(network: Module, i: int) -> tuple[int, int]:
-    """Multiplications and additions of a pass over one sample of `i` numbers: of all layers, and of the first.
+def products(network: Module, *sizes: int) -> tuple[int, int]:
+    """Multiplications and additions of a pass over one sample of so many numbers: of all layers, and of the first.
+
+    With labels, a network has a second size: the number of classes.
 
     A weight is used once at each place that it slides to.
     """
     network.train()
-    x = np.random.default_rng(0).uniform(-1, 1, (4, i)).astype(np.float32)
-    work = []
-    for node in recorded(network(Tensor(x))):
+    rng, work = np.random.default_rng(0), []
+    inputs = [Tensor(rng.uniform(-1, 1, (4, i)).astype(np.float32)) for i in sizes]
+    for node in recorded(network(*inputs)):
         if node.op.name.startswith(PRODUCTS):
             places = node.inputs[0] if node.op.name == "convolve_transposed" else node.output
             work.append(int(2 * node.inputs[1].size * math.prod(places.shape[1:-1])))

@@ -10,6 +10,7 @@ from tiny import samples, tiny
 import fastgan as fg
 from fastgan import nn
 from fastgan.gan import Trainer
+from fastgan.gan.conditional import told
 from fastgan.gan.export import LINES, export, recorded, script_of
 from fastgan.gan.run import POINTS
 
@@ -42,7 +43,7 @@ def test_latents_are_those_of_fastgan(seed, noise, latent):
     trainer = Trainer(tiny("digits").replace(latent=latent, noise=noise), device="cpu")
     names = {"__name__": "sample"}
     exec(compile(script_of(trainer)[0], "sample.py", "exec"), names)
-    got, own = names["latents"](seed, 5), trainer.noise(5, 0, stream=fg.random.Stream.SAMPLE, seed=seed)
+    got, own = names["latents"](seed, 5), trainer.latent(5, 0, stream=fg.random.Stream.SAMPLE, seed=seed)
     assert (got.shape, got.dtype) == (own.shape, own.dtype)
     np.testing.assert_allclose(got, own, rtol=2e-6, atol=2e-6 if noise == "normal" else 0)
 
@@ -129,7 +130,7 @@ def test_every_op_that_has_a_line_is_exported_somewhere():
     used = set()
     for trainer in (*trainers, trained("seo-numpy", published="seo-numpy")):
         z = fg.Tensor(trainer.latent(3, 0), requires_grad=True)
-        used |= {node.op.name for node in recorded(trainer.generator.eval()(z))}
+        used |= {node.op.name for node in recorded(told(trainer.generator.eval(), trainer.labels(3, 0))(z))}
     assert set(LINES) - used <= {"alias", "cast"}
 
 

@@ -105,3 +105,10 @@ def test_out_lands_in_a_flat_buffer_and_nothing_beside_it(kernels_fit: bool) -> 
         np.testing.assert_allclose(place, plain.data, rtol=1e-6)
     flat[1:13] = flat[20:26] = flat[30:32] = 7
     assert (flat == 7).all()
+
+
+def test_parts_of_a_concatenation_get_whole_arrays() -> None:
+    """A GEMM's kernel takes no view."""
+    a, b = leaf(3, 2), leaf(3, 4)
+    for g in grad((ops.concat(a, b, axis=1) ** 2).sum(), [a, b]):
+        assert g.data.flags.c_contiguous

@@ -160,8 +160,8 @@ def test_the_critic_of_a_run_with_classes_is_asked_about_one():
         quality.critic_of(trainer)
     scores = [quality.critic_of(trainer, label)(points) for label in range(3)]
     with no_grad():
-        rows = [np.c_[points, np.tile(row, (9, 1))].astype(np.float32) for row in 2 * np.eye(3) - 1]
-        wanted = [trainer.critic.eval()(Tensor(x)).data[:, 0] for x in rows]
+        labels = [Tensor(np.tile(row, (9, 1)).astype(np.float32)) for row in np.eye(3)]
+        wanted = [trainer.critic.eval()(Tensor(points), y).data[:, 0] for y in labels]
     np.testing.assert_allclose(scores, wanted, atol=1e-6)
     assert min(abs(wanted[0] - wanted[1]).max(), abs(wanted[1] - wanted[2]).max()) > 1e-5
 

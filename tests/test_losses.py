@@ -76,29 +76,6 @@ def test_cross_entropy_is_the_assignments() -> None:
     x = np.linspace(-30, 30, 101)[:, None]
     for y in (0.0, 1.0, 0.9):
         assert bce_with_logits(Tensor(x), y).item() == pytest.approx(stable(x, y), rel=1e-7)
-        assert bce_with_logits(Tensor(x.astype(np.float32)), y).item() == pytest.approx(
-            stable(x, y), rel=1e-6
-        )
-    non_saturating = OBJECTIVES["non-saturating"]
-    assert bce_with_logits(Tensor(x), 1.0).item() == pytest.approx(
-        non_saturating.real(Tensor(x)).item(), rel=1e-12
-    )
-    assert bce_with_logits(Tensor(x), 0.0).item() == pytest.approx(
-        non_saturating.fake(Tensor(x)).item(), rel=1e-12
-    )
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_each_side_pulls_the_right_way(name: str) -> None:
-    """The critic lifts real scores and lowers fake ones, the generator lifts them; at scores of 0."""
-    score = tensor([[0.0]], requires_grad=True)
-    slopes = [
-        grad(getattr(OBJECTIVES[name], part)(score), [score])[0].item()
-        for part in ("real", "fake", "generator")
-    ]
-    if name == "least-squares":  # a fake score of 0 is what its critic wants
-        slopes[1] = grad(OBJECTIVES[name].fake(score + 0.5), [score])[0].item()
-    assert np.sign(slopes).tolist() == [-1, 1, -1]
 
 
 def test_constraints_are_the_papers() -> None:

@@ -42,13 +42,6 @@ def test_own_parts_stand_where_the_recipes_would():
     }  # fmt: skip
 
 
-def test_nothing_to_publish_is_said():
-    with pytest.raises(UsageError, match="nothing to do"):
-        fg.recipes["cs231n-vanilla"].as_published()
-    with pytest.raises(UsageError, match="got published 'digits', wanted toy-mlp"):
-        fg.recipes["digits"].replace(published="digits")
-
-
 SEO = {  # the generator by the widths of its layers
     "hidden": [128, 256, 346, 480, 560, 686],
     "activation": ["arctan", "relu", "arctan", "relu", "tanh", "relu"],

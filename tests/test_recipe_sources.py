@@ -50,7 +50,6 @@ def facts(recipe):
         "slope": one(slopes),
         "norm": one((m.eps, m.momentum, m.correction) for m in norms),
         "steps": recipe.steps,
-        "intervals": (recipe.log_every, recipe.sample_every),
         "log": recipe.log_every,
         "pictures": recipe.sample_every,
         "samples": recipe.first,

@@ -106,7 +106,7 @@ def test_a_run_leaves_everything(finished):
 
 @pytest.mark.parametrize("changes", [{}, {"border": 2}, {"classes": 10}], ids=["", "border", "labels"])
 def test_real_images_are_what_the_critic_sees(tmp_path, changes):
-    """With their black border, without label columns, and of the size of the samples beside them."""
+    """With their black border, and of the size of the samples beside them."""
     RunDirectory(tmp_path / "run").fit(Trainer(DIGITS.replace(**changes), device="cpu"), 1)
     border, side = changes.get("border", 0), 8 + 2 * changes.get("border", 0)
     grid = opened(tmp_path / "run/samples/real.png")

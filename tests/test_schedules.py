@@ -72,7 +72,7 @@ def test_critic_updates_of_a_warm_up_step_see_other_samples_and_latents(monkeypa
     monkeypatch.setattr(
         Batches, "draw", lambda *batch, **to: drawn.append(draw(*batch, **to)) or drawn[-1].copy()
     )
-    trainer.work._fakes = lambda z: drawn.append(z.copy()) or made(z)
+    trainer.work._fakes = lambda z, y: drawn.append(z.copy()) or made(z, y)
     trainer.fit(1)
     assert len(drawn[0]) == 5 * 8
     assert len(np.unique(drawn[0], axis=0)) == 5 * 8
@@ -102,9 +102,9 @@ def test_all_updates_of_a_step_may_share_their_latents():
     trainer = trainer_of(tiny("hs-dcgan").replace(log_first=False))
     drawn, seen, losses, generator = [], [], [], trainer.work.generator_update
     made = trainer.work._fakes
-    trainer.work._fakes = lambda z: seen.append(z.copy()) or made(z)
-    trainer.work.generator_update = lambda z: (
-        drawn.append(z.copy()) or losses.append(generator(z)) or losses[-1]
+    trainer.work._fakes = lambda z, y: seen.append(z.copy()) or made(z, y)
+    trainer.work.generator_update = lambda z, y: (
+        drawn.append(z.copy()) or losses.append(generator(z, y)) or losses[-1]
     )
     trainer.fit(3)
     assert len(drawn) == 6
@@ -121,8 +121,8 @@ def test_all_updates_of_a_step_may_share_their_latents():
 def test_the_generator_learns_from_latents_that_the_critic_has_not_seen(steps):
     trainer, seen, own = trainer_of(WARM), [], []
     made, generator = trainer.work._fakes, trainer.work.generator_update
-    trainer.work._fakes = lambda z: seen.append(z.copy()) or made(z)
-    trainer.work.generator_update = lambda z: own.append(z.copy()) or generator(z)
+    trainer.work._fakes = lambda z, y: seen.append(z.copy()) or made(z, y)
+    trainer.work.generator_update = lambda z, y: own.append(z.copy()) or generator(z, y)
     trainer.fit(steps)
     assert [len(z) for z in own] == [8] * steps
     assert len(np.unique(np.concatenate([*seen, *own]), axis=0)) == sum(map(len, seen)) + 8 * steps

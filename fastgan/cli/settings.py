@@ -19,8 +19,10 @@ from fastgan import data
 from fastgan.cli.options import nested
 from fastgan.errors import UsageError
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.recipe import fitting, from_dict, leaves, respelt, suggestion
+from fastgan.gan.old import respelt
+from fastgan.gan.recipe import from_dict, leaves, suggestion
 from fastgan.gan.source import Source, absolute, own_data
+from fastgan.gan.values import fitting
 from fastgan.random import key_of
 from fastgan.version import __version__
 

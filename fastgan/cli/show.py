@@ -14,7 +14,7 @@ from fastgan.cli import estimate
 from fastgan.data import names
 from fastgan.errors import UsageError
 from fastgan.gan import DEFAULT, RECIPES, Recipe
-from fastgan.gan.conditional import LabelledCritic, LabelledGenerator
+from fastgan.gan.conditional import Conditional
 from fastgan.gan.networks import build
 from fastgan.gan.published import PUBLISHED, of
 from fastgan.gan.recipe import optimizer_class
@@ -98,9 +98,9 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     generator, critic = build(chosen, shape, 0)
     text, k = "x".join(map(str, shape)), chosen.classes
     latents = f"{chosen.latent} latents" + (f" and one of {k} classes" if k else "")
-    total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent + k)
+    total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent)
     print()
-    total += describe(f"critic of {recipe}: {text} to a score", critic, math.prod(shape) + k)
+    total += describe(f"critic of {recipe}: {text} to a score", critic, math.prod(shape))
     if chosen.note:
         print(f"\nnote: {chosen.note}")
     # float32 weights, gradients, and what the optimizer keeps of each
@@ -134,8 +134,8 @@ def describe(title: str, network: Module, features: int) -> int:
     network.eval()
     with no_grad():
         layers = [network]
-        if isinstance(network, LabelledGenerator | LabelledCritic):
-            x, _ = network.joined(x)
+        if isinstance(network, Conditional):
+            x = network.joined(x, Tensor(np.zeros((2, network.classes), np.float32)))
             rows.append(("labels", _batch_of(x), f"{network.table.count():,}"))
             layers = [part for name, part in network.parts() if name != "table"]
         for layer in layers:

@@ -2,12 +2,14 @@
 
 The data set stays on the device as it is stored (uint8 stays uint8); a batch is gathered and scaled when it is drawn
 by `assemble`, in one pass. The shuffled orders of the epochs that the next updates need are made ahead of them, so that
-nothing in a step waits for one. Labels, where the recipe has classes, travel as columns behind the pixels.
+nothing in a step waits for one. Labels, where the recipe has classes, are drawn in the same way.
 
 Which samples an update sees, and how far between real and fake its mixed ones lie, are functions of the seed and the
 update's number: a captured step that knows the number draws a new batch at each replay, and an exact resume needs
 nothing saved.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +31,10 @@ class Batches:
     def __init__(self, dataset: Dataset, recipe: Recipe, *, seed: int, device: str) -> None:
         rows = dataset.samples[: recipe.first or None].reshape(-1, dataset.features)
         check_count(len(rows), recipe.batch, dataset.name)
-        if recipe.classes:
-            rows = np.concatenate([rows, label_columns(dataset, recipe)[: len(rows)]], axis=1)
         self.rows: Array = to_device(rows, device)
+        self.one_hot: Array | None = None
+        if recipe.classes:
+            self.one_hot = to_device(one_hot(dataset, recipe)[: len(rows)], device)
         self.recipe, self.seed, self.device = recipe, seed, device
         images = dataset.is_images
         self.scale = (recipe.high - recipe.low) / (dataset.high - dataset.low) if images else 1.0
@@ -42,6 +45,8 @@ class Batches:
         self._order: Array | None = None
         if recipe.sampling == "epochs":
             self._order = module_of(device).empty((slots, len(rows)), "int64")
+        self._rules: dict[str, Any] = {"batch": recipe.batch, "sampling": recipe.sampling}
+        self._rules |= {"seed": seed, "order": self._order}
 
     def prepare(self, first: int, last: int) -> None:
         """Make the orders of the epochs that the critic updates `first` to `last` see; before these are asked for."""
@@ -60,31 +65,27 @@ class Batches:
 
         A number that only the device knows must have been prepared. See `assemble`.
         """
+        return self._drawn(self.rows, update, fake, mixed=mixed, scale=self.scale, offset=self.offset)
+
+    def labels(self, update: int | Count, fake: Array | None = None) -> Array | None:
+        """The labels of a critic update's real samples, then `fake`, one-hot in one new array; None without classes."""
+        return (
+            None if self.one_hot is None else self._drawn(self.one_hot, update, fake, scale=1.0, offset=0.0)
+        )
+
+    def _drawn(
+        self, rows: Array, update: int | Count, fake: Array | None, *, mixed: bool = False, **scaling: float
+    ) -> Array:
         if isinstance(update, int):
             self.prepare(update, update)
         kinds = 1 + (fake is not None) + mixed
-        x = module_of(self.device).empty((kinds * self.recipe.batch, self.rows.shape[1]), "float32")
-        assemble(
-            x,
-            rows=self.rows,
-            batch=self.recipe.batch,
-            scale=self.scale,
-            offset=self.offset,
-            seed=self.seed,
-            update=update,
-            sampling=self.recipe.sampling,
-            order=self._order,
-            fake=fake,
-            mixed=mixed,
-        )
+        x = module_of(self.device).empty((kinds * self.recipe.batch, rows.shape[1]), "float32")
+        assemble(x, rows=rows, update=update, fake=fake, mixed=mixed, **scaling, **self._rules)
         return x
 
 
-def label_columns(dataset: Dataset, recipe: Recipe) -> Array:
-    """The labels as columns of black and white, (n, classes), in the type and range of the samples; DataError.
-
-    Points are not scaled, so theirs are the recipe's own black and white.
-    """
+def one_hot(dataset: Dataset, recipe: Recipe) -> Array:
+    """The labels as rows that are 1 at the class and else 0, (n, classes) uint8; DataError."""
     k, labels = recipe.classes, dataset.labels
     if labels is None:
         raise DataError(
@@ -100,8 +101,7 @@ def label_columns(dataset: Dataset, recipe: Recipe) -> Array:
             f"{dataset.name}: got {dataset.classes_text()}, but recipe {recipe.name} is for {k}: "
             f"give --classes {dataset.count_classes()}"
         )
-    low, high = (dataset.low, dataset.high) if dataset.is_images else (recipe.low, recipe.high)
-    return np.where(np.arange(k) == labels[:, None], high, low).astype(dataset.samples.dtype)
+    return np.eye(k, dtype=np.uint8)[labels]
 
 
 @Fusable

@@ -1,173 +1,117 @@
-"""Conditional networks: a labelled sample is its pixels with one column per class behind them, and so is a latent.
+"""Conditional networks: a generator of latents and labels, generator(z, y), and a critic of samples and theirs.
 
-Around any generator and critic, so that the step, the batches, the losses and the penalties need not know of labels: a
-generator takes z with a one-hot row behind it and gives pixels with that row in the data's black and white behind
-them; a critic takes these apart again. The class that a column says is a constant to it (the nearer of black and
-white), so a gradient penalty is one over pixels, and a point between samples of two classes has the nearer one's.
+Labels y are one-hot rows, (n, k) float32, so the embedding of a label, a row of a table, is a product: a linear layer
+without a bias. A network of your own needs no more than a `__call__` that takes both:
+
+    def __call__(self, z, y):
+        return self.body(ops.concat(z, self.table(y), axis=1))
 
 Letters: `n` batch, `f` numbers of pixels (or of a point), `k` classes, `z` latents, `e` numbers of an embedding.
 """
 
-from fastgan.device import Array, array_module
+from collections.abc import Callable
+
+from fastgan import ops
+from fastgan.device import Array
 from fastgan.errors import ShapeError
 from fastgan.nn.layers import Linear
 from fastgan.nn.module import Module
-from fastgan.tape import Tensor, Thunk, op
+from fastgan.tape import Tensor
 
 GENERATOR_JOINS = ("concat", "multiply")
 CRITIC_JOINS = ("projection", "concat")
 
 
-@op
-def beside(*xs: Array) -> Array:
-    """Arrays joined along their last axis; like `concat`, but their gradients are whole arrays, as GEMMs want them."""
-    return array_module(xs[0]).concatenate(xs, axis=-1)
+def told(network: Module, y: Array | None) -> Callable[[Tensor], Tensor]:
+    """A network as a function of x alone, told the labels y where there are some."""
+    return network if y is None else lambda x: network(x, Tensor(y))
 
 
-@beside.vjp
-def _(g: Tensor, y: Tensor, *xs: Tensor) -> tuple[Thunk, ...]:
-    thunks: list[Thunk] = []
-    start = 0
-    for x in xs:
-        stop = start + x.shape[-1]
-        thunks.append(lambda start=start, stop=stop: columns(g, start=start, stop=stop))  # type: ignore[misc]
-        start = stop
-    return tuple(thunks)
+def rows_of(y: Array | None, rows: slice) -> Array | None:
+    """Some of the labels, where there are labels."""
+    return None if y is None else y[rows]
 
 
-@op
-def columns(x: Array, *, start: int, stop: int) -> Array:
-    """x[..., start:stop] as an array of its own."""
-    return x[..., start:stop].copy()
+class Conditional(Module):
+    """What networks with labels share: a table with a row for each class, and a body that is given x and such rows."""
+
+    table: Module
+    body: Module
+
+    def __init__(self, features: int, classes: int) -> None:
+        self.features, self.classes = features, classes
+
+    def embedded(self, x: Tensor, y: Tensor) -> Tensor:
+        """The embeddings of labels, (n, k) -> (n, e). ShapeError, also for an x that is not theirs."""
+        if x.shape != (len(x), self.features) or y.shape != (len(x), self.classes):
+            raise ShapeError(
+                f"{type(self).__name__}: got {x.shape} and labels {y.shape}, wanted (n, {self.features}) and labels "
+                f"(n, {self.classes})"
+            )
+        return self.table(y)
+
+    def joined(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the body is given."""
+        return x
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Samples (n, f) or scores (n, 1), of x and its labels."""
+        return self.body(self.joined(x, y))
 
 
-@columns.vjp
-def _(g: Tensor, y: Tensor, x: Tensor, *, start: int, stop: int) -> tuple[Thunk, ...]:
-    def back() -> Tensor:
-        zeros = array_module(g.data).zeros
-        before, after = (Tensor(zeros((*x.shape[:-1], w), x.dtype)) for w in (start, x.shape[-1] - stop))
-        return beside(*(part for part in (before, g, after) if part.shape[-1]))
-
-    return (back,)
-
-
-class LabelledGenerator(Module):
-    """A generator of the classes asked for; (n, z + k) -> (n, f + k).
+class LabelledGenerator(Conditional):
+    """A generator of the classes asked for; (n, z), (n, k) -> (n, f).
 
     The label's embedding stands beside z in what `body` is given ("concat", (n, z + e)), or z is multiplied by it
     ("multiply", (n, z), as in Keras-GAN's CGAN: ten times the steps on the bundled digits, as the product of z and any
-    embedding has mean 0). `low` and `high` are what black and white are in the data.
+    embedding has mean 0).
     """
 
     def __init__(
-        self,
-        body: Module,
-        latent: int,
-        classes: int,
-        *,
-        embed: int = 32,
-        join: str = "concat",
-        low: float = -1.0,
-        high: float = 1.0,
+        self, body: Module, latent: int, classes: int, *, embed: int = 32, join: str = "concat"
     ) -> None:
-        self.latent, self.classes, self.join, self.low, self.high = latent, classes, join, low, high
+        super().__init__(latent, classes)
+        self.join = join
         if join == "multiply":
             self.table = Linear(classes, latent, bias=False, init="normal")
         else:  # rows of length 1, as one-hot ones have: beside longer ones z is soon ignored
             self.table = Linear(classes, embed, bias=False, init="normal", init_scale=embed**-0.5)
         self.body = body
 
-    def joined(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the body is given, and the labels (n, k)."""
-        _check(x, self.latent + self.classes, "LabelledGenerator")
-        z = columns(x, start=0, stop=self.latent)
-        y = columns(x, start=self.latent, stop=self.latent + self.classes)
-        e = self.table(y)
-        return z * e if self.join == "multiply" else beside(z, e), y
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Samples of latents, and behind each its label."""
-        inputs, y = self.joined(x)
-        return beside(self.body(inputs), y * (self.high - self.low) + self.low)
+    def joined(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the body is given."""
+        e = self.embedded(x, y)
+        return x * e if self.join == "multiply" else ops.concat(x, e, axis=1)
 
 
-class LabelledCritic(Module):
-    """What critics of labelled samples share: pixels and labels taken apart; (n, f + k)."""
+class ProjectionCritic(Conditional):
+    """score = head(h) + <embedding of the label, h> with h = body(x), (n, e) (Miyato and Koyama 2018)."""
 
-    def __init__(self, features: int, classes: int, *, low: float = -1.0, high: float = 1.0) -> None:
-        self.features, self.classes, self.middle = features, classes, (low + high) / 2
-        self.table: Module
-
-    def joined(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the body is given, and the labels (n, k)."""
-        return self.apart(x)
-
-    def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (n, f), and labels (n, k) of 0 and 1, which pass no gradient on."""
-        _check(x, self.features + self.classes, type(self).__name__)
-        y = (x.data[:, self.features :] > self.middle).astype(x.dtype)
-        return columns(x, start=0, stop=self.features), Tensor(y)
-
-
-class ProjectionCritic(LabelledCritic):
-    """score = head(h) + <embedding of the label, h> with h = body(pixels), (n, e) (Miyato and Koyama 2018)."""
-
-    def __init__(
-        self,
-        body: Module,
-        head: Module,
-        features: int,
-        classes: int,
-        *,
-        embed: int,
-        low: float = -1.0,
-        high: float = 1.0,
-    ) -> None:
-        super().__init__(features, classes, low=low, high=high)
+    def __init__(self, body: Module, head: Module, features: int, classes: int, *, embed: int) -> None:
+        super().__init__(features, classes)
         self.body, self.head = body, head
         self.table = Linear(classes, embed, bias=False, init="glorot_uniform")
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Scores (n, 1)."""
-        pixels, y = self.joined(x)
-        h = self.body(pixels)
-        return self.head(h) + (self.table(y) * h).sum(axis=1, keepdims=True)
+        e, h = self.embedded(x, y), self.body(x)
+        return self.head(h) + (e * h).sum(axis=1, keepdims=True)
 
 
-class ConcatCritic(LabelledCritic):
-    """score = body(pixels, embedding of the label): for images of `shape` (h, w, c) one more channel, else e numbers.
+class ConcatCritic(Conditional):
+    """score = body(x, embedding of the label): for images of `shape` (h, w, c) one more channel, else e numbers.
 
     `body` is given h w (c + 1) numbers, or those of a point and `embed` more.
     """
 
-    def __init__(
-        self,
-        body: Module,
-        shape: tuple[int, ...],
-        classes: int,
-        *,
-        embed: int = 32,
-        low: float = -1.0,
-        high: float = 1.0,
-    ) -> None:
-        places, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, shape[0])
-        super().__init__(places * channels, classes, low=low, high=high)
-        self.places, self.channels = places, channels
+    def __init__(self, body: Module, shape: tuple[int, ...], classes: int, *, embed: int = 32) -> None:
+        self.places, self.channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, shape[0])
+        super().__init__(self.places * self.channels, classes)
         self.body = body
-        self.table = Linear(classes, embed if len(shape) == 1 else places, bias=False, init="normal")
+        self.table = Linear(classes, embed if len(shape) == 1 else self.places, bias=False, init="normal")
 
-    def joined(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the body is given, and the labels (n, k)."""
-        pixels, y = self.apart(x)
-        n = len(pixels)
-        e = self.table(y).reshape(n, self.places, -1)
-        return beside(pixels.reshape(n, self.places, self.channels), e).reshape(n, -1), y
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Scores (n, 1)."""
-        return self.body(self.joined(x)[0])
-
-
-def _check(x: Tensor, width: int, name: str) -> None:
-    if x.ndim != 2 or x.shape[1] != width:
-        raise ShapeError(f"{name}: got x {x.shape}, wanted (n, {width}): label columns stand last")
+    def joined(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the body is given."""
+        n, e = len(x), self.embedded(x, y)
+        image = x.reshape(n, self.places, self.channels)
+        return ops.concat(image, e.reshape(n, self.places, -1), axis=2).reshape(n, -1)

@@ -31,7 +31,7 @@ from fastgan.tape.engine import Node
 
 SAMPLES = 3  # that the generator is run on
 NAMES = "xabcdefgh"  # of values in the script; the first that is free
-LABELS = "x = np.concatenate([z, np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(z))]], axis=1)"
+LABELS = "y = np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(x))]"
 
 
 def export(trainer: Trainer, folder: str | Path) -> None:
@@ -66,16 +66,15 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
 
 def _network(trainer: Trainer) -> tuple[list[str], str, dict[str, Array]]:
     """The lines of the generator, of its average in inference mode, the name of what they end in, and their arrays."""
-    generator, features = trainer.generator.eval(), trainer.form.features
+    generator, y = trainer.generator.eval(), trainer.labels(SAMPLES, 0)
     if trainer.ema:
         trainer.ema.swap()
     try:
-        x = Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)
-        y = generator(x)
-        if y.shape[1] > features:  # labels stand behind the pixels, which nobody draws
-            y, *_ = y.node.inputs
-        writer = Writer(generator, x)
-        value = writer.write(y)
+        inputs = {"x": Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)}
+        if y is not None:
+            inputs["y"] = Tensor(y, requires_grad=True)
+        writer = Writer(generator, inputs)
+        value = writer.write(generator(*inputs.values()))
     finally:
         if trainer.ema:
             trainer.ema.swap()
@@ -96,17 +95,22 @@ def recorded(y: Tensor) -> list[Node]:
 
 
 class Writer:
-    """The lines of a network's function of x, and the arrays that they name; a name is free after its last use."""
+    """The lines of a network's function, and the arrays that they name; a name is free after its last use.
 
-    def __init__(self, network: Module, x: Tensor) -> None:
-        self.x, self.lines = x, list[str]()
+    `inputs` are what the network is a function of, by the names that the script has for them.
+    """
+
+    def __init__(self, network: Module, inputs: dict[str, Tensor]) -> None:
+        self.lines = list[str]()
         self.arrays: dict[str, Array] = {}
         self.known = {id(array): name for name, array in network.named_arrays().items()}
-        self.values: dict[Tensor | Node, str] = {x: "x"}  # that depend on x, and their names
+        self.values: dict[Tensor | Node, str] = {
+            x: name for name, x in inputs.items()
+        }  # and what depends on them
 
     def write(self, y: Tensor) -> str:
-        """Write what is between x and y; the name of y."""
-        depend: set[Tensor | Node] = {self.x}
+        """Write what is between the inputs and y; the name of y."""
+        depend: set[Tensor | Node] = {*self.values}
         for node in recorded(y):
             if any(_origin(x) in depend for x in node.parents):
                 depend.add(node)
@@ -136,7 +140,7 @@ class Writer:
         return self.values[_origin(y)]
 
     def _operand(self, x: Any) -> str:
-        """How a line calls an operand; one that does not depend on x is kept as it is."""
+        """How a line calls an operand; one that does not depend on the inputs is kept as it is."""
         if not isinstance(x, Tensor):
             return repr(float(x))
         if _origin(x) in self.values:
@@ -152,7 +156,7 @@ class Writer:
 
 def _function(lines: list[str], value: str, shape: tuple[int, ...], *, labelled: bool) -> str:
     """The lines as a function whose samples have a shape."""
-    head = "def generator(z, labels, w):" if labelled else "def generator(x, w):"
+    head = f"def generator(x, {'labels, ' * labelled}w):"
     says = f'"""Samples of latents{" and labels, which are repeated" * labelled}; w has the weights."""'
     return "\n    ".join([head, says, *[LABELS] * labelled, *lines, f"return {_reshaped(shape, value)}"])
 
@@ -173,11 +177,11 @@ def _try(trainer: Trainer, text: str, arrays: dict[str, Array]) -> None:
     names: dict[str, Any] = {"__name__": "sample"}
     exec(compile(text, SCRIPT, "exec"), names)
     n = SAMPLES + 2
-    z = to_host(trainer.noise(n, 0, stream=Stream.SAMPLE, seed=1))
+    z = to_host(trainer.latent(n, 0, stream=Stream.SAMPLE, seed=1))
     labels = (range(trainer.recipe.classes),) if trainer.recipe.classes else ()
     try:
         with np.errstate(all="ignore"):
-            got = trainer.pixels(names["generator"](z, *labels, arrays).reshape(n, -1))
+            got = trainer.sampler().pixels(names["generator"](z, *labels, arrays).reshape(n, -1))
     except Exception:  # of a shape that fits another number of samples, and the like
         got = np.array(np.nan)
     if not np.allclose(got, trainer.sample(n, seed=1), rtol=1e-2, atol=4e-3, equal_nan=True):
@@ -232,7 +236,7 @@ def _repeated(node: Node, x: str) -> str:
 
 
 def _joined(node: Node, *xs: str) -> str:
-    return f"np.concatenate([{', '.join(xs)}], axis={_settings(node).get('axis', -1)})"
+    return f"np.concatenate([{', '.join(xs)}], axis={_settings(node)['axis']})"
 
 
 ACTIVATIONS = {  # by the names of ops and of settings
@@ -268,8 +272,7 @@ LINES: dict[str, str | Callable[..., str]] = {
     "transpose": "{0}.transpose({axes})",
     "total": "{0}.sum(axis={axis}, keepdims={keepdims})",
     "maximum": "{0}.max(axis={axis})",
-    **dict.fromkeys(("concat", "beside"), _joined),
-    "columns": "{0}[:, {start}:{stop}]",
+    "concat": _joined,
     **dict.fromkeys(("alias", "cast"), "{0}"),
 }
 

@@ -40,7 +40,7 @@ def images_between(
 
     A way keeps its class, where the run has classes: `label`, or each in turn. UsageError for a wrong label.
     """
-    z = to_host(sampler.noise(2 * n, seed))
+    z = to_host(sampler.latent(2 * n, seed))
     ways = between(z[:n], z[n:], steps, spherical=sampler.recipe.noise == "normal")
     labels: Any = label
     if label is None and sampler.recipe.classes:

@@ -1,4 +1,4 @@
-"""What a generator starts from: latents (n, z), a function of seed, stream and number; with classes labels as well."""
+"""What a generator starts from: latents and, in a run with classes, labels; functions of seed, stream and number."""
 
 import numpy as np
 
@@ -12,21 +12,20 @@ from fastgan.random import Stream
 def draw_latents(
     recipe: Recipe, n: int, number: int | Count, *, seed: int, device: str, stream: int = Stream.NOISE
 ) -> Array:
-    """The latents of one draw; (n, z), or with k classes (n, z + k), each class as likely as another."""
-    z, k = draw_noise(recipe, n, number, seed=seed, device=device, stream=stream), recipe.classes
-    if not k:
-        return z
-    xp = module_of(device)
-    u = random.uniform((n, 1), seed=seed, stream=Stream.LABEL | stream << 4, step=number, device=device)
-    y = xp.floor(u * k) == xp.arange(k, dtype=np.float32)
-    return xp.concatenate([z, y.astype(np.float32)], axis=1)
-
-
-def draw_noise(
-    recipe: Recipe, n: int, number: int | Count, *, seed: int, device: str, stream: int = Stream.NOISE
-) -> Array:
-    """The random part of latents; (n, z)."""
+    """The latents of one draw; (n, z)."""
     shape = (n, recipe.latent)
     if recipe.noise == "normal":
         return random.normal(shape, seed=seed, stream=stream, step=number, device=device)
     return random.uniform(shape, -1, 1, seed=seed, stream=stream, step=number, device=device)
+
+
+def draw_labels(
+    recipe: Recipe, n: int, number: int | Count, *, seed: int, device: str, stream: int = Stream.NOISE
+) -> Array | None:
+    """The labels of one draw of latents, one-hot (n, k), each class as likely as another; None without classes."""
+    k = recipe.classes
+    if not k:
+        return None
+    xp = module_of(device)
+    u = random.uniform((n, 1), seed=seed, stream=Stream.LABEL | stream << 4, step=number, device=device)
+    return (xp.floor(u * k) == xp.arange(k, dtype=np.float32)).astype(np.float32)

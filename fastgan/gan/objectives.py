@@ -5,7 +5,7 @@ each. Scores are logits (n, 1); no network ends in a sigmoid. `n` batch, `f` fea
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from fastgan.errors import UsageError
@@ -50,57 +50,54 @@ class Objective:
     penalty_of: Penalty | None = None
     source: str = ""
 
+    @property
+    def kinds(self) -> tuple[str, str] | None:
+        """The names of the critic's losses of real and fake scores, where both are a ScoreLoss."""
+        real, fake = self.real, self.fake
+        return (real.kind, fake.kind) if isinstance(real, ScoreLoss) and isinstance(fake, ScoreLoss) else None
+
     def critic(self, scores: Tensor) -> Tensor:
         """The critic's loss of scores (2n, 1), real ones before fake ones; a Tensor of shape ()."""
         n = len(scores) // 2
-        if isinstance(self.real, ScoreLoss) and isinstance(self.fake, ScoreLoss):
-            return score_loss(scores, kinds=(self.real.kind, self.fake.kind), counts=(n, n))
+        if self.kinds:
+            return score_loss(scores, kinds=self.kinds, counts=(n, n))
         return self.real(scores[:n]) + self.fake(scores[n:])
 
 
+# losses in the order real, fake, generator
+NON_SATURATING = Objective(
+    *(ScoreLoss("softplus(-s)"), ScoreLoss("softplus(s)"), ScoreLoss("softplus(-s)")),
+    source="-log D(x) - log(1 - D(G(z))); G: -log D(G(z)). Goodfellow et al. 2014",
+)
+WASSERSTEIN = Objective(
+    *(ScoreLoss("-s"), ScoreLoss("s"), ScoreLoss("-s")),
+    boundary=None,
+    logits=False,
+    clip=0.01,
+    source="D(G(z)) - D(x) with clipped weights; G: -D(G(z)). Arjovsky et al. 2017",
+)
 OBJECTIVES = {
-    "minimax": Objective(
-        real=ScoreLoss("softplus(-s)"),
-        fake=ScoreLoss("softplus(s)"),
+    "minimax": replace(
+        NON_SATURATING,
         generator=ScoreLoss("-softplus(s)"),
         source="-log D(x) - log(1 - D(G(z))); G: log(1 - D(G(z))). Goodfellow et al. 2014",
     ),
-    "non-saturating": Objective(
-        real=ScoreLoss("softplus(-s)"),
-        fake=ScoreLoss("softplus(s)"),
-        generator=ScoreLoss("softplus(-s)"),
-        source="-log D(x) - log(1 - D(G(z))); G: -log D(G(z)). Goodfellow et al. 2014",
-    ),
+    "non-saturating": NON_SATURATING,
     "least-squares": Objective(
-        real=ScoreLoss("(s - 1)^2 / 2"),
-        fake=ScoreLoss("s^2 / 2"),
-        generator=ScoreLoss("(s - 1)^2 / 2"),
+        *(ScoreLoss("(s - 1)^2 / 2"), ScoreLoss("s^2 / 2"), ScoreLoss("(s - 1)^2 / 2")),
         boundary=0.5,
         logits=False,
         source="1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2; G: 1/2 (D(G(z)) - 1)^2. Mao et al. 2017",
     ),
-    "wasserstein": Objective(
-        real=ScoreLoss("-s"),
-        fake=ScoreLoss("s"),
-        generator=ScoreLoss("-s"),
-        boundary=None,
-        logits=False,
-        clip=0.01,
-        source="D(G(z)) - D(x) with clipped weights; G: -D(G(z)). Arjovsky et al. 2017",
-    ),
-    "wasserstein-gp": Objective(
-        real=ScoreLoss("-s"),
-        fake=ScoreLoss("s"),
-        generator=ScoreLoss("-s"),
-        boundary=None,
-        logits=False,
+    "wasserstein": WASSERSTEIN,
+    "wasserstein-gp": replace(
+        WASSERSTEIN,
+        clip=0.0,
         penalty=10.0,
         source="D(G(z)) - D(x) + 10 (|dD/dx| - 1)^2; G: -D(G(z)). Gulrajani et al. 2017",
     ),
     "hinge": Objective(
-        real=ScoreLoss("max(0, 1 - s)"),
-        fake=ScoreLoss("max(0, 1 + s)"),
-        generator=ScoreLoss("-s"),
+        *(ScoreLoss("max(0, 1 - s)"), ScoreLoss("max(0, 1 + s)"), ScoreLoss("-s")),
         logits=False,
         source="max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim and Ye 2017",
     ),

@@ -123,22 +123,8 @@ PUBLISHED = {
         objectives={"wasserstein-gp": replace(OBJECTIVES["wasserstein-gp"], penalty_of=column_penalty)},
     ),
 }
-OLD_OBJECTIVES = {"seo-published": "seo-numpy", "hs-published": "hs-wgan-gp"}
 
 
 def of(name: str) -> Published:
     """What the source of a recipe does otherwise; nothing where nothing is known."""
     return PUBLISHED.get(name, Published())
-
-
-def translated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's plain values where these mistakes had names of their own: files of version 0.1."""
-    out = {name: dict(x) if isinstance(x, Mapping) else x for name, x in values.items()}
-    if isinstance(rule := out.get("optimizer"), dict):
-        rule.pop("constant_correction", None)
-    if isinstance(network := out.get("generator"), dict) and network.get("output") == "seo_sigmoid":
-        network["output"] = "sigmoid"
-    if isinstance(old := out.get("objective"), str) and old in OLD_OBJECTIVES:
-        name = OLD_OBJECTIVES[old]
-        out |= {"published": name, "objective": next(iter(of(name).objectives))}
-    return out

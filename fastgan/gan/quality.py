@@ -21,6 +21,7 @@ from fastgan.data import Dataset
 from fastgan.device import Array, to_device, to_host
 from fastgan.errors import DataError, ShapeError, UsageError
 from fastgan.gan.batches import Batches
+from fastgan.gan.conditional import rows_of, told
 from fastgan.gan.objectives import gradient_penalty
 from fastgan.random import Stream
 from fastgan.tape import Tensor, no_grad
@@ -129,21 +130,27 @@ def held_out_loss(trainer: Trainer) -> float | None:
     rules = recipe.replace(first=0, held_out=False, batch=n, sampling="sequential")
     batches = Batches(data, rules, seed=trainer.seed, device=trainer.device)
     count, step = batches.per_epoch, 2 * trainer.steps_done
-    z = trainer.latent(n * count, step, stream=Stream.HELD_OUT)
+    z, y = (draw(n * count, step, stream=Stream.HELD_OUT) for draw in (trainer.latent, trainer.labels))
     epsilon = random.uniform(
         (n * count, 1), seed=trainer.seed, stream=Stream.HELD_OUT, step=step + 1, device=trainer.device
     )
     with resting(trainer):
         pieces = [slice(k * n, (k + 1) * n) for k in range(count)]
-        losses = [_loss(trainer, batches.draw(k), z[rows], epsilon[rows]) for k, rows in enumerate(pieces)]
+        losses = [
+            _loss(trainer, (batches.draw(k), batches.labels(k)), (z[rows], rows_of(y, rows)), epsilon[rows])
+            for k, rows in enumerate(pieces)
+        ]
     halves = 0.5 if recipe.halved_loss else 1.0  # as the trained loss is then recorded
     return halves * float(np.mean([to_host(loss) for loss in losses]))
 
 
-def _loss(trainer: Trainer, real: Array, z: Array, epsilon: Array) -> Array:
-    objective, critic = trainer.objective, trainer.critic
-    x, fake = Tensor(real), trainer.generator(Tensor(z))
-    loss = objective.real(critic(x)) + objective.fake(critic(fake))
+def _loss(
+    trainer: Trainer, real: tuple[Array, Array | None], latents: tuple[Array, Array | None], epsilon: Array
+) -> Array:
+    """The critic's loss on real samples and those of latents, both with their labels."""
+    objective, x, (z, y) = trainer.objective, Tensor(real[0]), latents
+    critic, fake = told(trainer.critic, real[1]), told(trainer.generator, y)(Tensor(z))
+    loss = objective.real(critic(x)) + objective.fake(told(trainer.critic, y)(fake))
     if objective.penalty:
         penalty = (objective.penalty_of or gradient_penalty)(critic, x, fake, Tensor(epsilon))
         loss = loss + objective.penalty * penalty
@@ -160,16 +167,18 @@ def critic_of(trainer: Trainer, label: int | None = None) -> Callable[[Array], A
 
     UsageError without it.
     """
-    recipe = trainer.recipe
-    if recipe.classes and label is None:
-        raise UsageError(f"got no label for the critic of a run with {recipe.classes} classes; give one")
-    columns = np.where(np.arange(recipe.classes) == label, recipe.high, recipe.low).astype(np.float32)
+    k = trainer.recipe.classes
+    if k and label is None:
+        raise UsageError(f"got no label for the critic of a run with {k} classes; give one")
 
     def scores(x: Array) -> Array:
-        x = np.concatenate([x, np.broadcast_to(columns, (len(x), recipe.classes))], axis=1)
+        y = to_device(np.eye(k, dtype=np.float32)[np.full(BLOCK, label)], trainer.device) if k else None
         with resting(trainer):
             blocks = (to_device(x[i : i + BLOCK], trainer.device) for i in range(0, len(x), BLOCK))
-            return np.concatenate([to_host(trainer.critic(Tensor(block)).data)[:, 0] for block in blocks])
+            critics = (
+                (told(trainer.critic, rows_of(y, slice(len(block)))), Tensor(block)) for block in blocks
+            )
+            return np.concatenate([to_host(critic(block).data)[:, 0] for critic, block in critics])
 
     return scores
 

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from inspect import signature
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from fastgan.errors import UsageError
 from fastgan.gan import published
 from fastgan.gan.conditional import CRITIC_JOINS, GENERATOR_JOINS
 from fastgan.gan.log import check_line
 from fastgan.gan.objectives import Objective, objective
+from fastgan.gan.old import respelt
+from fastgan.gan.values import fitting
 from fastgan.nn import Module, Net
 from fastgan.optim import OPTIMIZERS, Adam, Optimizer, schedule
 from fastgan.ranges import check_ranges
@@ -54,12 +55,9 @@ def optimizer_class(kind: str) -> type[Optimizer]:
     return OPTIMIZERS[kind]
 
 
-NOISE = ("normal", "uniform")
-SAMPLING = ("replacement", "epochs", "sequential")
-OLD_LINES = ("keras", "odog-wgan", "cs231n", "toy-mlp", "hs", "shekkizh", "seo", "igul-toy", "igul-mnist")
 NAMED = {  # fields that hold a name, and the names there are
-    "noise": NOISE,
-    "sampling": SAMPLING,
+    "noise": ("normal", "uniform"),
+    "sampling": ("replacement", "epochs", "sequential"),
     "generator_labels": GENERATOR_JOINS,
     "critic_labels": CRITIC_JOINS,
 }
@@ -216,23 +214,7 @@ def from_dict(values: Mapping[str, Any], base: Recipe, where: str = "") -> Recip
 
     A network's or the optimizer's values are in a dict of their own.
     """
-    return _merge(base, values, where or f"recipe {base.name}")
-
-
-def respelt(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values in today's words, where a file or a program may have those from before version 0.1.
-
-    `optimizer` was spelt otherwise, lines of the log and mistakes of sources had names, and dense networks were
-    described by the widths of their layers.
-    """
-    out = {"optimizer" if name == "optimiser" else name: value for name, value in values.items()}
-    if out.get("line") in OLD_LINES:  # the recipe has the format
-        del out["line"]
-    out = published.translated(out)
-    for side in ("generator", "critic"):
-        if isinstance(out.get(side), Mapping) and "hidden" in out[side]:
-            out[side] = _Widths.read(out[side], side).layers()
-    return out
+    return _merge(base, respelt(values), where or f"recipe {base.name}")
 
 
 def leaves(kind: type = Recipe, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field[Any]]]:
@@ -244,34 +226,10 @@ def leaves(kind: type = Recipe, prefix: tuple[str, ...] = ()) -> Iterator[tuple[
             yield (*prefix, one.name), one
 
 
-def fitting(kind: Any, value: Any, where: str) -> Any:
-    """The value in the type of a field; UsageError."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    for one in kinds:
-        if one is float and type(value) in (int, float):
-            return float(value)
-        if one in (bool, int, str) and type(value) is one:
-            return value
-        is_list = get_origin(one) is tuple and isinstance(value, list | tuple)
-        if is_list and all(type(x) is get_args(one)[0] for x in value):
-            return tuple(value)
-    raise UsageError(f"{where} is {value!r}, wanted {' or '.join(WORDS[x] for x in kinds if x in WORDS)}")
-
-
-WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple[int, ...]: "a list of whole numbers such as [256, 512]",
-    tuple[str, ...]: 'a list of layers such as ["linear 256", "relu"]',
-}
-
-
 def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") -> Any:
     known = {f.name: f.type for f in fields(base)}
     changes = {}
-    for name, value in respelt(values).items():
+    for name, value in values.items():
         here = outer + name
         if name not in known:
             raise UsageError(f"{where}: got {here!r}; {suggestion(name)}")
@@ -285,71 +243,6 @@ def _merge(base: Any, values: Mapping[str, Any], where: str, outer: str = "") ->
                 f"{where}: {here} is {value!r}, wanted a table: [{here}], and its values below it"
             )
     return replace(base, **changes)
-
-
-@dataclass(frozen=True)
-class _Widths:
-    """A dense network as config.toml and checkpoints described it before version 0.1."""
-
-    hidden: tuple[int, ...] = ()
-    activation: str | tuple[str, ...] = ""
-    slope: float = 0.0
-    output: str = ""
-    init: str = ""
-    init_scale: float = 0.0
-    batch_norm: float = 0.0
-    norm_first: bool = False
-    norm_eps: float = 0.0
-    norm_correction: float = 0.0
-    hidden_bias: bool = True
-    pieces: int = 0
-    dropout: float = 0.0
-
-    @staticmethod
-    def read(values: Mapping[str, Any], side: str) -> "_Widths":
-        """What a file holds; UsageError unless it is all there, as no recipe has the rest any more."""
-        missing = [f.name for f in fields(_Widths) if f.name not in values]
-        if missing:
-            raise UsageError(
-                f"got {side}.hidden without {', '.join(missing)}: write the network as lines, such as "
-                'layers = ["linear 256", "relu", "linear o"]'
-            )
-        return _merge(_Widths(), values, side)
-
-    def layers(self) -> dict[str, Any]:
-        """The same network as the values of a Net, as a file holds them."""
-        names = self.activation
-        if isinstance(names, str):
-            names = (names,) * len(self.hidden)
-        if len(names) != len(self.hidden):
-            raise UsageError(
-                f"got {len(names)} activations for {len(self.hidden)} hidden layers, wanted one each"
-            )
-        lines = [
-            line for width, name in zip(self.hidden, names, strict=True) for line in self._block(width, name)
-        ]
-        plain = Net(())
-        return {
-            "layers": [*lines, "linear o", *self._act(self.output)],
-            "init": self.init,
-            "init_scale": self.init_scale,
-            "batch_norm": self.batch_norm or plain.batch_norm,
-            "norm_eps": self.norm_eps,
-            "norm_correction": self.norm_correction,
-            "bias": plain.bias,
-        }
-
-    def _block(self, width: int, name: str) -> list[str]:
-        """The lines of a hidden layer."""
-        if name == "maxout":
-            return [f"maxout {width}" + f" pieces={self.pieces}" * (self.pieces != 5)]
-        norm, act = ["batch_norm"] * bool(self.batch_norm), self._act(name)
-        drop = [f"dropout {self.dropout}"] * bool(self.dropout)
-        linear = f"linear {width}" + " bias=no" * (not self.hidden_bias)
-        return [linear, *norm, *act, *drop] if self.norm_first else [linear, *act, *norm, *drop]
-
-    def _act(self, name: str) -> list[str]:
-        return {"linear": [], "leaky_relu": [f"leaky_relu {self.slope}"]}.get(name, [name])
 
 
 def suggestion(name: str, more: Iterable[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""All recipes by name. Each is one value, in the file of its kind: dense, convolutional, or for any pictures."""
+"""All recipes by name. Each is one value, in the file of its kind."""
 
 from difflib import get_close_matches
 
@@ -6,7 +6,6 @@ from fastgan.errors import UsageError
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.recipes_conv import CONVOLUTIONAL
 from fastgan.gan.recipes_dense import DENSE
-from fastgan.gan.recipes_pictures import PICTURES
 
 DEFAULT = "digits"
 
@@ -20,4 +19,4 @@ class Recipes(dict[str, Recipe]):
         raise UsageError(f"got recipe {name!r}; {hint}")
 
 
-RECIPES = Recipes((recipe.name, recipe) for recipe in (*DENSE, *CONVOLUTIONAL, *PICTURES))
+RECIPES = Recipes((recipe.name, recipe) for recipe in (*DENSE, *CONVOLUTIONAL))

@@ -5,8 +5,6 @@ save, set a learning rate, shuffle the next epoch. What cannot be captured runs 
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastgan.capture import Capturer, Recording
 from fastgan.errors import CaptureError
@@ -23,14 +21,9 @@ class Replay:
     def __init__(self, step: Step) -> None:
         self.step, self.possible = step, True
         self.capturer = Capturer()
+        self.session = self.capturer.on_stream  # a block in which everything of a run happens
         self.recordings: dict[int, tuple[Recording, Scores]] = {}  # by the number of steps
         self.made = 0
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """A block on the stream of the steps, in which everything else of a run happens too."""
-        with self.capturer.on_stream():
-            yield
 
     def advance(self, most: int) -> None:
         """Make one step, or several at once where up to `most` are wanted."""

@@ -23,7 +23,7 @@ from typing import Any
 from fastgan.errors import CheckpointError, DivergedError, FastganError, OutputError, UsageError
 from fastgan.gan import checkpoint, files, pictures, quality
 from fastgan.gan.lock import Lock, claim
-from fastgan.gan.recipe import respelt
+from fastgan.gan.old import respelt
 from fastgan.gan.trainer import Callback, Metrics, Trainer
 from fastgan.version import __version__
 

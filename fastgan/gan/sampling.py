@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from fastgan.device import Array, array_module, to_device, to_host
+from fastgan.device import Array, to_device, to_host
 from fastgan.errors import UsageError
-from fastgan.gan.latents import draw_noise
+from fastgan.gan.conditional import told
+from fastgan.gan.latents import draw_latents
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.source import Form
 from fastgan.nn import Module
@@ -38,46 +39,44 @@ class Sampler:
         """n samples on the host: images (n, h, w, c) in [0, 1], or points (n, d). See Trainer.sample."""
         if n < 1:
             raise UsageError(f"sample: got n {n}, wanted at least 1")
-        z = self.noise(n, seed) if latent is None else to_device(latent, self.device)
-        z = self._labelled(z, label)
+        z = self.latent(n, seed) if latent is None else to_device(latent, self.device)
+        y = self._labels(len(z), label)
         self.generator.eval()
         if self.ema:
             self.ema.swap()
         try:
             with no_grad():
-                x = to_host(self.generator(Tensor(z)).data)
+                x = to_host(told(self.generator, y)(Tensor(z)).data)
         finally:
             if self.ema:
                 self.ema.swap()
             self.generator.train()
         return self.pixels(x)
 
-    def noise(self, n: int, seed: int | None = None) -> Array:
-        """The latents (n, z) that a seed stands for, without labels; the run's fixed ones without a seed."""
+    def latent(self, n: int, seed: int | None = None) -> Array:
+        """The latents (n, z) that a seed stands for; the run's fixed ones without a seed."""
         seed = self.seed if seed is None else seed
-        return draw_noise(self.recipe, n, 0, seed=seed, device=self.device, stream=Stream.SAMPLE)
+        return draw_latents(self.recipe, n, 0, seed=seed, device=self.device, stream=Stream.SAMPLE)
 
-    def _labelled(self, z: Array, label: Any) -> Array:
-        """Latents with the rows of their labels behind them, where the run has classes and they have none yet."""
+    def _labels(self, n: int, label: Any) -> Array | None:
+        """n labels as one-hot rows, each class in turn unless one or some are given; None in a run without classes."""
         k = self.recipe.classes
         if label is not None and not k:
             raise UsageError(
                 f"sample: got label {label} for a run without classes; train one with, such as recipe cgan-mnist"
             )
-        has_labels = z.shape[1] == self.recipe.latent + k
-        if not k or (label is None and has_labels):
-            return z
-        labels = np.asarray(np.arange(len(z)) % k if label is None else label)
-        if labels.dtype.kind not in "iu" or labels.shape not in ((), (len(z),)):
-            raise UsageError(f"sample: got label {label!r}, wanted a whole number or {len(z)} of them")
+        if not k:
+            return None
+        labels = np.asarray(np.arange(n) % k if label is None else label)
+        if labels.dtype.kind not in "iu" or labels.shape not in ((), (n,)):
+            raise UsageError(f"sample: got label {label!r}, wanted a whole number or {n} of them")
         for wrong in labels[(labels < 0) | (labels >= k)].flat:
             raise UsageError(f"sample: got label {wrong}, wanted 0 to {k - 1}")
-        rows = to_device(np.eye(k, dtype=np.float32)[np.broadcast_to(labels, len(z))], self.device)
-        return array_module(z).concatenate([z[:, :-k] if has_labels else z, rows], axis=1)
+        return to_device(np.eye(k, dtype=np.float32)[np.broadcast_to(labels, n)], self.device)
 
     def pixels(self, x: Array) -> Array:
-        """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
-        x, shape = x[:, : self.form.features], (len(x), *self.form.shape)
+        """A generator's output (n, f) as images in [0, 1], or points as they are."""
+        shape = (len(x), *self.form.shape)
         if len(shape) != 4:
             return x.reshape(shape)
         scaled = (x - self.recipe.low) / (self.recipe.high - self.recipe.low)

@@ -4,16 +4,20 @@ A step is `critic_steps` critic updates (more in a warm-up step) and `generator_
 loss, its gradient, written to the flat buffer of an optimizer, and that optimizer's step. Everything random in it is a
 function of the seed and the step's number, and nothing in it reads from the device.
 
-Shapes: `n` batch, `f` features of a sample, `z` latent.
+Shapes: `n` batch, `f` features of a sample, `z` latent, `k` classes. Labels, here always called y, are None in a run
+without classes, and then networks are called without them.
 """
+
+from collections.abc import Iterator
 
 from fastgan import optim, random
 from fastgan.clock import Clock, Count, Rate
 from fastgan.device import Array
 from fastgan.errors import UsageError
 from fastgan.gan.batches import Batches
-from fastgan.gan.latents import draw_latents
-from fastgan.gan.objectives import Objective, ScoreLoss
+from fastgan.gan.conditional import rows_of, told
+from fastgan.gan.latents import draw_labels, draw_latents
+from fastgan.gan.objectives import Objective
 from fastgan.gan.penalty import penalized_loss, piecewise_linear, refuse_batch_norm, slope_of
 from fastgan.gan.recipe import Recipe
 from fastgan.gan.ring import Ring, record
@@ -30,7 +34,7 @@ Scores = dict[str, Array]  # "real" and "fake" (n, 1), and "penalty" () where th
 class Step:
     """What a step works on, and the step. `networks` and `optimizers` are the generator's and the critic's.
 
-    `batches` may be set later. UsageError where recipe, objective and networks do not fit one another.
+    `batches` are to be set before the first.
     """
 
     def __init__(
@@ -39,12 +43,12 @@ class Step:
         objective: Objective,
         networks: tuple[Module, Module],
         optimizers: tuple[Optimizer, Optimizer],
-        batches: Batches | None,
         *,
         clock: Clock,
         seed: int,
     ) -> None:
-        self.recipe, self.objective, self.batches = recipe, objective, batches
+        self.recipe, self.objective = recipe, objective
+        self.batches: Batches | None = None
         self.generator, self.critic = networks
         self.generator_optimizer, self.critic_optimizer = optimizers
         self.clock, self.seed = clock, seed
@@ -53,14 +57,11 @@ class Step:
         self.scores: Scores = {}  # of the last critic update
         self.critic_updates = recipe.critic_steps * (1 + recipe.split_updates)  # a step's
         self._together = not mixes(self.critic)  # real and fake samples share a pass
-        self._apart = (
-            mixes(self.generator) and not recipe.inference_fakes
-        )  # a sample's fake depends on its batch
+        self._apart = mixes(self.generator) and not recipe.inference_fakes  # a fake depends on its batch
         self._draws = any(isinstance(m, Dropout) for net in networks for m in net.modules())
-        kinds = [part.kind for part in (objective.real, objective.fake) if isinstance(part, ScoreLoss)]
-        closed = (
-            objective.penalty and not objective.penalty_of and len(kinds) == 2 and not recipe.simultaneous
-        )
+        # whether points between real and fake samples are drawn
+        self._mixed = bool(objective.penalty) and not objective.penalty_of
+        closed = self._mixed and objective.kinds and not recipe.simultaneous
         self._closed = piecewise_linear(self.critic) if closed else None
 
     def step(self) -> None:
@@ -80,59 +81,83 @@ class Step:
         """A step's work on the device: all updates, and the losses written to the ring."""
         recipe, count = self.recipe, self._critic_steps()
         drawn = (count + (not recipe.shared_latents)) * recipe.batch
-        z = draw_latents(recipe, drawn, self.clock.count(1), seed=self.seed, device=self.clock.device)
-        latent = z[-recipe.batch :]
+        start, device = (recipe, drawn, self.clock.count(1)), self.clock.device
+        z = draw_latents(*start, seed=self.seed, device=device)
+        y = draw_labels(*start, seed=self.seed, device=device)
+        first, last = slice(count * recipe.batch), slice(-recipe.batch, None)
         if recipe.simultaneous:
-            critic_losses, generator_loss = self._simultaneous_update(latent)
+            critic_losses, generator_loss = self._simultaneous_update(z[last], rows_of(y, last))
         else:
-            for k, fake in enumerate(self._fakes(z[: count * recipe.batch])):
-                critic_losses, self.scores = self.critic_update(k, fake)
+            for k, (fake, fake_y) in enumerate(self._fakes(z[first], rows_of(y, first))):
+                critic_losses, self.scores = self.critic_update(k, fake, fake_y)
             self._begin(count)
             for _ in range(recipe.generator_steps):
-                generator_loss = self.generator_update(latent)
+                generator_loss = self.generator_update(z[last], rows_of(y, last))
         self._record(critic_losses, generator_loss)
 
-    def critic_update(self, k: int, fake: Array) -> tuple[list[Array], Scores]:
-        """A step's k-th update of the critic, against fakes (n, f): its loss (), in terms to add up, and the scores."""
+    def critic_update(self, k: int, fake: Array, fake_y: Array | None = None) -> tuple[list[Array], Scores]:
+        """A step's k-th update of the critic, against fakes (n, f) of labels (n, k).
+
+        Its loss (), in terms to add up, and the scores.
+        """
         self._begin(k)
         update = self._update_number(k)
-        if self.recipe.split_updates:
-            return self._half_updates(update, fake)
-        loss, scores = self._critic_loss(update, fake)
-        self._descend(self.critic_optimizer, loss)
-        return [loss.data], scores
+        if not self.recipe.split_updates:
+            loss, scores = self._critic_loss(update, fake, fake_y)
+            self._descend(self.critic_optimizer, loss)
+            return [loss.data], scores
+        assert self.batches
+        halves = self._halves(self.batches.draw(update), self.batches.labels(update), fake, fake_y)
+        losses, scores = [], {}
+        for name, (loss, of_half) in zip(("real", "fake"), halves, strict=True):
+            self._descend(self.critic_optimizer, loss)
+            losses.append(loss.data)
+            scores[name] = of_half
+        optim.clip_weights(self.critic_optimizer.flat.buffer, self.objective.clip)
+        return losses, scores
 
-    def generator_update(self, z: Array) -> Array:
-        """An update of the generator on the fakes of z: its loss ()."""
-        loss = self.objective.generator(self.critic(self.generator(Tensor(z))))
+    def generator_update(self, z: Array, y: Array | None = None) -> Array:
+        """An update of the generator on the fakes of z and their labels: its loss ()."""
+        fake = told(self.generator, y)(Tensor(z))
+        loss = self.objective.generator(told(self.critic, y)(fake))
         self._descend(self.generator_optimizer, loss)
         return loss.data
 
-    def _critic_loss(self, update: int | Count, fake: Array) -> tuple[Tensor, Scores]:
-        """The critic's loss on a batch of real samples and as many fakes, with its penalty where it has one."""
+    def _critic_loss(self, update: int | Count, fake: Array, fake_y: Array | None) -> tuple[Tensor, Scores]:
+        """The critic's loss on a batch of real samples and as many fakes, with its penalty where it has one.
+
+        Points between real and fake samples, where the penalty is taken, have the real ones' labels.
+        """
         assert self.batches
-        objective, n = self.objective, len(fake)
-        if self._closed:
-            return self._closed_loss(self.batches.draw(update, fake, mixed=True), *self._closed)
-        mixed = bool(objective.penalty) and not objective.penalty_of
+        objective, n, mixed = self.objective, len(fake), self._mixed
         x = self.batches.draw(update, fake if self._together or mixed else None, mixed=mixed)
+        if self._closed:
+            return self._closed_loss(x, *self._closed)
+        y = self.batches.labels(update, fake_y if self._together else None)
+        real_y = rows_of(y, slice(n))
         if self._together:
-            both = self.critic(Tensor(x[: 2 * n]))
-            loss = objective.critic(both)
-            scores = {"real": both.data[:n], "fake": both.data[n:]}
+            both = told(self.critic, y)(Tensor(x[: 2 * n]))
+            loss, scores = objective.critic(both), {"real": both.data[:n], "fake": both.data[n:]}
         else:
-            real_scores, fake_scores = self.critic(Tensor(x[:n])), self.critic(Tensor(fake))
-            loss = objective.real(real_scores) + objective.fake(fake_scores)
-            scores = {"real": real_scores.data, "fake": fake_scores.data}
+            (real_loss, real), (fake_loss, fakes) = self._halves(x[:n], real_y, fake, fake_y)
+            loss, scores = real_loss + fake_loss, {"real": real, "fake": fakes}
         if mixed:
-            slope = slope_of(self.critic, x[2 * n :]).reshape(n, -1)
+            slope = slope_of(told(self.critic, real_y), x[2 * n :]).reshape(n, -1)
             loss = with_penalty(loss, slope, weight=objective.penalty)
             scores["penalty"] = loss.node.kept[0]
         elif objective.penalty and objective.penalty_of:
             points = Tensor(x[:n]), Tensor(fake), self._epsilon(n, update)
-            penalty = objective.penalty_of(self.critic, *points) * objective.penalty
+            penalty = objective.penalty_of(told(self.critic, real_y), *points) * objective.penalty
             loss, scores["penalty"] = loss + penalty, penalty.data
         return loss, scores
+
+    def _halves(
+        self, real: Array, real_y: Array | None, fake: Array, fake_y: Array | None
+    ) -> Iterator[tuple[Tensor, Array]]:
+        """The critic's losses on real samples and then on fakes, each with its scores."""
+        for part, x, y in (self.objective.real, real, real_y), (self.objective.fake, fake, fake_y):
+            scores = told(self.critic, y)(Tensor(x))
+            yield part(scores), scores.data
 
     def _epsilon(self, n: int, update: int | Count) -> Tensor:
         """Where between real and fake samples a critic update's penalty is taken; (n, 1)."""
@@ -145,37 +170,17 @@ class Step:
         self, x: Array, parameters: list[Tensor], slopes: tuple[float, ...]
     ) -> tuple[Tensor, Scores]:
         """The loss and its penalty as one op; x (3n, f) holds real, fake and mixed samples."""
-        real, fake = self.objective.real, self.objective.fake
-        assert isinstance(real, ScoreLoss)
-        assert isinstance(fake, ScoreLoss)
-        kinds = real.kind, fake.kind
-        loss = penalized_loss(
-            Tensor(x), *parameters, kinds=kinds, weight=self.objective.penalty, slopes=slopes
-        )
-        kept, n = loss.node.kept, len(x) // 3
+        settings = {"kinds": self.objective.kinds, "weight": self.objective.penalty, "slopes": slopes}
+        loss, n = penalized_loss(Tensor(x), *parameters, **settings), len(x) // 3
+        kept = loss.node.kept
         return loss, {"real": kept["scores"][:n], "fake": kept["scores"][n:], "penalty": kept["penalty"]}
 
-    def _half_updates(self, update: int | Count, fake: Array) -> tuple[list[Array], Scores]:
-        """One critic update for real and one for fake samples, after which weights are clipped."""
-        assert self.batches
-        losses, scores = [], {}
-        for name, x, part in (
-            ("real", self.batches.draw(update), self.objective.real),
-            ("fake", fake, self.objective.fake),
-        ):
-            y = self.critic(Tensor(x))
-            loss, scores[name] = part(y), y.data
-            self._descend(self.critic_optimizer, loss)
-            losses.append(loss.data)
-        optim.clip_weights(self.critic_optimizer.flat.buffer, self.objective.clip)
-        return losses, scores
-
-    def _simultaneous_update(self, z: Array) -> tuple[list[Array], Array]:
+    def _simultaneous_update(self, z: Array, y: Array | None) -> tuple[list[Array], Array]:
         """Both networks updated from gradients taken at the same point, on the same fakes."""
         self._begin(0)
-        fake = self.generator(Tensor(z))
-        generator_loss = self.objective.generator(self.critic(fake))
-        critic_loss, self.scores = self._critic_loss(self.clock.count(1), fake.data)
+        fake = told(self.generator, y)(Tensor(z))
+        generator_loss = self.objective.generator(told(self.critic, y)(fake))
+        critic_loss, self.scores = self._critic_loss(self.clock.count(1), fake.data, y)
         both = ((self.generator_optimizer, generator_loss), (self.critic_optimizer, critic_loss))
         for optimizer, loss in both:
             self._differentiate(optimizer, loss)
@@ -183,25 +188,25 @@ class Step:
             self._move(optimizer)
         return [critic_loss.data], generator_loss.data
 
-    def _fakes(self, z: Array) -> list[Array]:
-        """Fakes for each critic update of a step: the generator rests meanwhile, so one pass can make them all."""
+    def _fakes(self, z: Array, y: Array | None) -> list[tuple[Array, Array | None]]:
+        """Fakes for each critic update of a step, and their labels.
+
+        The generator rests meanwhile, so one pass can make them all.
+        """
         n = self.recipe.batch
         pieces = [slice(first, first + n) for first in range(0, len(z), n)]
         if self.recipe.inference_fakes:  # going through all layers takes as long as one of them
             self.generator.eval()
+        fakes = []
         with no_grad():
-            if self._apart:
-                fakes = []
-                for k, piece in enumerate(pieces):
-                    self._begin(k)
-                    fakes.append(self.generator(Tensor(z[piece])).data)
-            else:
-                self._begin(0)
-                whole = self.generator(Tensor(z)).data
-                fakes = [whole[piece] for piece in pieces]
+            for k, rows in enumerate(pieces if self._apart else [slice(None)]):
+                self._begin(k)
+                fakes.append(told(self.generator, rows_of(y, rows))(Tensor(z[rows])).data)
         if self.recipe.inference_fakes:
             self.generator.train()
-        return fakes
+        if not self._apart:
+            fakes = [fakes[0][rows] for rows in pieces]
+        return [(fake, rows_of(y, rows)) for fake, rows in zip(fakes, pieces, strict=True)]
 
     def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
         """One step of an optimizer down the gradient of a loss."""
@@ -254,11 +259,12 @@ class Step:
         return self.clock.count(self.recipe.critic_steps, k)
 
     def _set_rates(self) -> None:
-        factor = optim.schedule(self.recipe.optimizer.schedule, self.clock.steps, self.horizon)
-        own, lr = self.recipe.generator_lr, self.recipe.optimizer.lr
+        recipe, lr = self.recipe, self.recipe.optimizer.lr
+        factor = optim.schedule(recipe.optimizer.schedule, self.clock.steps, self.horizon)
+        own = lr if recipe.generator_lr is None else recipe.generator_lr
         for optimizer, rate in (
             (self.critic_optimizer, lr * factor),
-            (self.generator_optimizer, (lr if own is None else own) * factor),
+            (self.generator_optimizer, own * factor),
         ):
             if isinstance(optimizer.lr, Rate):
                 optimizer.lr.set(rate)

@@ -18,8 +18,8 @@ from fastgan.device import Array, resolve_device, to_host
 from fastgan.errors import DivergedError, UsageError
 from fastgan.gan import published, state
 from fastgan.gan.batches import Batches
-from fastgan.gan.latents import draw_latents, draw_noise
-from fastgan.gan.networks import build, check_fit
+from fastgan.gan.latents import draw_labels, draw_latents
+from fastgan.gan.networks import build_critic, build_generator, check_fit
 from fastgan.gan.objectives import Objective
 from fastgan.gan.quality import held_out_loss
 from fastgan.gan.recipe import Recipe, objective_of
@@ -92,17 +92,17 @@ class Trainer:
         self.dataset, self.form = find(data, recipe)
         given = {"generator": generator, "critic": critic, "objective": objective}
         self.own_networks = [name for name, own in given.items() if own is not None]
-        if generator is None or critic is None:
-            built = build(recipe, self.form.shape, self.seed)
-            generator, critic = generator or built[0], critic or built[1]
-        self.generator, self.critic = generator, critic
+        self.generator = generator or build_generator(recipe, self.form.shape, self.seed)
+        self.critic = critic or build_critic(recipe, self.form.shape, self.seed)
         self.objective = objective or objective_of(recipe)
-        check_updates(recipe, self.objective, critic)
+        check_updates(recipe, self.objective, self.critic)
         self.clock = Clock(self.device)
         self.ema: Ema | None = None
         self.work = self._step()
-        features = self.form.features + recipe.classes
-        check_fit(generator, critic, self.latent(2, 0), features)
+        if self.dataset:
+            self.work.batches = self.batches
+        features = self.form.features
+        check_fit(self.generator, self.critic, self.latent(2, 0), self.labels(2, 0), features)
         self.stop_wanted = False
         self.arithmetic = ""  # of the newest steps, see _arithmetic
         self.capture = capture
@@ -125,8 +125,8 @@ class Trainer:
         if self.device != "cpu":
             for optimizer in optimizers:
                 optimizer.lr = Rate(self.device)
-        networks, batches = (self.generator, self.critic), self._batches() if self.dataset else None
-        return Step(recipe, objective, networks, optimizers, batches, clock=self.clock, seed=self.seed)
+        networks = self.generator, self.critic
+        return Step(recipe, objective, networks, optimizers, clock=self.clock, seed=self.seed)
 
     @property
     def steps_done(self) -> int:
@@ -146,26 +146,33 @@ class Trainer:
     @property
     def batches(self) -> Batches:
         """What real samples are drawn from; after a load, the data are found when they are first needed."""
-        return self._find_batches()
-
-    def _find_batches(self) -> Batches:
-        self.work.batches = self.work.batches or self._batches()
+        if self.work.batches is None:
+            if self.dataset is None:
+                if self.form.source is None:
+                    raise UsageError(
+                        f"{self.form.name}: the run's data were an array; pass it to load() to train on"
+                    )
+                self.dataset = bordered(self.form.source.load(), self.recipe.border)
+                self.form.check(self.dataset)
+            self.work.batches = Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
         return self.work.batches
 
     def step(self) -> None:
         """The critic updates and the generator update of one step."""
-        self._find_batches()
+        self.work.batches = self.batches
         self.work.step()
 
     def latent(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
-        """The latents of one draw; (n, z), or with k classes (n, z + k), each as likely as another."""
+        """The latents of one draw; (n, z)."""
         seed = self.seed if seed is None else seed
         return draw_latents(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
 
-    def noise(self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None) -> Array:
-        """The random part of latents; (n, z)."""
+    def labels(
+        self, n: int, number: int, *, stream: int = Stream.NOISE, seed: int | None = None
+    ) -> Array | None:
+        """The labels of one draw, one-hot (n, k), each class as likely as another; None without classes."""
         seed = self.seed if seed is None else seed
-        return draw_noise(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
+        return draw_labels(self.recipe, n, number, seed=seed, device=self.device, stream=stream)
 
     def begin_at(self, steps: int, losses: Array | None = None) -> None:
         """Set the number of steps done, and what `losses_since_log` gave then."""
@@ -175,17 +182,6 @@ class Trainer:
     def losses_since_log(self) -> Array:
         """The losses, (k, 2) on the host, of the steps since the last one that was logged."""
         return self.work.ring.last(self.recipe.log_every - self.recipe.until_log(self.steps_done))
-
-    def _batches(self) -> Batches:
-        """The batches; after a load, the data are found again when they are first needed."""
-        if self.dataset is None:
-            if self.form.source is None:
-                raise UsageError(
-                    f"{self.form.name}: the run's data were an array; pass it to load() to train on"
-                )
-            self.dataset = bordered(self.form.source.load(), self.recipe.border)
-            self.form.check(self.dataset)
-        return Batches(self.dataset, self.recipe, seed=self.seed, device=self.device)
 
     def fit(self, steps: int | None = None, callbacks: Sequence[Callback] = ()) -> "Trainer":
         """Train for `steps` more steps (default: up to the recipe's number, or what was begun); returns self.
@@ -197,7 +193,7 @@ class Trainer:
         horizon = self.work.horizon
         goal = max(self.recipe.steps, horizon) if steps is None else self.steps_done + steps
         self.work.horizon = max(horizon, goal) if steps is None or self.steps_done else goal
-        self._find_batches()
+        self.work.batches = self.batches
         self.generator.train()
         self.critic.train()
         with self.threads.running(), self._session():
@@ -300,18 +296,12 @@ class Trainer:
     def sampler(self) -> Sampler:
         """What draws samples from the generator as it is now, or from its average where the recipe has one."""
         return Sampler(
-            self.recipe,
-            self.form,
-            self.generator,
+            *(self.recipe, self.form, self.generator),
             device=self.device,
             seed=self.seed,
             steps_done=self.steps_done,
             ema=self.ema,
         )
-
-    def pixels(self, x: Array) -> Array:
-        """A generator's output (n, f) as images in [0, 1], or points as they are; label columns are left out."""
-        return self.sampler().pixels(x)
 
     def save(self, path: str | Path) -> None:
         """Write networks, optimizers and step to one safetensors file, whole or not at all."""

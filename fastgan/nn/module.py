@@ -20,7 +20,7 @@ class Module:
     source: tuple[int, int | Count, int] = (0, 0, 0)
     calls_done = 0
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
         """The output for a batch."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define __call__")
 

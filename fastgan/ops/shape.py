@@ -1,5 +1,8 @@
 """Ops that choose or join: the largest along an axis, concatenation."""
 
+from itertools import accumulate
+from typing import Any
+
 from fastgan.device import Array, array_module
 from fastgan.tape import Tensor, Thunk, op
 from fastgan.tape.arithmetic import index, kept, reshape
@@ -37,3 +40,12 @@ def _(g: Tensor, y: Tensor, *xs: Tensor, axis: int = 0) -> tuple[Thunk, ...]:
         thunks.append(lambda key=key: index(g, key=key))  # type: ignore[misc]
         start = stop
     return tuple(thunks)
+
+
+@concat.first_order
+def _(g: Array, y: Array, *xs: Array, axis: int = 0, wanted: Any) -> list[Array | None]:
+    xp, ends = array_module(g), list(accumulate(x.shape[axis] for x in xs))
+    parts = zip(xp.split(g, ends[:-1], axis=axis), wanted, strict=True)
+    return [
+        xp.ascontiguousarray(part) if want else None for part, want in parts
+    ]  # GEMMs' kernels take no views

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from fastgan import ops
-from fastgan.gan.conditional import beside, columns
 from fastgan.gan.published import seo_sigmoid_layer
 from fastgan.tape.arithmetic import alias, cast
 from tables.op_references import (
@@ -345,14 +344,9 @@ CASES = [
     Case(ops.maximum, ((3, 4),), lambda x, axis: np.sort(x, axis=0)[-1], {"axis": -2}),
     Case(ops.concat, ((2, 3), (1, 3), (4, 3)), lambda *xs: np.vstack(xs)),
     Case(ops.concat, ((2, 3), (2, 1)), lambda *xs, axis: np.hstack(xs), {"axis": -1}),
+    Case(ops.concat, ((2, 3, 1), (2, 3, 2), (2, 3, 1)), lambda *xs, axis: np.dstack(xs), {"axis": 2}),
     Case(ops.mse, ((5, 1), (5, 1)), lambda x, t: np.asarray(np.var(x - t) + np.mean(x - t) ** 2)),
     Case(ops.bce_with_logits, ((5, 1), (5, 1)), entropy),
-    Case(beside, ((3, 2), (3, 4)), lambda a, b: np.append(a, b, axis=1)),
-    Case(beside, ((2, 3, 1), (2, 3, 2), (2, 3, 1)), lambda *xs: np.dstack(xs)),
-    Case(columns, ((3, 5),), lambda x, *, start, stop: x.T[start:stop].T, {"start": 1, "stop": 4}),
-    Case(
-        columns, ((2, 3, 4),), lambda x, *, start, stop: np.take(x, range(stop), 2), {"start": 0, "stop": 3}
-    ),
     _unary(alias, lambda x: x),
     Case(cast, ((3, 4), (2,)), lambda x, like: x),
     Case(

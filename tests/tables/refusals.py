@@ -18,7 +18,7 @@ import fastgan as fg
 from fastgan import data, nn, ops
 from fastgan.data import Dataset
 from fastgan.errors import DataError, FastganError, ShapeError, UsageError
-from fastgan.gan.conditional import ConcatCritic
+from fastgan.gan.conditional import ConcatCritic, LabelledGenerator
 from fastgan.gan.objectives import gradient_penalty, objective
 from fastgan.gan.recipe import from_dict
 from fastgan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, Net, Sequential, SpectralNorm
@@ -514,6 +514,8 @@ TRAINERS: list[Refusal] = [
             {"bach": 3},
             {"low": 1.0},
             {"first": -5},
+            {"held_out": True},
+            {"published": "digits"},
             {"generator_steps": 0},
             {"warmup_critic_steps": -1},
             {"warmup_every": 0},
@@ -554,17 +556,22 @@ TRAINERS: list[Refusal] = [
     (
         lambda: trainer_of().sample(2, latent=np.zeros((2, 3), "f")),
         ShapeError,
-        "LabelledGenerator: (2,8) (n,9)",
+        "LabelledGenerator: (2,3) labels (2,5) (n,4) (n,5)",
     ),
-    (lambda: trainer_of().sample(2, latent=np.zeros((2, 12), "f"), label=1), ShapeError, "(2,17) (n,9)"),
+    (
+        trainer("digits", generator=LabelledGenerator(Linear(34, 64), 32, 10, embed=2)),
+        UsageError,
+        "generator 'y'",
+    ),
+    (lambda: trainer_of(critic=Linear(6, 1)), UsageError, "critic (n,5) many"),
     (lambda: trainer_of(dataset=UNLABELLED), DataError, "labelled: without labels 5 classes"),
     (lambda: trainer_of(LABELLED.replace(classes=4)), DataError, "labelled: 5 classes 4 --classes"),
     (lambda: trainer_of(LABELLED.replace(classes=6)), DataError, "--classes 5"),
     (lambda: trainer_of(dataset=BELOW), DataError, "label -1 sample 0"),
     (
-        lambda: ConcatCritic(Sequential(), (3, 2, 1), K)(image(2, 6)),
+        lambda: ConcatCritic(Sequential(), (3, 2, 1), K)(image(2, 6), image(1, K)),
         ShapeError,
-        "ConcatCritic: x (2,6) (n,11)",
+        "ConcatCritic: (2,6) labels (1,5) (n,6) (n,5)",
     ),
 ]
 
