@@ -4,10 +4,10 @@ Shared by the products and the small kernels; an activation is a number in a ker
 serves all of the table.
 """
 
-from numba import cuda, float32
+from numba import cuda
 
 from fastgan.kernels.cuda.vector import inlined, ld4, scalars, st4
-from fastgan.kernels.formulas import ACTIVATIONS, chosen
+from fastgan.kernels.formulas import ACTIVATIONS, chosen, zero
 
 ACTS = {name: number for number, name in enumerate(ACTIVATIONS)}
 THREADS = 256
@@ -45,7 +45,7 @@ def masked4(g, y, act, slope):
 @inlined
 def zero4():
     """Four zeros."""
-    return float32(0), float32(0), float32(0), float32(0)
+    return zero, zero, zero, zero
 
 
 @inlined

@@ -105,7 +105,6 @@ def _head(vector):
             if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < i:
                 gw[cuda.blockIdx.x * COLUMNS + t] = pool[t]
             if cuda.blockIdx.x == 0:
-                cuda.syncthreads()  # the pool has been read
                 total = float32(0)
                 for row in range(t, limit, THREADS):
                     total += v[row]
