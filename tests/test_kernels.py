@@ -82,9 +82,9 @@ def test_real_sizes(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OF)
+@pytest.mark.parametrize("name", [name for name in OF if name not in ON_CPU])
 def test_array_code_gives_what_is_finite(name: str) -> None:
-    """What a GPU's kernels are compared with."""
+    """What a GPU's kernels are compared with, where no CPU's are."""
     for row in rows(name):
         assert all(np.isfinite(x).all() for x in truth(row)[0]), str(row)
 
