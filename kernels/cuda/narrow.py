@@ -17,13 +17,12 @@ from fastgan.kernels.cuda.epilogues import (
     dot4,
     fold,
     masked4,
-    named,
     plus4,
     put4,
     scaled4,
     zero4,
 )
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, INOUT4, INT, OUT, OUT4, Wide
 
 COLUMNS = 16  # of a block of `head`
 LANES, ROWS = 4, 64  # threads of a block along columns (four each) and rows
@@ -37,7 +36,7 @@ def _mask(vector):
         k = 4 * cuda.grid(1)
         store(out, 0, k, 1, size, masked4(load(g, 0, k, 1, size), load(y, 0, k, 1, size), act, slope))
 
-    return Kernel(mask, (IN, IN, OUT, INT, INT, FLOAT), block=THREADS, name=named("mask", vector))
+    return mask
 
 
 def _finish(vector):
@@ -53,7 +52,7 @@ def _finish(vector):
             store(y, row, column, n, o, activated4(z, act, slope))
             row += 8 * cuda.gridDim.y
 
-    return Kernel(finish, (INOUT, IN, INT, INT, INT, FLOAT), block=(32, 8), name=named("finish", vector))
+    return finish
 
 
 def _score(vector):
@@ -72,7 +71,7 @@ def _score(vector):
         if lane == 0 and row < n:
             y[row] = activated(pool[line] + b[0], act, slope)
 
-    return Kernel(score, (IN, IN, IN, OUT, INT, INT, INT, FLOAT), block=THREADS, name=named("score", vector))
+    return score
 
 
 def _head(vector):
@@ -113,13 +112,10 @@ def _head(vector):
                 if t == 0:
                     gb[0] = pool[0]
 
-    kinds = (IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, INT, INT, INT, INT, FLOAT)
-    return Kernel(head, kinds, block=THREADS, name=named("head", vector))
+    return head
 
 
-MASK_BY = {vector: _mask(vector) for vector in (True, False)}
-FINISH = {vector: _finish(vector) for vector in (True, False)}
-SCORE = {vector: _score(vector) for vector in (True, False)}
-HEAD = {vector: _head(vector) for vector in (True, False)}
-
-KERNELS = tuple(kernel for family in (MASK_BY, FINISH, SCORE, HEAD) for kernel in family.values())
+MASK = Wide(_mask, (IN4, IN4, OUT4, INT, INT, FLOAT), block=THREADS, name="mask")
+FINISH = Wide(_finish, (INOUT4, IN4, INT, INT, INT, FLOAT), block=(32, 8), name="finish")
+SCORE = Wide(_score, (IN4, IN4, IN, OUT, INT, INT, INT, FLOAT), block=THREADS, name="score")
+HEAD = Wide(_head, (IN, IN4, IN4, OUT4, OUT, OUT, *[INT] * 7, FLOAT), block=THREADS, name="head")

@@ -19,13 +19,14 @@ from fastgan.kernels.cuda.epilogues import (
     THREADS,
     activated4,
     masked4,
-    named,
+    of_four,
+    of_fours,
     plus4,
     scaled4,
     times4,
     zero4,
 )
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel, empty, vectors
+from fastgan.kernels.cuda.launching import FLOAT, IN4, INOUT4, INT, OUT4, Wide, empty
 from fastgan.kernels.cuda.sums import POOL, Layout, added_up, place
 from fastgan.kernels.cuda.vector import inlined, ld4
 
@@ -35,20 +36,8 @@ OWN, JOINED, RUNNING = range(3)  # whose statistics: the block's own, those of s
 _norm_scale = inlined(norm.norm_scale)
 
 
-@inlined
-def inverse_of(spread, eps):
-    """1 / sqrt(variance + eps)."""
-    return _norm_scale(float32(1), spread, eps)[0]
-
-
-@inlined
-def _inverses(q, eps):
-    return inverse_of(q[0], eps), inverse_of(q[1], eps), inverse_of(q[2], eps), inverse_of(q[3], eps)
-
-
-@inlined
-def _minus(p, q):
-    return scaled4(p, float32(-1), q)
+_inverses = of_four(lambda spread, eps: _norm_scale(float32(1), spread, eps)[0])  # 1 / sqrt(variance + eps)
+_minus = of_fours(lambda p, q: p - q)
 
 
 @inlined
@@ -123,7 +112,7 @@ def _summing(vector):
 
 
 def _kernels(vector):
-    """The four kernels by name; `parts` has two rows for each slice."""
+    """The four bodies by name; `parts` has two rows for each slice."""
     load, store = LOADS[vector], STORES[vector]
     moments, joined, products, added = _summing(vector)
 
@@ -200,21 +189,20 @@ def _kernels(vector):
                 g = times4(scaled4(load(u, k, column, n, f), share, tilt), scale)
                 store(out, k, column, n, f, masked4(g, q, act, slope))
 
-    ints, kinds = [INT] * 5, (IN, IN, IN, IN, INOUT, INOUT, INOUT, OUT)
-    arguments = {
-        slice_moments: (IN, OUT, *ints),
-        norm_forward: (*kinds, *ints, *[INT] * 4, *[FLOAT] * 4),
-        slice_products: (IN, IN, IN, OUT, *ints),
-        norm_backward: (*[IN] * 5, *[OUT] * 3, *ints, INT, INT, FLOAT),
-    }
-    return {
-        body.__name__: Kernel(body, given, block=THREADS, name=named(body.__name__, vector))
-        for body, given in arguments.items()
-    }
+    return {body.__name__: body for body in (slice_moments, norm_forward, slice_products, norm_backward)}
 
 
-FAMILY = {vector: _kernels(vector) for vector in (True, False)}
-KERNELS = tuple(kernel for kernels in FAMILY.values() for kernel in kernels.values())
+BODIES = {vector: _kernels(vector) for vector in (True, False)}
+ARGUMENTS = {
+    "slice_moments": (IN4, OUT4, *[INT] * 5),
+    "norm_forward": (*[IN4] * 4, *[INOUT4] * 3, OUT4, *[INT] * 9, *[FLOAT] * 4),
+    "slice_products": (*[IN4] * 3, OUT4, *[INT] * 5),
+    "norm_backward": (*[IN4] * 5, *[OUT4] * 3, *[INT] * 7, FLOAT),
+}
+FAMILY = {
+    name: Wide(lambda vector, name=name: BODIES[vector][name], kinds, block=THREADS, name=name)
+    for name, kinds in ARGUMENTS.items()
+}
 
 
 def _rows(x, rows=(), pairs=(), like=(), act="leaky", slope=1.0):
@@ -233,8 +221,7 @@ def _sliced(name, n, f, *arrays):
     """The first of two launches: two rows (2 * slices, f) for each slice of the rows, and how many rows one has."""
     layout = Layout.of(n, f)
     parts = empty((2 * layout.slices, f), arrays[0])
-    wide = vectors(*arrays, parts, sizes=(f,))
-    FAMILY[wide][name](layout.grid, *arrays, parts, n, f, *layout.sizes)
+    FAMILY[name](layout.grid, *arrays, parts, n, f, *layout.sizes, sizes=(f,))
     return parts, layout.slices, layout.span
 
 
@@ -267,7 +254,7 @@ def norm_forward(
     layout = Layout.of(n, f, most=1) if source == OWN else Layout.of(n, f)
     arrays = x_rows, parts, gamma, beta, mean, variance, stats if training else None, y
     settings = slices, rows, source, ACTS[act], slope, eps, momentum, widening
-    FAMILY[vectors(*arrays, sizes=(f,))]["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings)
+    FAMILY["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings, sizes=(f,))
     return y
 
 
@@ -282,7 +269,5 @@ def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     layout = Layout.of(n, f) if slices else Layout.of(n, f, most=1)
     arrays = u, rows, parts, gamma, stats, ggamma, gbeta, out
     settings = slices, ACTS[act], slope
-    FAMILY[vectors(*arrays, sizes=(f,))]["norm_backward"](
-        layout.grid, *arrays, n, f, *layout.sizes, *settings
-    )
+    FAMILY["norm_backward"](layout.grid, *arrays, n, f, *layout.sizes, *settings, sizes=(f,))
     return out

@@ -90,7 +90,6 @@ SIZES = [INT] * 10
 MAX_POOL = Kernel(max_pool, (IN, OUT, *SIZES), block=THREADS)
 MAX_POOL_GRAD = Kernel(max_pool_grad, (IN, IN, OUT, *SIZES), block=THREADS)
 MAX_POOL_PICK = Kernel(max_pool_pick, (IN, IN, OUT, *SIZES), block=THREADS)
-KERNELS = (MAX_POOL, MAX_POOL_GRAD, MAX_POOL_PICK)
 
 
 def _windows(x, size, stride):

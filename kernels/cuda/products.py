@@ -1,18 +1,22 @@
 """The kernels of dense layers that hold a matrix product: forward, with and without batch norm, and backward.
 
 What follows a product happens where it ends: bias and activation, the derivative of the activation below, the
-statistics of a batch whose rows one block owns. `tiles` has the product itself.
+statistics of a batch whose rows one block owns. `tiles` has the product itself. A product a^T v of many rows, as a
+convolution's weight gradient is, is summed in slices of them: its result of 25 x 64 numbers is one tile, and one block
+would sum 100,000 rows while all others rest.
 
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
+from functools import partial
+
 from numba import cuda, float32
 
 from fastgan.kernels import norm
-from fastgan.kernels.cuda.epilogues import THREADS, activated, fold, masked, named
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
+from fastgan.kernels.cuda.epilogues import THREADS, activated, fold, masked
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, INOUT, INT, OUT, Wide
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES, product
-from fastgan.kernels.cuda.vector import inlined, quotient
+from fastgan.kernels.cuda.vector import inlined, quotient, shifted
 
 BIAS, MASK, PLAIN = 0, 1, 2  # what `linear` makes of a sum
 
@@ -21,7 +25,7 @@ norm_scale = inlined(norm.norm_scale)
 
 def _linear(name, vector):
     """y = act(x @ w + b), or x @ w times the derivative of the activation that made `a`, or x @ w."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     own = product("NN", TILES[name], vector)
     size, multiply, element = own.size, own.multiply, own.element
 
@@ -29,7 +33,7 @@ def _linear(name, vector):
         pool = cuda.shared.array(size, float32)
         row0, col0 = cuda.blockIdx.y * rows, cuda.blockIdx.x * columns
         multiply(pool, x, w, row0, col0, n, i, o, 0)
-        for part in range(each):
+        for part in range(parts):
             k = cuda.threadIdx.x + part * THREADS
             row, column = k >> shift, k & (columns - 1)
             if row0 + row < n and col0 + column < o:
@@ -40,17 +44,12 @@ def _linear(name, vector):
                     z = masked(z, a[place], act, slope)
                 y[place] = z
 
-    return Kernel(
-        linear,
-        (IN, IN, IN, IN, OUT, INT, INT, INT, INT, INT, FLOAT),
-        block=THREADS,
-        name=named("linear", name, vector),
-    )
+    return linear
 
 
 def _linear_norm(name, vector):
     """h = act(x @ w + b) and y = batch norm of h; in training one block owns all rows of its columns."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     own = product("NN", TILES[name], vector)
     size, multiply, element, whole = own.size, own.multiply, own.element, rows * columns
 
@@ -64,7 +63,7 @@ def _linear_norm(name, vector):
         col = col0 + (t & (columns - 1))  # of all elements of this thread
         inside = col < o
         multiply(pool, x, w, row0, col0, n, i, o, 0)
-        for part in range(each):
+        for part in range(parts):
             k = t + part * THREADS
             value = float32(0)
             if row0 + (k >> shift) < n and inside:
@@ -77,7 +76,7 @@ def _linear_norm(name, vector):
             fold(folded, whole, columns)
             centre = folded[t & (columns - 1)] / float32(n)
             cuda.syncthreads()
-            for part in range(each):
+            for part in range(parts):
                 k = t + part * THREADS
                 apart = held[k] - centre if (k >> shift) < n else float32(0)
                 folded[k] = apart * apart
@@ -92,18 +91,17 @@ def _linear_norm(name, vector):
                 stats[col], stats[o + col] = centre, inverse
                 mean[col] += momentum * (centre - mean[col])
                 variance[col] += momentum * (widening * spread - variance[col])
-        for part in range(each):
+        for part in range(parts):
             k = t + part * THREADS
             if row0 + (k >> shift) < n and inside:
                 y[(row0 + (k >> shift)) * o + col] = (held[k] - centre) * scale + offset
 
-    kinds = (*[IN] * 5, INOUT, INOUT, *[OUT] * 3, *[INT] * 5, *[FLOAT] * 4)
-    return Kernel(linear_norm, kinds, block=THREADS, name=named("linear_norm", name, vector))
+    return linear_norm
 
 
 def _backward(name, vector):
     """Blocks below `border`: dx = (v @ w^T) times a derivative. The others: gw = a^T v and gb = sums of v's rows."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     w_rows, w_columns, w_shift, w_each = WEIGHT_TILES[name].places
     own, weights = product("NT", TILES[name], vector), product("TN", WEIGHT_TILES[name], vector)
     size, multiply, element = max(own.size, weights.size), own.multiply, own.element
@@ -117,7 +115,7 @@ def _backward(name, vector):
             down = quotient(block, across)
             row0, col0 = down * rows, (block - down * across) * columns
             multiply(pool, v, w, row0, col0, n, o, i, 0)
-            for part in range(each):
+            for part in range(parts):
                 k = t + part * THREADS
                 row, column = row0 + (k >> shift), col0 + (k & (columns - 1))
                 if row < n and column < i:
@@ -138,14 +136,37 @@ def _backward(name, vector):
                 if t < w_columns and col0 + t < o:
                     gb[col0 + t] = pool[t]
 
-    kinds = (IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, INT, INT, INT, INT, FLOAT)
-    return Kernel(backward, kinds, block=THREADS, name=named("backward", name, vector))
+    return backward
 
 
-LINEAR = {(name, vector): _linear(name, vector) for name in TILES for vector in (True, False)}
-LINEAR_NORM = {
-    (name, vector): _linear_norm(name, vector) for name in ("32x8", "64x8") for vector in (True, False)
-}
-BACKWARD = {(name, vector): _backward(name, vector) for name in WEIGHT_TILES for vector in (True, False)}
+def _tall(name, vector):
+    """out[s] = a^T v over the rows of slice s."""
+    rows, columns, shift, parts = WEIGHT_TILES[name].places
+    own = product("TN", WEIGHT_TILES[name], vector)
+    size, multiply, element = own.size, own.multiply, own.element
 
-KERNELS = (*LINEAR.values(), *LINEAR_NORM.values(), *BACKWARD.values())
+    def tall(a, v, out, n, i, o, span):
+        pool = cuda.shared.array(size, float32)
+        row0, col0, first = cuda.blockIdx.y * rows, cuda.blockIdx.x * columns, cuda.blockIdx.z * span
+        whole = min(span, n - first)
+        multiply(pool, shifted(a, first * i), shifted(v, first * o), row0, col0, i, whole, o, 0)
+        for part in range(parts):
+            k = cuda.threadIdx.x + part * THREADS
+            row, column = row0 + (k >> shift), col0 + (k & (columns - 1))
+            if row < i and column < o:
+                out[(cuda.blockIdx.z * i + row) * o + column] = element(pool, k >> shift, k & (columns - 1))
+
+    return tall
+
+
+def _each(make, names, *arguments):
+    """A kernel for each of the tiles."""
+    called = make.__name__.strip("_")
+    return {t: Wide(partial(make, t), arguments, block=THREADS, name=f"{called}_{t}") for t in names}
+
+
+LINEAR = _each(_linear, TILES, IN4, IN4, IN, IN, OUT, *[INT] * 5, FLOAT)
+KINDS = *[IN4] * 2, *[IN] * 3, INOUT, INOUT, *[OUT] * 3, *[INT] * 5, *[FLOAT] * 4
+LINEAR_NORM = _each(_linear_norm, ("32x8", "64x8"), *KINDS)
+BACKWARD = _each(_backward, WEIGHT_TILES, IN4, IN4, IN4, *[OUT] * 3, *[INT] * 7, FLOAT)
+TALL = _each(_tall, WEIGHT_TILES, IN4, IN4, OUT, *[INT] * 4)

@@ -4,6 +4,7 @@ by machine code (test_cuda_compile.py).
 """
 
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,8 @@ from numba import cuda, float32
 from tables.fusables import TINY, Draw, row_of, rows, rows_of
 
 from fastgan.clock import Count, Rate
-from fastgan.kernels.cuda import clock, conv, dense, loss, norm, sums, tall, update
-from fastgan.kernels.cuda.launching import OUT, Kernel
+from fastgan.kernels.cuda import clock, conv, dense, loss, norm, sums, update
+from fastgan.kernels.cuda.launching import OUT, Kernel, Wide
 
 
 @pytest.mark.parametrize("name", names("cupy"))
@@ -69,9 +70,9 @@ def test_tiles(name, tile, monkeypatch):
 
 def few_threads(patch):
     """Blocks of 64 threads, so that few rows are several turns of a block."""
-    for kernels, make in ((loss.HEAD_LOSS, loss._head_loss), (loss.PENALTY, loss._penalty)):
-        for vector in (True, False):
-            patch.setitem(kernels, vector, make(vector, 64))
+    for name, make in (("HEAD_LOSS", loss._head_loss), ("PENALTY", loss._penalty)):
+        few = Wide(partial(make, threads=64), getattr(loss, name).arguments, block=64, name=name)
+        patch.setattr(loss, name, few)
 
 
 def two_launches(patch):
@@ -88,7 +89,7 @@ def slices(patch):
     """Of few rows, as those of images have many; and no block that owns more than 60."""
     patch.setattr(sums, "PASSES", 1)
     patch.setattr(norm, "FEW", 60)
-    patch.setattr(tall, "LEAST", 10)
+    patch.setattr(dense, "LEAST", 10)
 
 
 def pieces(patch):
@@ -175,7 +176,7 @@ def test_quotients(a, b):
 @pytest.mark.parametrize("value", [0, 5, 2**32 + 1, 2**63 - 1, 2**63, 2**64 - 1])
 def test_words_of_a_number(value):
     number = np.int64(clock.count(value)[2])
-    assert clock.low_word(number) | clock.high_word(number) << 32 == value
+    assert clock.uint32(number) | clock.uint32(number >> 32) << 32 == value
 
 
 def test_an_order_that_is_wrong_reads_nothing_outside():
