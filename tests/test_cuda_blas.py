@@ -244,12 +244,6 @@ def test_a_damaged_table_counts_as_none(clock, text):
     assert measuring.load() == {}
 
 
-def test_nowhere_to_write(clock, monkeypatch):
-    (clock.folder.parent / "file").write_text("")
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(clock.folder.parent / "file"))
-    assert len(measuring.measure(CASES)) == 2
-
-
 FORMS = ("forward", "tangent", "backward", "weight_gradients", "forward_norm", "NN", "NT", "TN")
 
 

@@ -6,7 +6,7 @@
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
-from fastgan.kernels.cuda import narrow, products
+from fastgan.kernels.cuda import products
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
 from fastgan.kernels.cuda.launching import blocks, empty
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
@@ -70,7 +70,7 @@ def _linear(name, x, w, b, a, y, after, act, slope):
 
 
 def _mask(g, y, out, act, slope):
-    narrow.MASK(blocks(g.size, 4 * THREADS), g, y, out, g.size, ACTS[act], slope, sizes=(g.size,))
+    products.MASK_ALONE(blocks(g.size, 4 * THREADS), g, y, out, g.size, ACTS[act], slope, sizes=(g.size,))
 
 
 def forward(x, w, b, *, act="leaky", slope=1.0):
@@ -81,11 +81,11 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     y = empty((n, o), x)
     name = "score" if o == 1 else schedule("forward", n, i, o)
     if name == "score":
-        narrow.SCORE(blocks(n, 8), x, w, b, y, n, i, ACTS[act], slope, sizes=(i,))
+        products.SCORE(blocks(n, 8), x, w, b, y, n, i, ACTS[act], slope, sizes=(i,))
     elif name == "blas":
         _blas(x, w, y)
         grid = blocks(o, 128), min(blocks(n, 8), 4096)
-        narrow.FINISH(grid, y, b, n, o, ACTS[act], slope, sizes=(o,))
+        products.FINISH(grid, y, b, n, o, ACTS[act], slope, sizes=(o,))
     else:
         _linear(name, x, w, b, None, y, BIAS, act, slope)
     return y
@@ -126,22 +126,9 @@ def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
 
 
 def forward_norm(
-    x,
-    w,
-    b,
-    gamma,
-    beta,
-    mean,
-    variance,
-    *,
-    act="leaky",
-    slope=1.0,
-    eps,
-    momentum=0.0,
-    widening=1.0,
-    training=True,
+    x, w, b, gamma, beta, mean, variance, *, act="leaky", slope=1.0, eps, momentum=0.0, widening=1.0, training=True,
     stats=None,
-):
+):  # fmt: skip
     """(h, y): h = act(x @ w + b), y is h normalized; in training for at most 64 rows, and with `stats` only."""
     if not _is_layer(x, w, b) or not 0 <= slope <= 1:
         return NotImplemented
@@ -187,8 +174,8 @@ def _backward(form, v, a, w, dx, gw, gb, rows, act, slope):
     if name == "head":
         w, read = w if dx is not None else None, a if gw is not None or after == MASK else None
         settings = int(dx is not None), int(gw is not None), int(after == MASK), ACTS[act], slope
-        grid = blocks(i, narrow.COLUMNS)
-        narrow.HEAD(grid, v, read, w, dx, gw, gb, n, i, rows, *settings, sizes=(i,))
+        grid = blocks(i, products.COLUMNS)
+        products.HEAD(grid, v, read, w, dx, gw, gb, n, i, rows, *settings, sizes=(i,))
     elif name == "blas":
         if gw is not None:
             _blas(a, v, gw, ta=True)

@@ -55,7 +55,8 @@ def _shared_sum(pool, q, row, depth, width):
 
 
 def _summing(vector):
-    """Functions of a block's sums: of rows first to last of x, and of all slices' sums."""
+    """Functions of a block's sums: moments of rows first to last of x and of slices; both products with u, and those of
+    slices."""
     load = LOADS[vector]
 
     def moments(pool, x, n, f, first, last, row, column, depth, width):
@@ -89,26 +90,29 @@ def _summing(vector):
                 rest = plus4(rest, load(parts, 2 * k + 1, column, 2 * slices, f))
         return mean, _shared_sum(pool, rest, row, depth, width)
 
-    def products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width):
-        """The sums over some rows of u times the normalized x, and of u."""
+    def terms(k, column, u, x, centre, inverse, n, f):
+        g = load(u, k, column, n, f)
+        return times4(g, times4(_minus(load(x, k, column, n, f), centre), inverse)), g
+
+    def part(k, column, parts, f, slices):
+        return load(parts, 2 * k, column, 2 * slices, f), load(parts, 2 * k + 1, column, 2 * slices, f)
+
+    return *map(inlined, (moments, joined)), _sums_of(terms), _sums_of(part)
+
+
+def _sums_of(pair):
+    """A function of a block's sums of two fours from first to last, which `pair` gives of `given`."""
+    pair = inlined(pair)
+
+    def sums_of(pool, first, last, row, column, depth, width, *given):
         both, sums = zero4(), zero4()
         if row < depth:
             for k in range(first + row, last, depth):
-                g = load(u, k, column, n, f)
-                both = plus4(both, times4(g, times4(_minus(load(x, k, column, n, f), centre), inverse)))
-                sums = plus4(sums, g)
+                p, q = pair(k, column, *given)
+                both, sums = plus4(both, p), plus4(sums, q)
         return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
 
-    def added(pool, parts, f, slices, row, column, depth, width):
-        """The sums of what `products` left of slices."""
-        both, sums = zero4(), zero4()
-        if row < depth:
-            for k in range(row, slices, depth):
-                both = plus4(both, load(parts, 2 * k, column, 2 * slices, f))
-                sums = plus4(sums, load(parts, 2 * k + 1, column, 2 * slices, f))
-        return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
-
-    return [inlined(function) for function in (moments, joined, products, added)]
+    return inlined(sums_of)
 
 
 def _kernels(vector):
@@ -162,7 +166,7 @@ def _kernels(vector):
         centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
         first, slices = cuda.blockIdx.y * span, cuda.gridDim.y
         last = min(n, first + span)
-        both, sums = products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width)
+        both, sums = products(pool, first, last, row, column, depth, width, u, x, centre, inverse, n, f)
         if row == 0:
             store(parts, 2 * cuda.blockIdx.y, column, 2 * slices, f, both)
             store(parts, 2 * cuda.blockIdx.y + 1, column, 2 * slices, f, sums)
@@ -174,9 +178,9 @@ def _kernels(vector):
         row, column = place(width)
         centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
         if slices == 0:
-            both, sums = products(pool, u, x, centre, inverse, n, f, 0, n, row, column, depth, width)
+            both, sums = products(pool, 0, n, row, column, depth, width, u, x, centre, inverse, n, f)
         else:
-            both, sums = added(pool, parts, f, slices, row, column, depth, width)
+            both, sums = added(pool, 0, slices, row, column, depth, width, parts, f, slices)
         if row == 0 and cuda.blockIdx.y == 0:
             store(ggamma, 0, column, 1, f, both)
             store(gbeta, 0, column, 1, f, sums)
@@ -226,20 +230,9 @@ def _sliced(name, n, f, *arrays):
 
 
 def norm_forward(
-    x,
-    gamma,
-    beta,
-    mean,
-    variance,
-    *,
-    eps,
-    momentum=0.0,
-    widening=1.0,
-    training=True,
-    act="leaky",
-    slope=1.0,
+    x, gamma, beta, mean, variance, *, eps, momentum=0.0, widening=1.0, training=True, act="leaky", slope=1.0,
     stats=None,
-):
+):  # fmt: skip
     """See fastgan.ops.norm.norm_forward."""
     kept = [] if stats is None or not training else [stats]
     x_rows = _rows(x, (gamma, beta, mean, variance), kept, act=act, slope=slope)

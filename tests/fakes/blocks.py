@@ -57,9 +57,13 @@ _call = types.Number.__call__
 
 
 def number(kind, *given):
-    """float32(x) and the like, which Numba's own takes long to see through."""
+    """float32(x), which Numba's own takes long to see through, and uint32(x), a whole number that drops its carry."""
     try:
-        return getattr(np, kind.name)(given[0]) if len(given) == 1 else _call(kind, *given)
+        if len(given) != 1:
+            return _call(kind, *given)
+        if kind.name.startswith("uint"):
+            return int(given[0]) & ((1 << kind.bitwidth) - 1)
+        return getattr(np, kind.name)(given[0])
     except TypeError:  # a signature of one argument
         return _call(kind, *given)
 

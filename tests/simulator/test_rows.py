@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from kernel_runs import called, faults, kernel, names, wrong
-from numba import cuda, float32
+from numba import cuda, float32, uint32
 from tables.fusables import TINY, Draw, row_of, rows, rows_of
 
 from fastgan.clock import Count, Rate
@@ -176,7 +176,7 @@ def test_quotients(a, b):
 @pytest.mark.parametrize("value", [0, 5, 2**32 + 1, 2**63 - 1, 2**63, 2**64 - 1])
 def test_words_of_a_number(value):
     number = np.int64(clock.count(value)[2])
-    assert clock.uint32(number) | clock.uint32(number >> 32) << 32 == value
+    assert uint32(number) | uint32(number >> 32) << 32 == value
 
 
 def test_an_order_that_is_wrong_reads_nothing_outside():
