@@ -72,18 +72,7 @@ def _chosen(n, batch, seed, update, sampling, order):
 
 
 def assemble(
-    x,
-    *,
-    rows,
-    batch,
-    scale,
-    offset,
-    seed,
-    update,
-    sampling="replacement",
-    order=None,
-    fake=None,
-    mixed=False,
+    x, *, rows, batch, scale, offset, seed, update, sampling="replacement", order=None, fake=None, mixed=False
 ):
     """See fastgan.gan.batches.assemble."""
     fits = (

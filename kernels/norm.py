@@ -181,23 +181,6 @@ def _normalized(x, stats, gamma, beta, act, slope):
     return y
 
 
-def _sums(u, x, stats, ggamma, gbeta):
-    """The gradients for gamma and beta."""
-    g, rows = side_by_side(u, gbeta.size), side_by_side(x, gbeta.size)
-    parts = _parts(rows, gbeta.size)
-    share(lambda a, b: _products(g, rows, stats, a, b, parts), rows.shape, ROWS)
-    _gradients(parts, stats, ggamma, gbeta)
-
-
-def _through(u, x, gamma, stats, ggamma, gbeta, act, slope):
-    """The gradients for gamma and beta, and that for x, times the derivative of the activation that made x."""
-    _sums(u, x, stats, ggamma, gbeta)
-    y, loop, slope = np.empty_like(x), _backward[act], np.float32(slope)
-    g, rows, out = side_by_side(u, gamma.size), side_by_side(x, gamma.size), side_by_side(y, gamma.size)
-    share(lambda a, b: loop(g, rows, gamma, stats, ggamma, gbeta, slope, a, b, out), rows.shape)
-    return y
-
-
 def _fits(x, stats, rows, like=()):
     """Whether x is (..., f), `like` as x, the rows (f,), and stats (2, f) or None."""
     if any(a.shape != x.shape[-1:] for a in rows) or any(a.shape != x.shape for a in like):
@@ -206,20 +189,9 @@ def _fits(x, stats, rows, like=()):
 
 
 def norm_forward(
-    x,
-    gamma,
-    beta,
-    mean,
-    variance,
-    *,
-    eps,
-    momentum=0.0,
-    widening=1.0,
-    training=True,
-    act="leaky",
-    slope=1.0,
+    x, gamma, beta, mean, variance, *, eps, momentum=0.0, widening=1.0, training=True, act="leaky", slope=1.0,
     stats=None,
-):
+):  # fmt: skip
     """See fastgan.ops.norm.norm_forward."""
     if x.ndim < 2 or not is_activation(act, slope) or not _fits(x, stats, (gamma, beta, mean, variance)):
         return NotImplemented
@@ -238,4 +210,11 @@ def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     fits = x.ndim >= 2 and is_activation(act, slope) and _fits(x, stats, (gamma,), like=(u,))
     if not fits or not all(is_place(p, len(gamma)) for p in (ggamma, gbeta)):
         return NotImplemented
-    return _through(u, x, gamma, stats, ggamma, gbeta, act, slope)
+    g, rows = side_by_side(u, len(gamma)), side_by_side(x, len(gamma))
+    parts = _parts(rows, len(gamma))
+    share(lambda a, b: _products(g, rows, stats, a, b, parts), rows.shape, ROWS)
+    _gradients(parts, stats, ggamma, gbeta)
+    y, loop, slope = np.empty_like(x), _backward[act], np.float32(slope)
+    out = side_by_side(y, len(gamma))
+    share(lambda a, b: loop(g, rows, gamma, stats, ggamma, gbeta, slope, a, b, out), rows.shape)
+    return y

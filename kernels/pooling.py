@@ -92,39 +92,30 @@ def _pick(gg, x, kh, kw, down, right, first, last, y):
                         y[i, row, place, k] += gg[i, r, p, k] if where[k] == float32(tap) else float32(0)
 
 
-def _pooled(x, size, stride):
-    """The shape of the windows' elements, or None where the loops are not for them."""
+def _run(loop, arrays, size, stride, *, picks=True):
+    """What a loop gives of arrays, x the last: a number for each window, or as its adjoint for each element of x."""
+    x = arrays[-1]
     if x.ndim != 4 or x.shape[3] < FEW or min(*size, *stride) < 1:
-        return None
+        return NotImplemented
     n, h, w, c = x.shape
-    shape = n, (h - size[0]) // stride[0] + 1, (w - size[1]) // stride[1] + 1, c
-    return shape if min(shape) > 0 else None
-
-
-def _run(loop, arrays, out, x, size, stride):
-    least = -(-LEAST * len(x) // x.size)
-    split(lambda a, b: loop(*arrays, *size, *stride, a, b, out), len(x), least=least)
+    windows = n, (h - size[0]) // stride[0] + 1, (w - size[1]) // stride[1] + 1, c
+    if min(windows) < 1 or arrays[0].shape != (x.shape if picks else windows):
+        return NotImplemented
+    out = np.empty(windows if picks else x.shape, np.float32)
+    split(lambda a, b: loop(*arrays, *size, *stride, a, b, out), n, least=-(-LEAST * n // x.size))
     return out
 
 
 def max_pool2d(x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d."""
-    shape = _pooled(x, size, stride)
-    if shape is None:
-        return NotImplemented
-    return _run(_forward, (x,), np.empty(shape, np.float32), x, size, stride)
+    return _run(_forward, (x,), size, stride)
 
 
 def max_pool2d_grad(g, x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d_grad."""
-    if g.shape != _pooled(x, size, stride):
-        return NotImplemented
-    return _run(_grad, (g, x), np.empty_like(x), x, size, stride)
+    return _run(_grad, (g, x), size, stride, picks=False)
 
 
 def max_pool2d_pick(gg, x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d_pick."""
-    shape = _pooled(x, size, stride)
-    if shape is None or gg.shape != x.shape:
-        return NotImplemented
-    return _run(_pick, (gg, x), np.empty(shape, np.float32), x, size, stride)
+    return _run(_pick, (gg, x), size, stride)

@@ -87,47 +87,14 @@ if sys.argv[1].endswith("cuda."):
     rows = [draw(o) ** 2 for _ in range(5)]
     settings = {"eps": 1e-3, "stats": draw(2, o)}
     check("dense", "forward_norm", norm.forward_norm, draw(n, i), draw(i, o), *rows, **settings, **soft)
-print(ops.linear.forward(np.float32([[1]]), np.float32([[1]]), np.float32([0]), **soft).item())
 """
+FORWARD = """
+import numpy as np
+from fastgan import ops
 
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package beside a cache of its own."""
-    root = tmp_path_factory.mktemp("copy")
-    code = Path(fastgan.__file__).parent
-    spared = shutil.ignore_patterns("kernels", "benchmarks", "__pycache__")
-    shutil.copytree(code, root / "fastgan", ignore=spared)
-    shutil.copytree(code / "kernels", root / "fastgan" / "kernels", ignore=spared)
-    return root
-
-
-def run(copy: Path, factor: str, package: str) -> str:
-    """What PROGRAM says of the copy with ROWS added, where the new activation is `factor` times as high."""
-    path = copy / "fastgan" / "kernels" / "formulas.py"
-    own = path.read_text().partition("\n# added\n")[0]
-    path.write_text(own + "\n# added\n" + ROWS.format(factor=factor))
-    environment = os.environ | {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(copy / "cache")}
-    if package.endswith("cuda."):
-        environment["NUMBA_ENABLE_CUDASIM"] = "1"
-    command = [sys.executable, "-c", PROGRAM, package]
-    done = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_a_row_is_all_that_an_activation_or_a_score_loss_takes(copy: Path) -> None:
-    assert run(copy, "one", "fastgan.kernels.") == "0.5"
-
-
-def test_a_formula_that_was_edited_is_compiled_anew(copy: Path) -> None:
-    """Numba looks at the age of a loop's file only, and the formula is in another."""
-    assert run(copy, "float32(4)", "fastgan.kernels.") == "2.0"
-
-
-def test_a_row_is_all_that_it_takes_on_a_gpu(copy: Path) -> None:
-    pytest.importorskip("numba.cuda")
-    run(copy, "one", "fastgan.kernels.cuda.")
+one = np.ones((1, 1), np.float32)
+print(ops.linear.forward(one, one, one[0] * 0, act="softsign").item())
+"""
 
 
 EDITS = {  # one place for each: file of the copy, what is there, and what is put before it
@@ -174,17 +141,48 @@ print(fg.nn.Net(("softsign", "linear o")).build(3, 1, seed=0)[0].act, *sorted(tr
 """
 
 
-def test_each_is_added_in_one_place_and_trained_with(tmp_path: Path) -> None:
-    """An activation, a score loss, an optimizer and a layer, as CONTRIBUTING says, in a copy; a recipe uses them."""
-    code = Path(fastgan.__file__).parent
-    shutil.copytree(code, tmp_path / "fastgan", ignore=shutil.ignore_patterns("benchmarks", "__pycache__"))
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with the edits, beside a cache of its own."""
+    root, code = tmp_path_factory.mktemp("copy"), Path(fastgan.__file__).parent
+    shutil.copytree(code, root / "fastgan", ignore=shutil.ignore_patterns("benchmarks", "__pycache__"))
     for name, (there, added) in EDITS.items():
-        path = tmp_path / "fastgan" / name
+        path = root / "fastgan" / name
         text = path.read_text()
         assert text.count(there) == 1, name
         path.write_text(text.replace(there, added + there))
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", TRAIN]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    return root
+
+
+def run(copy: Path, program: str, package: str = "fastgan.kernels.", **environment: str) -> str:
+    """What a program says of the copy."""
+    path = os.pathsep.join([str(copy), str(Path(__file__).parent)])
+    own = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(copy / "cache")} | environment
+    command = [sys.executable, "-c", program, package]
+    done = subprocess.run(command, env=own, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("softsign accuracy critic_loss")
+    return done.stdout
+
+
+def test_each_is_added_in_one_place_and_trained_with(copy: Path) -> None:
+    """An activation, a score loss, an optimizer and a layer, as CONTRIBUTING says; every kernel then has them."""
+    trained, halved = run(copy, TRAIN + PROGRAM + FORWARD).splitlines()
+    assert trained.startswith("softsign accuracy critic_loss")
+    assert halved == "0.5"
+
+
+def test_a_row_is_all_that_it_takes_on_a_gpu(copy: Path) -> None:
+    pytest.importorskip("numba.cuda")
+    run(
+        copy,
+        "from fakes import blocks; blocks.install()\n" + PROGRAM,
+        "fastgan.kernels.cuda.",
+        NUMBA_ENABLE_CUDASIM="1",
+    )
+
+
+def test_a_formula_that_was_edited_is_compiled_anew(copy: Path) -> None:
+    """Numba looks at the age of a loop's file only, and the formula is in another."""
+    path = copy / "fastgan" / "kernels" / "formulas.py"
+    path.write_text(path.read_text().replace(ROWS.format(factor="one"), ROWS.format(factor="float32(4)")))
+    assert run(copy, FORWARD) == "2.0\n"

@@ -82,9 +82,9 @@ def test_real_sizes(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OF)
+@pytest.mark.parametrize("name", [name for name in OF if name not in ON_CPU])
 def test_array_code_gives_what_is_finite(name: str) -> None:
-    """What a GPU's kernels are compared with."""
+    """What a GPU's kernels are compared with, where no CPU's are."""
     for row in rows(name):
         assert all(np.isfinite(x).all() for x in truth(row)[0]), str(row)
 
@@ -243,17 +243,6 @@ def test_a_window_that_holds_a_nan_is_nan_and_has_no_largest_element(tap: tuple[
     assert not picked[0, 0, 0].any()
     for got, (name, xs) in zip((y, gx, picked), calls.items(), strict=True):
         np.testing.assert_array_equal(got, OF[name].plain(*xs, **settings))
-
-
-@pytest.mark.parametrize("name", ["adam_update", "rmsprop_update", "sgd_update"])
-def test_an_update_moves_only_parameters_and_state(name: str) -> None:
-    row = rows_of(name, 5)[0]
-    for code in (OF[name], OF[name].plain):
-        copies = [x.copy() for x in row.operands]
-        code(*copies, **row.settings)
-        assert [np.array_equal(x, y) for x, y in zip(copies, row.operands, strict=True)] == [
-            i == 1 for i in range(len(copies))
-        ]
 
 
 @pytest.mark.parametrize("shapes", [((3, 1), (3, 4)), ((3, 4), (3, 1)), ((4,), (3, 4)), ((2, 4), (3, 4))])

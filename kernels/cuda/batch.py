@@ -8,7 +8,7 @@ from numba import cuda, float32, int32, int64
 
 from fastgan.kernels import batch as cpu
 from fastgan.kernels.cuda.clock import count, divided, number, of_words, uint32
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, named
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, of_four, of_fours
 from fastgan.kernels.cuda.launching import (
     FLOAT,
     IN,
@@ -70,37 +70,21 @@ def _bytes_vector(p, row, column, height, width):
     return a, b, c, d
 
 
-@inlined
-def _bytes_scalar(p, row, column, height, width):
-    k = row * width + column
-    a, b, c, d = float32(0), float32(0), float32(0), float32(0)
-    if column < width:
-        a = float32(p[k])
-    if column + 1 < width:
-        b = float32(p[k + 1])
-    if column + 2 < width:
-        c = float32(p[k + 2])
-    if column + 3 < width:
-        d = float32(p[k + 3])
-    return a, b, c, d
-
-
 READS = {
     ("uint8", True): (IN_WORDS, _bytes_vector),
-    ("uint8", False): (IN_BYTES, _bytes_scalar),
+    ("uint8", False): (IN_BYTES, LOADS[False]),
     ("float32", True): (IN, LOADS[True]),
     ("float32", False): (IN, LOADS[False]),
 }
 
 
-@inlined
-def _between(real, fake, e):
-    return fake + e * (real - fake)
+_scaled = of_four(lambda x, scale, offset: x * scale + offset)
+_between = of_fours(lambda real, fake, e: fake + e * (real - fake))
 
 
 def _assemble(dtype, vector):
     """x = real samples, then those of `fake`, then with `mixed` points between: `batch` rows of f columns each."""
-    kind_of_rows, read = READS[dtype, vector]
+    _, read = READS[dtype, vector]
     load, store = LOADS[vector], STORES[vector]
 
     def assemble(
@@ -112,29 +96,17 @@ def _assemble(dtype, vector):
         r = int32(cuda.blockIdx.y)
         while r < batch and column < f:
             row, e = _chosen(r, step, order, n, batch, per_epoch, slots, kind, k0, k1), float32(0)
-            q = read(rows, row, column, n, f)
-            q0, q1 = q[0] * scale + offset, q[1] * scale + offset
-            q2, q3 = q[2] * scale + offset, q[3] * scale + offset
-            store(x, r, column, batch, f, (q0, q1, q2, q3))
+            q = _scaled(read(rows, row, column, n, f), scale, offset)
+            store(x, r, column, batch, f, q)
             if faked != 0:
                 y = load(fake, r, column, batch, f)
                 store(x, batch + r, column, 2 * batch, f, y)
                 if mixed != 0:
                     e = _word_unit(_word(r, step, EPSILON, k0, k1))
-                    z0, z1 = _between(q0, y[0], e), _between(q1, y[1], e)
-                    z2, z3 = _between(q2, y[2], e), _between(q3, y[3], e)
-                    store(x, 2 * batch + r, column, 3 * batch, f, (z0, z1, z2, z3))
+                    store(x, 2 * batch + r, column, 3 * batch, f, _between(q, y, e))
             r += cuda.gridDim.y
 
-    numbers = (LONG, LONG, *[INT] * 8, WORD, WORD, FLOAT, FLOAT)
-    kernel = Kernel(
-        assemble,
-        (OUT, kind_of_rows, IN_LONGS, IN, IN_LONGS, *numbers),
-        block=THREADS,
-        name=named(f"assemble_{dtype}", vector),
-    )
-    kernel.options = SEPARATELY
-    return kernel
+    return assemble
 
 
 def write_losses(ring, generator_loss, critic_loss, more, clock, times, plus, k, there, advances, scale):
@@ -149,14 +121,19 @@ def write_losses(ring, generator_loss, critic_loss, more, clock, times, plus, k,
         clock[0] += 1
 
 
-ASSEMBLE = {key: _assemble(*key) for key in READS}
-RECORD = Kernel(
-    write_losses,
-    (OUT, IN, IN, IN, INOUT_LONGS, LONG, LONG, INT, INT, INT, FLOAT),
-    block=1,
-    name="record",
-)
-KERNELS = (*ASSEMBLE.values(), RECORD)
+NUMBERS = IN_LONGS, LONG, LONG, *[INT] * 8, WORD, WORD, FLOAT, FLOAT
+ASSEMBLE = {
+    (dtype, wide): Kernel(
+        _assemble(dtype, wide),
+        (OUT, kind, IN_LONGS, IN, *NUMBERS),
+        block=THREADS,
+        name=f"assemble_{dtype}" + ("" if wide else "_scalar"),
+        options=SEPARATELY,
+    )
+    for (dtype, wide), (kind, _) in READS.items()
+}
+NUMBERS = INOUT_LONGS, LONG, LONG, INT, INT, INT, FLOAT
+RECORD = Kernel(write_losses, (OUT, IN, IN, IN, *NUMBERS), block=1, name="record")
 
 
 def _is_ready(a, like, dtype, shape):
@@ -165,18 +142,7 @@ def _is_ready(a, like, dtype, shape):
 
 
 def assemble(
-    x,
-    *,
-    rows,
-    batch,
-    scale,
-    offset,
-    seed,
-    update,
-    sampling="replacement",
-    order=None,
-    fake=None,
-    mixed=False,
+    x, *, rows, batch, scale, offset, seed, update, sampling="replacement", order=None, fake=None, mixed=False
 ):
     """See fastgan.gan.batches.assemble."""
     if rows.ndim != 2 or str(rows.dtype) not in ("uint8", "float32") or not 0 <= seed < 2**64:
@@ -192,7 +158,7 @@ def assemble(
         return NotImplemented
     if fake is not None and not _is_ready(fake, x, "float32", (batch, f)):
         return NotImplemented
-    wide = vectors(x, fake, sizes=(f,)) and vectors(rows)
+    wide = f % 4 == 0 and vectors(x, fake, rows)
     source = rows.view("uint32") if wide and rows.dtype == "uint8" else rows
     read = batch * f * rows.itemsize + 8 * batch * (kind == EPOCHS) + (0 if fake is None else fake.nbytes)
     ASSEMBLE[str(rows.dtype), wide](

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib import import_module, metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -20,9 +21,8 @@ from fastgan.kernels import cache_folder
 from fastgan.kernels.compiling import sources
 from fastgan.kernels.cuda import gaps, keeping
 from fastgan.kernels.cuda.gaps import OLDEST
-from fastgan.kernels.cuda.launching import INT, OUT, SIMULATED, Kernel
+from fastgan.kernels.cuda.launching import INT, OUT, SIMULATED, Kernel, kernels_of
 
-FAMILIES = ("products", "dense", "windows", "sums", "norm", "pooling", "update", "noise", "batch", "loss")
 INSTALL = 'pip install "fastgan[cu13]" (driver 580 or newer) or "fastgan[cu12]"'
 LINK_FLAGS = (
     "fma",
@@ -52,8 +52,9 @@ class Built:
 
 def kernels():
     """Every kernel there is, once."""
-    modules = [import_module(f"fastgan.kernels.cuda.{family}") for family in FAMILIES]
-    return list(dict.fromkeys(kernel for module in modules for kernel in module.KERNELS))
+    names = [file.stem for file in Path(__file__).parent.glob("[!_]*.py") if file.stem != "building"]
+    modules = [import_module(f"fastgan.kernels.cuda.{name}") for name in sorted(names)]
+    return list(dict.fromkeys(kernel for module in modules for kernel in kernels_of(vars(module))))
 
 
 def build(kernel, cc, *, ptx=False):

@@ -5,7 +5,7 @@ or a number. Beside them: whole numbers of 32 and 64 bits as the simulator has t
 warn of every carry that Philox drops.
 """
 
-from numba import float32, int32, int64
+from numba import int32, int64
 
 from fastgan.kernels.compiling import rebound
 from fastgan.kernels.cuda.launching import SIMULATED
@@ -57,26 +57,8 @@ def rate_of(array, there, value):
 
 
 @inlined
-def low_word(x):
-    """The lower 32 bits."""
-    return uint32(x)
-
-
-@inlined
-def high_word(x):
-    """The upper 32 bits of 64."""
-    return uint32(x >> 32)
-
-
-@inlined
 def divided(a, b):
     """a // b (int64) and a % b (int32), for 0 <= a and an int32 b above 0."""
     # division of 64 bits is a long subroutine; 2**31 steps are a run of days
     q = int64(quotient(int32(a), b)) if a < 2147483648 else a // b
     return q, int32(a - q * b)
-
-
-@inlined
-def as_float(x):
-    """float32 of a count."""
-    return float32(x)

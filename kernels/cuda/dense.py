@@ -6,9 +6,9 @@
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
-from fastgan.kernels.cuda import narrow, products, tall
+from fastgan.kernels.cuda import products
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
-from fastgan.kernels.cuda.launching import blocks, empty, vectors
+from fastgan.kernels.cuda.launching import blocks, empty
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
 from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
@@ -16,9 +16,8 @@ from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
 MEASURED: dict[tuple[str, int, int, int], str] = {}  # (form, n, i, o) -> a name of TILES, "blas" or "apart"
 ASKED: set[tuple[str, int, int, int]] = set()  # what `measuring` may be asked to time
 FULL = 128  # blocks that busy a large GPU's multiprocessors
+LEAST, MOST = 256, 264  # rows of a slice; blocks of slices
 TALLEST = 65535 * 32  # rows that a grid's second axis reaches with the lowest tile
-
-KERNELS = (*products.KERNELS, *narrow.KERNELS, *tall.KERNELS)
 
 
 def schedule(form, n, i, o):
@@ -56,24 +55,22 @@ def _counts(*sizes):
 
 
 def _blas(a, b, out, ta=False, tb=False):
-    """out = op(a) @ op(b) by cuBLAS."""
+    """out = op(a) @ op(b) by cuBLAS; returns `out`."""
     from fastgan.kernels.cuda import blas
 
     blas.gemm(a, b, out, ta, tb)
+    return out
 
 
 def _linear(name, x, w, b, a, y, after, act, slope):
     """The kernel of all products x @ w."""
     (n, i), o, tile = x.shape, w.shape[1], TILES[name]
-    kernel = products.LINEAR[name, vectors(x, w, sizes=(i, o))]
     grid = blocks(o, tile.columns), blocks(n, tile.rows)
-    kernel(grid, x, w, b, a, y, n, i, o, after, ACTS[act], slope)
+    products.LINEAR[name](grid, x, w, b, a, y, n, i, o, after, ACTS[act], slope, sizes=(i, o))
 
 
 def _mask(g, y, out, act, slope):
-    size = g.size
-    kernel = narrow.MASK_BY[vectors(g, y, out, sizes=(size,))]
-    kernel(blocks(size, 4 * THREADS), g, y, out, size, ACTS[act], slope)
+    products.MASK_ALONE(blocks(g.size, 4 * THREADS), g, y, out, g.size, ACTS[act], slope, sizes=(g.size,))
 
 
 def forward(x, w, b, *, act="leaky", slope=1.0):
@@ -84,11 +81,11 @@ def forward(x, w, b, *, act="leaky", slope=1.0):
     y = empty((n, o), x)
     name = "score" if o == 1 else schedule("forward", n, i, o)
     if name == "score":
-        narrow.SCORE[vectors(x, w, sizes=(i,))](blocks(n, 8), x, w, b, y, n, i, ACTS[act], slope)
+        products.SCORE(blocks(n, 8), x, w, b, y, n, i, ACTS[act], slope, sizes=(i,))
     elif name == "blas":
         _blas(x, w, y)
         grid = blocks(o, 128), min(blocks(n, 8), 4096)
-        narrow.FINISH[vectors(y, b, sizes=(o,))](grid, y, b, n, o, ACTS[act], slope)
+        products.FINISH(grid, y, b, n, o, ACTS[act], slope, sizes=(o,))
     else:
         _linear(name, x, w, b, None, y, BIAS, act, slope)
     return y
@@ -129,22 +126,9 @@ def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
 
 
 def forward_norm(
-    x,
-    w,
-    b,
-    gamma,
-    beta,
-    mean,
-    variance,
-    *,
-    act="leaky",
-    slope=1.0,
-    eps,
-    momentum=0.0,
-    widening=1.0,
-    training=True,
+    x, w, b, gamma, beta, mean, variance, *, act="leaky", slope=1.0, eps, momentum=0.0, widening=1.0, training=True,
     stats=None,
-):
+):  # fmt: skip
     """(h, y): h = act(x @ w + b), y is h normalized; in training for at most 64 rows, and with `stats` only."""
     if not _is_layer(x, w, b) or not 0 <= slope <= 1:
         return NotImplemented
@@ -154,10 +138,9 @@ def forward_norm(
         return NotImplemented
     h, y = empty((n, o), x), empty((n, o), x)
     grid = blocks(o, TILES[name].columns), blocks(n, TILES[name].rows)
-    kernel = products.LINEAR_NORM[name, vectors(x, w, sizes=(i, o))]
     kept = mean, variance, stats if training else None
     settings = int(training), ACTS[act], slope, eps, momentum, widening
-    kernel(grid, x, w, b, gamma, beta, *kept, h, y, n, i, o, *settings)
+    products.LINEAR_NORM[name](grid, x, w, b, gamma, beta, *kept, h, y, n, i, o, *settings, sizes=(i, o))
     return h, y
 
 
@@ -190,9 +173,9 @@ def _backward(form, v, a, w, dx, gw, gb, rows, act, slope):
     name = "head" if o == 1 else schedule(form, n, i, o)
     if name == "head":
         w, read = w if dx is not None else None, a if gw is not None or after == MASK else None
-        kernel = narrow.HEAD[vectors(a, w, dx, sizes=(i,))]
-        roles = int(dx is not None), int(gw is not None), int(after == MASK)
-        kernel(blocks(i, narrow.COLUMNS), v, read, w, dx, gw, gb, n, i, rows, *roles, ACTS[act], slope)
+        settings = int(dx is not None), int(gw is not None), int(after == MASK), ACTS[act], slope
+        grid = blocks(i, products.COLUMNS)
+        products.HEAD(grid, v, read, w, dx, gw, gb, n, i, rows, *settings, sizes=(i,))
     elif name == "blas":
         if gw is not None:
             _blas(a, v, gw, ta=True)
@@ -217,8 +200,8 @@ def _products(name, v, a, w, dx, gw, gb, rows, after, act, slope):
     w = w if dx is not None else None
     a = a if gw is not None or after == MASK else None
     rows = rows if gb is not None else -1
-    kernel = products.BACKWARD[name, vectors(v, a, w, sizes=(i, o))]
-    kernel(below + above, v, a, w, dx, gw, gb, n, i, o, rows, below, after, ACTS[act], slope)
+    numbers = n, i, o, rows, below, after, ACTS[act], slope
+    products.BACKWARD[name](below + above, v, a, w, dx, gw, gb, *numbers, sizes=(i, o))
 
 
 def matmul(x, w, *, out=None):
@@ -247,12 +230,18 @@ def matmul(x, w, *, out=None):
 
 
 def turned_product(a, v, out):
-    """out (i, o) = a^T v for (n, i), (n, o), of any number of rows; returns `out`."""
+    """out (i, o) = a^T v for (n, i), (n, o), of any number of rows, in slices of them; returns `out`."""
     name = schedule("TN", len(a), a.shape[1], v.shape[1])
     if name == "blas":
-        _blas(a, v, out, ta=True)
-    else:
-        tall.turned_product(name, a, v, out)
+        return _blas(a, v, out, ta=True)
+    (n, i), o, tile = a.shape, v.shape[1], WEIGHT_TILES[name]
+    across, down = blocks(o, tile.columns), blocks(i, tile.rows)
+    span = blocks(n, max(1, min(blocks(MOST, across * down), n // LEAST)))
+    slices = blocks(n, span)
+    sliced = out if slices == 1 else empty((slices, i * o), a)
+    products.TALL[name]((across, down, slices), a, v, sliced, n, i, o, span, sizes=(i, o))
+    if slices > 1:
+        column_sums(sliced, out.reshape(i * o))
     return out
 
 

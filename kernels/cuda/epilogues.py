@@ -7,7 +7,7 @@ serves all of the table.
 from numba import cuda, float32
 
 from fastgan.kernels.cuda.vector import inlined, ld4, scalars, st4
-from fastgan.kernels.formulas import ACTIVATIONS, chosen
+from fastgan.kernels.formulas import ACTIVATIONS, chosen, zero
 
 ACTS = {name: number for number, name in enumerate(ACTIVATIONS)}
 THREADS = 256
@@ -28,24 +28,30 @@ def masked(g, y, act, slope):
     return _masked(act, scalars, g, y, slope)
 
 
-@inlined
-def activated4(q, act, slope):
-    """The activations of four."""
-    a, b = activated(q[0], act, slope), activated(q[1], act, slope)
-    return a, b, activated(q[2], act, slope), activated(q[3], act, slope)
+def of_fours(formula):
+    """A formula of two numbers and more, number by number of two fours."""
+    f = inlined(formula)
+    return inlined(
+        lambda p, q, *x: (f(p[0], q[0], *x), f(p[1], q[1], *x), f(p[2], q[2], *x), f(p[3], q[3], *x))
+    )
 
 
-@inlined
-def masked4(g, y, act, slope):
-    """`masked` for four."""
-    a, b = masked(g[0], y[0], act, slope), masked(g[1], y[1], act, slope)
-    return a, b, masked(g[2], y[2], act, slope), masked(g[3], y[3], act, slope)
+def of_four(formula):
+    """A formula of a number and more, number by number of a four."""
+    f = inlined(formula)
+    return inlined(lambda q, *x: (f(q[0], *x), f(q[1], *x), f(q[2], *x), f(q[3], *x)))
+
+
+activated4 = of_four(lambda z, act, slope: _value(act, scalars, z, slope))
+masked4 = of_fours(lambda g, y, act, slope: _masked(act, scalars, g, y, slope))
+plus4 = of_fours(lambda p, q: p + q)
+times4 = of_fours(lambda p, q: p * q)
 
 
 @inlined
 def zero4():
     """Four zeros."""
-    return float32(0), float32(0), float32(0), float32(0)
+    return zero, zero, zero, zero
 
 
 @inlined
@@ -58,18 +64,6 @@ def scaled4(r, s, q):
 def put4(pool, k, q):
     """Four to the k-th place for four of a shared array."""
     st4(pool, k, q[0], q[1], q[2], q[3])
-
-
-@inlined
-def plus4(p, q):
-    """p + q."""
-    return p[0] + q[0], p[1] + q[1], p[2] + q[2], p[3] + q[3]
-
-
-@inlined
-def times4(p, q):
-    """p * q, number by number."""
-    return p[0] * q[0], p[1] * q[1], p[2] * q[2], p[3] * q[3]
 
 
 @inlined
@@ -92,13 +86,13 @@ def _load_scalar(p, row, column, height, width):
     if row < height:
         k = row * width + column
         if column < width:
-            a = p[k]
+            a = float32(p[k])
         if column + 1 < width:
-            b = p[k + 1]
+            b = float32(p[k + 1])
         if column + 2 < width:
-            c = p[k + 2]
+            c = float32(p[k + 2])
         if column + 3 < width:
-            d = p[k + 3]
+            d = float32(p[k + 3])
     return a, b, c, d
 
 
@@ -136,8 +130,3 @@ def fold(pool, size, stop):
             pool[k] += pool[k + half]
         cuda.syncthreads()
         half >>= 1
-
-
-def named(*words):
-    """A kernel's name, of words and whether it is the 16-byte variant."""
-    return "_".join(words[:-1]) + ("" if words[-1] else "_scalar")

@@ -7,7 +7,7 @@ and sizes, so the same code runs in all three; all checks of shape and layout ar
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,11 +29,13 @@ class Argument:
     pointer: bool = False
     reads: bool = False
     writes: bool = False
+    fours: bool = False  # where the kernel has a variant for it, 16 bytes at a time
 
 
 IN = Argument("float32", pointer=True, reads=True)
 OUT = Argument("float32", pointer=True, writes=True)
 INOUT = Argument("float32", pointer=True, reads=True, writes=True)
+IN4, OUT4, INOUT4 = (replace(kind, fours=True) for kind in (IN, OUT, INOUT))
 IN_BYTES = Argument("uint8", pointer=True, reads=True)
 IN_LONGS = Argument("int64", pointer=True, reads=True)
 INOUT_LONGS = Argument("int64", pointer=True, reads=True, writes=True)
@@ -46,9 +48,9 @@ FLOAT = Argument("float32")
 class Kernel:
     """A body with the kinds of its arguments, in order, and its block (threads, or (x, y))."""
 
-    def __init__(self, body, arguments, *, block, name=None):
+    def __init__(self, body, arguments, *, block, name=None, options=None):
         self.body, self.arguments, self.block = body, tuple(arguments), block
-        self.options: dict = {}  # for the compiler (building.py), {"fma": False} say
+        self.options = options or {}  # for the compiler (building.py), {"fma": False} say
         self.name = name or body.__name__.strip("_")
 
     def __call__(self, grid, *values, moved=None):
@@ -97,6 +99,31 @@ class Kernel:
         cuda.jit(self.body)[grid, self.block](*flat)
 
 
+class Wide:
+    """A kernel twice: with 16-byte accesses to the arrays whose arguments say so, and without; make(wide) is a body."""
+
+    def __init__(self, make, arguments, *, name, **settings):
+        self.arguments, names = tuple(arguments), {True: name, False: f"{name}_scalar"}
+        self.each = {wide: Kernel(make(wide), arguments, name=n, **settings) for wide, n in names.items()}
+
+    def fits(self, values, sizes):
+        """Whether each of those arrays starts on 16 bytes, and each of the sizes is a multiple of 4."""
+        pairs = zip(values, self.arguments, strict=True)
+        return not any(size % 4 for size in sizes) and vectors(*(x for x, a in pairs if a.fours))
+
+    def __call__(self, grid, *values, sizes, moved=None):
+        """Launch the variant that fits; `sizes` are those of rows of the arrays."""
+        self.each[self.fits(values, sizes)](grid, *values, moved=moved)
+
+
+def kernels_of(x):
+    """The kernels among what a module holds: by themselves, in two variants, in tables."""
+    if isinstance(x, Kernel):
+        return [x]
+    some = x.each if isinstance(x, Wide) else x if isinstance(x, dict) else {}
+    return [kernel for value in some.values() for kernel in kernels_of(value)]
+
+
 def _raw(argument, x):
     """What CuPy's launcher takes: an array, a null pointer, or a scalar of the exact C type."""
     if argument.pointer:
@@ -114,11 +141,9 @@ def blocks(count, per_block):
     return -(-count // per_block)
 
 
-def vectors(*arrays, sizes=()):
-    """Whether 16-byte accesses fit: every array starts on 16 bytes and every size is a multiple of 4."""
-    return all(size % 4 == 0 for size in sizes) and all(
-        _address(x) % 16 == 0 for x in arrays if x is not None
-    )
+def vectors(*arrays):
+    """Whether every array starts on 16 bytes."""
+    return not any(_address(x) % 16 for x in arrays if x is not None)
 
 
 def _address(x):

@@ -10,8 +10,8 @@ import math
 
 from numba import cuda, float32
 
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, fold, named
-from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, dot4, fold
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, INT, OUT, OUT4, Kernel, Wide, blocks, empty
 from fastgan.kernels.cuda.vector import inlined, scalars
 from fastgan.kernels.formulas import GRADIENT, KINDS, chosen, scores
 
@@ -30,22 +30,8 @@ def _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2):
     return value * share, slope * share
 
 
-def score_losses(s, loss, d, n, kind0, kind1, kind2, end0, end1, share0, share1, share2):
-    """The losses of up to three groups of rows, and the derivative for each score."""
-    pool = cuda.shared.array(SCORES, float32)
-    total = float32(0)
-    for row in range(cuda.threadIdx.x, n, SCORES):
-        value, slope = _term(s[row], row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
-        d[row] = slope
-        total += value
-    pool[cuda.threadIdx.x] = total
-    fold(pool, SCORES, 1)
-    if cuda.threadIdx.x == 0:
-        loss[0] = pool[0]
-
-
 def _head_loss(vector, threads=ROWS):
-    """scores = x @ w + b and their losses; 1 << shift threads share a row."""
+    """scores = x @ w + b and their losses, or of scores x where i is 0; 1 << shift threads share a row."""
     load = LOADS[vector]
 
     def head_loss(
@@ -64,9 +50,12 @@ def _head_loss(vector, threads=ROWS):
             pool[lane * rows + (t >> shift)] = part
             fold(pool, threads, rows)
             if lane == 0 and row < n:
-                s = pool[t >> shift] + b[0]
+                s = x[row]
+                if i > 0:
+                    s = pool[t >> shift] + b[0]
+                    scores[row] = s
                 value, slope = _term(s, row, kind0, kind1, kind2, end0, end1, share0, share1, share2)
-                scores[row], d[row] = s, slope
+                d[row] = slope
                 total += value
             cuda.syncthreads()  # the row's sum has been read
             first += rows
@@ -75,8 +64,7 @@ def _head_loss(vector, threads=ROWS):
         if t == 0:
             loss[0] = pool[0]
 
-    kinds = (IN, IN, IN, OUT, OUT, OUT, *[INT] * 8, *[FLOAT] * 3)
-    return Kernel(head_loss, kinds, block=threads, name=named("head_loss", vector))
+    return head_loss
 
 
 def _penalty(vector, threads=ROWS):
@@ -117,8 +105,7 @@ def _penalty(vector, threads=ROWS):
             else:
                 totals[cuda.blockIdx.x] = pool[0]
 
-    kinds = (IN, OUT, IN, OUT, INT, INT, INT, FLOAT)
-    return Kernel(penalty, kinds, block=threads, name=named("penalty", vector))
+    return penalty
 
 
 def add_up(totals, loss, both, n):
@@ -133,11 +120,10 @@ def add_up(totals, loss, both, n):
         both[0], both[1] = loss[0] + pool[0], pool[0]
 
 
-SCORE_LOSS = Kernel(score_losses, (IN, OUT, OUT, *[INT] * 6, *[FLOAT] * 3), block=SCORES, name="score_loss")
-PENALTY = {vector: _penalty(vector) for vector in (True, False)}
-HEAD_LOSS = {vector: _head_loss(vector) for vector in (True, False)}
+PENALTY = Wide(_penalty, (IN4, OUT4, IN, OUT, INT, INT, INT, FLOAT), block=ROWS, name="penalty")
+KINDS_OF_HEAD = IN4, IN4, IN, OUT, OUT, OUT, *[INT] * 8, *[FLOAT] * 3
+HEAD_LOSS = Wide(_head_loss, KINDS_OF_HEAD, block=ROWS, name="head_loss")
 ADD_UP = Kernel(add_up, (IN, IN, OUT, INT), block=SCORES)
-KERNELS = (SCORE_LOSS, *HEAD_LOSS.values(), *PENALTY.values(), ADD_UP)
 
 
 def _groups(n, kinds, counts, weight):
@@ -158,7 +144,7 @@ def score_loss(scores, *, kinds, counts, weight=1.0):
     if groups is None or scores.shape != (scores.size, 1):
         return NotImplemented
     loss, d = empty((), scores), empty(scores.shape, scores)
-    SCORE_LOSS(1, scores, loss, d, scores.size, *groups)
+    HEAD_LOSS(1, scores, None, None, loss, None, d, scores.size, 0, 0, *groups, sizes=())
     return loss, d
 
 
@@ -172,7 +158,7 @@ def head_loss(x, w, b, *, kinds, counts, weight=1.0):
         return NotImplemented
     loss, scores, d = empty((), x), empty((n, 1), x), empty((n, 1), x)
     shift = 5 if n <= 16 else 4 if n <= 32 else 3
-    HEAD_LOSS[vectors(x, w, sizes=(i,))](1, x, w, b, loss, scores, d, n, i, shift, *groups)
+    HEAD_LOSS(1, x, w, b, loss, scores, d, n, i, shift, *groups, sizes=(i,))
     return loss, scores, d
 
 
@@ -180,12 +166,11 @@ def penalty(g, q, loss, *, weight):
     """See fastgan.ops.loss.penalty; two launches where one block would take longer than that."""
     if g.ndim != 2 or g.shape != q.shape or loss.shape != () or g.size >= 2**31:
         return NotImplemented
-    (n, f), both, kernel = g.shape, empty((2,), g), PENALTY[vectors(g, q, sizes=(g.shape[1],))]
-    alone = g.size <= ALONE
-    shift = 5 if alone else (kernel.block // 4).bit_length() - 1  # else four rows a block
+    (n, f), both, alone = g.shape, empty((2,), g), g.size <= ALONE
+    shift = 5 if alone else (PENALTY.each[True].block // 4).bit_length() - 1  # else four rows a block
     grid = 1 if alone else min(max(2, blocks(n, 4)), 65535)
     totals = both if alone else empty((grid,), g)
-    kernel(grid, g, q, loss, totals, n, f, shift, weight / n)
+    PENALTY(grid, g, q, loss, totals, n, f, shift, weight / n, sizes=(f,))
     if not alone:
         ADD_UP(1, totals, loss, both, grid)
     return both

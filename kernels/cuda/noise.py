@@ -7,9 +7,10 @@ import numpy as np
 from numba import cuda, float32
 
 from fastgan.kernels import noise
-from fastgan.kernels.cuda.clock import count, high_word, low_word, number, of_words, uint32
-from fastgan.kernels.cuda.launching import FLOAT, IN_LONGS, INT, LONG, OUT, WORD, Kernel, blocks, vectors
-from fastgan.kernels.cuda.vector import inlined, st4
+from fastgan.kernels.cuda.clock import count, number, of_words, uint32
+from fastgan.kernels.cuda.epilogues import STORES, of_four
+from fastgan.kernels.cuda.launching import FLOAT, IN_LONGS, INT, LONG, OUT4, WORD, Wide, blocks
+from fastgan.kernels.cuda.vector import inlined
 
 THREADS = 128
 SEPARATELY = {"fma": False}  # every operation is rounded
@@ -18,22 +19,7 @@ philox = of_words(noise.philox)
 _box_muller = of_words(noise.box_muller)
 
 
-@inlined
-def _store(out, k, size, wide, a, b, c, d):
-    """Elements k to k + 3, as many as there are."""
-    if wide != 0 and k + 3 < size:
-        st4(out, k >> 2, a, b, c, d)
-    else:
-        out[k] = a
-        if k + 1 < size:
-            out[k + 1] = b
-        if k + 2 < size:
-            out[k + 2] = c
-        if k + 3 < size:
-            out[k + 3] = d
-
-
-@inlined
+@of_four
 def _unit(word, scale, offset, top):
     """A multiple of scale / 2**24 above offset; rounding may reach what `top` is just below."""
     x = float32(word >> uint32(8)) * float32(2**-24) * scale + offset
@@ -43,35 +29,39 @@ def _unit(word, scale, offset, top):
 @inlined
 def words(block, step, stream, k0, k1):
     """The four words of a block."""
-    return philox(uint32(block), low_word(step), high_word(step), uint32(stream), uint32(k0), uint32(k1))
+    return philox(uint32(block), uint32(step), uint32(step >> 32), uint32(stream), uint32(k0), uint32(k1))
 
 
-def normal(out, clock, times, plus, size, wide, stream, k0, k1):
+def _normal(wide):
     """Element e is made of the words of block e // 4."""
-    block = cuda.grid(1)
-    if 4 * block < size:
+    store = STORES[wide]
+
+    def normal(out, clock, times, plus, size, stream, k0, k1):
+        block = cuda.grid(1)
         a, b, c, d = words(block, number(clock, times, plus), stream, k0, k1)
         x0, x1 = _box_muller(a, b)
         x2, x3 = _box_muller(c, d)
-        _store(out, 4 * block, size, wide, x0, x1, x2, x3)
+        store(out, 0, 4 * block, 1, size, (x0, x1, x2, x3))
+
+    return normal
 
 
-def uniform(out, clock, times, plus, size, wide, stream, k0, k1, scale, offset, top):
+def _uniform(wide):
     """Element e is word e % 4 of block e // 4."""
-    block = cuda.grid(1)
-    if 4 * block < size:
-        a, b, c, d = words(block, number(clock, times, plus), stream, k0, k1)
-        x0, x1 = _unit(a, scale, offset, top), _unit(b, scale, offset, top)
-        x2, x3 = _unit(c, scale, offset, top), _unit(d, scale, offset, top)
-        _store(out, 4 * block, size, wide, x0, x1, x2, x3)
+    store = STORES[wide]
+
+    def uniform(out, clock, times, plus, size, stream, k0, k1, scale, offset, top):
+        block = cuda.grid(1)
+        four = words(block, number(clock, times, plus), stream, k0, k1)
+        store(out, 0, 4 * block, 1, size, _unit(four, scale, offset, top))
+
+    return uniform
 
 
-_KINDS = (OUT, IN_LONGS, LONG, LONG, INT, INT, WORD, WORD, WORD)
-NORMAL = Kernel(normal, _KINDS, block=THREADS)
-UNIFORM = Kernel(uniform, (*_KINDS, FLOAT, FLOAT, FLOAT), block=THREADS)
-KERNELS = (NORMAL, UNIFORM)
-for _kernel in KERNELS:
-    _kernel.options = SEPARATELY
+_KINDS = OUT4, IN_LONGS, LONG, LONG, INT, WORD, WORD, WORD
+_SETTINGS = {"block": THREADS, "options": SEPARATELY}
+NORMAL = Wide(_normal, _KINDS, name="normal", **_SETTINGS)
+UNIFORM = Wide(_uniform, (*_KINDS, FLOAT, FLOAT, FLOAT), name="uniform", **_SETTINGS)
 
 
 def _fill(kernel, out, seed, stream, step, *more):
@@ -79,7 +69,7 @@ def _fill(kernel, out, seed, stream, step, *more):
         return NotImplemented
     words = int(stream) & 0xFFFFFFFF, seed & 0xFFFFFFFF, seed >> 32
     grid = blocks(out.size, 4 * THREADS)
-    kernel(grid, out, *count(step), out.size, int(vectors(out)), *words, *more)
+    kernel(grid, out, *count(step), out.size, *words, *more, sizes=(out.size,))
     return None
 
 

@@ -19,13 +19,14 @@ from fastgan.kernels.cuda.epilogues import (
     THREADS,
     activated4,
     masked4,
-    named,
+    of_four,
+    of_fours,
     plus4,
     scaled4,
     times4,
     zero4,
 )
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel, empty, vectors
+from fastgan.kernels.cuda.launching import FLOAT, IN4, INOUT4, INT, OUT4, Wide, empty
 from fastgan.kernels.cuda.sums import POOL, Layout, added_up, place
 from fastgan.kernels.cuda.vector import inlined, ld4
 
@@ -35,20 +36,8 @@ OWN, JOINED, RUNNING = range(3)  # whose statistics: the block's own, those of s
 _norm_scale = inlined(norm.norm_scale)
 
 
-@inlined
-def inverse_of(spread, eps):
-    """1 / sqrt(variance + eps)."""
-    return _norm_scale(float32(1), spread, eps)[0]
-
-
-@inlined
-def _inverses(q, eps):
-    return inverse_of(q[0], eps), inverse_of(q[1], eps), inverse_of(q[2], eps), inverse_of(q[3], eps)
-
-
-@inlined
-def _minus(p, q):
-    return scaled4(p, float32(-1), q)
+_inverses = of_four(lambda spread, eps: _norm_scale(float32(1), spread, eps)[0])  # 1 / sqrt(variance + eps)
+_minus = of_fours(lambda p, q: p - q)
 
 
 @inlined
@@ -66,7 +55,8 @@ def _shared_sum(pool, q, row, depth, width):
 
 
 def _summing(vector):
-    """Functions of a block's sums: of rows first to last of x, and of all slices' sums."""
+    """Functions of a block's sums: moments of rows first to last of x and of slices; both products with u, and those of
+    slices."""
     load = LOADS[vector]
 
     def moments(pool, x, n, f, first, last, row, column, depth, width):
@@ -100,30 +90,33 @@ def _summing(vector):
                 rest = plus4(rest, load(parts, 2 * k + 1, column, 2 * slices, f))
         return mean, _shared_sum(pool, rest, row, depth, width)
 
-    def products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width):
-        """The sums over some rows of u times the normalized x, and of u."""
+    def terms(k, column, u, x, centre, inverse, n, f):
+        g = load(u, k, column, n, f)
+        return times4(g, times4(_minus(load(x, k, column, n, f), centre), inverse)), g
+
+    def part(k, column, parts, f, slices):
+        return load(parts, 2 * k, column, 2 * slices, f), load(parts, 2 * k + 1, column, 2 * slices, f)
+
+    return *map(inlined, (moments, joined)), _sums_of(terms), _sums_of(part)
+
+
+def _sums_of(pair):
+    """A function of a block's sums of two fours from first to last, which `pair` gives of `given`."""
+    pair = inlined(pair)
+
+    def sums_of(pool, first, last, row, column, depth, width, *given):
         both, sums = zero4(), zero4()
         if row < depth:
             for k in range(first + row, last, depth):
-                g = load(u, k, column, n, f)
-                both = plus4(both, times4(g, times4(_minus(load(x, k, column, n, f), centre), inverse)))
-                sums = plus4(sums, g)
+                p, q = pair(k, column, *given)
+                both, sums = plus4(both, p), plus4(sums, q)
         return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
 
-    def added(pool, parts, f, slices, row, column, depth, width):
-        """The sums of what `products` left of slices."""
-        both, sums = zero4(), zero4()
-        if row < depth:
-            for k in range(row, slices, depth):
-                both = plus4(both, load(parts, 2 * k, column, 2 * slices, f))
-                sums = plus4(sums, load(parts, 2 * k + 1, column, 2 * slices, f))
-        return _shared_sum(pool, both, row, depth, width), _shared_sum(pool, sums, row, depth, width)
-
-    return [inlined(function) for function in (moments, joined, products, added)]
+    return inlined(sums_of)
 
 
 def _kernels(vector):
-    """The four kernels by name; `parts` has two rows for each slice."""
+    """The four bodies by name; `parts` has two rows for each slice."""
     load, store = LOADS[vector], STORES[vector]
     moments, joined, products, added = _summing(vector)
 
@@ -173,7 +166,7 @@ def _kernels(vector):
         centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
         first, slices = cuda.blockIdx.y * span, cuda.gridDim.y
         last = min(n, first + span)
-        both, sums = products(pool, u, x, centre, inverse, n, f, first, last, row, column, depth, width)
+        both, sums = products(pool, first, last, row, column, depth, width, u, x, centre, inverse, n, f)
         if row == 0:
             store(parts, 2 * cuda.blockIdx.y, column, 2 * slices, f, both)
             store(parts, 2 * cuda.blockIdx.y + 1, column, 2 * slices, f, sums)
@@ -185,9 +178,9 @@ def _kernels(vector):
         row, column = place(width)
         centre, inverse = load(stats, 0, column, 2, f), load(stats, 1, column, 2, f)
         if slices == 0:
-            both, sums = products(pool, u, x, centre, inverse, n, f, 0, n, row, column, depth, width)
+            both, sums = products(pool, 0, n, row, column, depth, width, u, x, centre, inverse, n, f)
         else:
-            both, sums = added(pool, parts, f, slices, row, column, depth, width)
+            both, sums = added(pool, 0, slices, row, column, depth, width, parts, f, slices)
         if row == 0 and cuda.blockIdx.y == 0:
             store(ggamma, 0, column, 1, f, both)
             store(gbeta, 0, column, 1, f, sums)
@@ -200,21 +193,20 @@ def _kernels(vector):
                 g = times4(scaled4(load(u, k, column, n, f), share, tilt), scale)
                 store(out, k, column, n, f, masked4(g, q, act, slope))
 
-    ints, kinds = [INT] * 5, (IN, IN, IN, IN, INOUT, INOUT, INOUT, OUT)
-    arguments = {
-        slice_moments: (IN, OUT, *ints),
-        norm_forward: (*kinds, *ints, *[INT] * 4, *[FLOAT] * 4),
-        slice_products: (IN, IN, IN, OUT, *ints),
-        norm_backward: (*[IN] * 5, *[OUT] * 3, *ints, INT, INT, FLOAT),
-    }
-    return {
-        body.__name__: Kernel(body, given, block=THREADS, name=named(body.__name__, vector))
-        for body, given in arguments.items()
-    }
+    return {body.__name__: body for body in (slice_moments, norm_forward, slice_products, norm_backward)}
 
 
-FAMILY = {vector: _kernels(vector) for vector in (True, False)}
-KERNELS = tuple(kernel for kernels in FAMILY.values() for kernel in kernels.values())
+BODIES = {vector: _kernels(vector) for vector in (True, False)}
+ARGUMENTS = {
+    "slice_moments": (IN4, OUT4, *[INT] * 5),
+    "norm_forward": (*[IN4] * 4, *[INOUT4] * 3, OUT4, *[INT] * 9, *[FLOAT] * 4),
+    "slice_products": (*[IN4] * 3, OUT4, *[INT] * 5),
+    "norm_backward": (*[IN4] * 5, *[OUT4] * 3, *[INT] * 7, FLOAT),
+}
+FAMILY = {
+    name: Wide(lambda vector, name=name: BODIES[vector][name], kinds, block=THREADS, name=name)
+    for name, kinds in ARGUMENTS.items()
+}
 
 
 def _rows(x, rows=(), pairs=(), like=(), act="leaky", slope=1.0):
@@ -233,26 +225,14 @@ def _sliced(name, n, f, *arrays):
     """The first of two launches: two rows (2 * slices, f) for each slice of the rows, and how many rows one has."""
     layout = Layout.of(n, f)
     parts = empty((2 * layout.slices, f), arrays[0])
-    wide = vectors(*arrays, parts, sizes=(f,))
-    FAMILY[wide][name](layout.grid, *arrays, parts, n, f, *layout.sizes)
+    FAMILY[name](layout.grid, *arrays, parts, n, f, *layout.sizes, sizes=(f,))
     return parts, layout.slices, layout.span
 
 
 def norm_forward(
-    x,
-    gamma,
-    beta,
-    mean,
-    variance,
-    *,
-    eps,
-    momentum=0.0,
-    widening=1.0,
-    training=True,
-    act="leaky",
-    slope=1.0,
+    x, gamma, beta, mean, variance, *, eps, momentum=0.0, widening=1.0, training=True, act="leaky", slope=1.0,
     stats=None,
-):
+):  # fmt: skip
     """See fastgan.ops.norm.norm_forward."""
     kept = [] if stats is None or not training else [stats]
     x_rows = _rows(x, (gamma, beta, mean, variance), kept, act=act, slope=slope)
@@ -267,7 +247,7 @@ def norm_forward(
     layout = Layout.of(n, f, most=1) if source == OWN else Layout.of(n, f)
     arrays = x_rows, parts, gamma, beta, mean, variance, stats if training else None, y
     settings = slices, rows, source, ACTS[act], slope, eps, momentum, widening
-    FAMILY[vectors(*arrays, sizes=(f,))]["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings)
+    FAMILY["norm_forward"](layout.grid, *arrays, n, f, *layout.sizes, *settings, sizes=(f,))
     return y
 
 
@@ -282,7 +262,5 @@ def norm_backward(u, x, gamma, stats, *, ggamma, gbeta, act="leaky", slope=1.0):
     layout = Layout.of(n, f) if slices else Layout.of(n, f, most=1)
     arrays = u, rows, parts, gamma, stats, ggamma, gbeta, out
     settings = slices, ACTS[act], slope
-    FAMILY[vectors(*arrays, sizes=(f,))]["norm_backward"](
-        layout.grid, *arrays, n, f, *layout.sizes, *settings
-    )
+    FAMILY["norm_backward"](layout.grid, *arrays, n, f, *layout.sizes, *settings, sizes=(f,))
     return out

@@ -90,43 +90,32 @@ SIZES = [INT] * 10
 MAX_POOL = Kernel(max_pool, (IN, OUT, *SIZES), block=THREADS)
 MAX_POOL_GRAD = Kernel(max_pool_grad, (IN, IN, OUT, *SIZES), block=THREADS)
 MAX_POOL_PICK = Kernel(max_pool_pick, (IN, IN, OUT, *SIZES), block=THREADS)
-KERNELS = (MAX_POOL, MAX_POOL_GRAD, MAX_POOL_PICK)
 
 
-def _windows(x, size, stride):
-    """Rows and columns of windows; None where a kernel does not take them."""
+def _pooled(kernel, arrays, size, stride, *, picks=True):
+    """What a kernel gives of arrays, x the last: a number for each window, or as its adjoint for each element of x."""
+    x = arrays[-1]
     if x.ndim != 4 or x.size > MOST or min(*size, *stride) < 1:
-        return None
+        return NotImplemented
     out = count(x.shape[1:3], size, stride, (0, 0, 0, 0))
-    return out if min(out) > 0 else None
-
-
-def _pooled(kernel, arrays, x, shape, out, size, stride):
-    """What a kernel gives, an array of `shape`."""
-    y = empty(shape, x)
+    windows = len(x), *out, x.shape[3]
+    if min(out) < 1 or arrays[0].shape != (x.shape if picks else windows):
+        return NotImplemented
+    y = empty(windows if picks else x.shape, x)
     kernel(blocks(y.size, THREADS), *arrays, y, y.size, *x.shape[1:], *out, *size, *stride)
     return y
 
 
 def max_pool2d(x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d."""
-    out = _windows(x, size, stride)
-    if out is None:
-        return NotImplemented
-    return _pooled(MAX_POOL, (x,), x, (len(x), *out, x.shape[3]), out, size, stride)
+    return _pooled(MAX_POOL, (x,), size, stride)
 
 
 def max_pool2d_grad(g, x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d_grad."""
-    out = _windows(x, size, stride)
-    if out is None or g.shape != (len(x), *out, x.shape[3]):
-        return NotImplemented
-    return _pooled(MAX_POOL_GRAD, (g, x), x, x.shape, out, size, stride)
+    return _pooled(MAX_POOL_GRAD, (g, x), size, stride, picks=False)
 
 
 def max_pool2d_pick(gg, x, *, size, stride):
     """See fastgan.ops.pool.max_pool2d_pick."""
-    out = _windows(x, size, stride)
-    if out is None or gg.shape != x.shape:
-        return NotImplemented
-    return _pooled(MAX_POOL_PICK, (gg, x), x, (len(x), *out, x.shape[3]), out, size, stride)
+    return _pooled(MAX_POOL_PICK, (gg, x), size, stride)

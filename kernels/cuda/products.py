@@ -1,27 +1,49 @@
-"""The kernels of dense layers that hold a matrix product: forward, with and without batch norm, and backward.
+"""The kernels of dense layers: forward, with and without batch norm, backward, layers of one output, what BLAS leaves.
 
 What follows a product happens where it ends: bias and activation, the derivative of the activation below, the
-statistics of a batch whose rows one block owns. `tiles` has the product itself.
+statistics of a batch whose rows one block owns. `tiles` has the product itself. A product a^T v of many rows, as a
+convolution's weight gradient is, is summed in slices of them: its result of 25 x 64 numbers is one tile, and one block
+would sum 100,000 rows while all others rest. A layer with one output (a critic's head) has products that are scalings
+and sums; its whole backward pass reads `a` once.
 
 Shapes: `n` batch, `i`/`o` features in/out.
 """
 
+from functools import partial
+
 from numba import cuda, float32
 
 from fastgan.kernels import norm
-from fastgan.kernels.cuda.epilogues import THREADS, activated, fold, masked, named
-from fastgan.kernels.cuda.launching import FLOAT, IN, INOUT, INT, OUT, Kernel
+from fastgan.kernels.cuda.epilogues import (
+    LOADS,
+    STORES,
+    THREADS,
+    activated,
+    activated4,
+    dot4,
+    fold,
+    masked,
+    masked4,
+    plus4,
+    put4,
+    scaled4,
+    zero4,
+)
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, INOUT, INOUT4, INT, OUT, OUT4, Wide
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES, product
-from fastgan.kernels.cuda.vector import inlined, quotient
+from fastgan.kernels.cuda.vector import inlined, quotient, shifted
 
 BIAS, MASK, PLAIN = 0, 1, 2  # what `linear` makes of a sum
+
+COLUMNS = 16  # of a block of `head`
+LANES, ROWS = 4, 64  # threads of a block along columns (four each) and rows
 
 norm_scale = inlined(norm.norm_scale)
 
 
 def _linear(name, vector):
     """y = act(x @ w + b), or x @ w times the derivative of the activation that made `a`, or x @ w."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     own = product("NN", TILES[name], vector)
     size, multiply, element = own.size, own.multiply, own.element
 
@@ -29,7 +51,7 @@ def _linear(name, vector):
         pool = cuda.shared.array(size, float32)
         row0, col0 = cuda.blockIdx.y * rows, cuda.blockIdx.x * columns
         multiply(pool, x, w, row0, col0, n, i, o, 0)
-        for part in range(each):
+        for part in range(parts):
             k = cuda.threadIdx.x + part * THREADS
             row, column = k >> shift, k & (columns - 1)
             if row0 + row < n and col0 + column < o:
@@ -40,17 +62,12 @@ def _linear(name, vector):
                     z = masked(z, a[place], act, slope)
                 y[place] = z
 
-    return Kernel(
-        linear,
-        (IN, IN, IN, IN, OUT, INT, INT, INT, INT, INT, FLOAT),
-        block=THREADS,
-        name=named("linear", name, vector),
-    )
+    return linear
 
 
 def _linear_norm(name, vector):
     """h = act(x @ w + b) and y = batch norm of h; in training one block owns all rows of its columns."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     own = product("NN", TILES[name], vector)
     size, multiply, element, whole = own.size, own.multiply, own.element, rows * columns
 
@@ -64,7 +81,7 @@ def _linear_norm(name, vector):
         col = col0 + (t & (columns - 1))  # of all elements of this thread
         inside = col < o
         multiply(pool, x, w, row0, col0, n, i, o, 0)
-        for part in range(each):
+        for part in range(parts):
             k = t + part * THREADS
             value = float32(0)
             if row0 + (k >> shift) < n and inside:
@@ -77,7 +94,7 @@ def _linear_norm(name, vector):
             fold(folded, whole, columns)
             centre = folded[t & (columns - 1)] / float32(n)
             cuda.syncthreads()
-            for part in range(each):
+            for part in range(parts):
                 k = t + part * THREADS
                 apart = held[k] - centre if (k >> shift) < n else float32(0)
                 folded[k] = apart * apart
@@ -92,18 +109,17 @@ def _linear_norm(name, vector):
                 stats[col], stats[o + col] = centre, inverse
                 mean[col] += momentum * (centre - mean[col])
                 variance[col] += momentum * (widening * spread - variance[col])
-        for part in range(each):
+        for part in range(parts):
             k = t + part * THREADS
             if row0 + (k >> shift) < n and inside:
                 y[(row0 + (k >> shift)) * o + col] = (held[k] - centre) * scale + offset
 
-    kinds = (*[IN] * 5, INOUT, INOUT, *[OUT] * 3, *[INT] * 5, *[FLOAT] * 4)
-    return Kernel(linear_norm, kinds, block=THREADS, name=named("linear_norm", name, vector))
+    return linear_norm
 
 
 def _backward(name, vector):
     """Blocks below `border`: dx = (v @ w^T) times a derivative. The others: gw = a^T v and gb = sums of v's rows."""
-    rows, columns, shift, each = TILES[name].places
+    rows, columns, shift, parts = TILES[name].places
     w_rows, w_columns, w_shift, w_each = WEIGHT_TILES[name].places
     own, weights = product("NT", TILES[name], vector), product("TN", WEIGHT_TILES[name], vector)
     size, multiply, element = max(own.size, weights.size), own.multiply, own.element
@@ -117,7 +133,7 @@ def _backward(name, vector):
             down = quotient(block, across)
             row0, col0 = down * rows, (block - down * across) * columns
             multiply(pool, v, w, row0, col0, n, o, i, 0)
-            for part in range(each):
+            for part in range(parts):
                 k = t + part * THREADS
                 row, column = row0 + (k >> shift), col0 + (k & (columns - 1))
                 if row < n and column < i:
@@ -138,14 +154,128 @@ def _backward(name, vector):
                 if t < w_columns and col0 + t < o:
                     gb[col0 + t] = pool[t]
 
-    kinds = (IN, IN, IN, OUT, OUT, OUT, INT, INT, INT, INT, INT, INT, INT, FLOAT)
-    return Kernel(backward, kinds, block=THREADS, name=named("backward", name, vector))
+    return backward
 
 
-LINEAR = {(name, vector): _linear(name, vector) for name in TILES for vector in (True, False)}
-LINEAR_NORM = {
-    (name, vector): _linear_norm(name, vector) for name in ("32x8", "64x8") for vector in (True, False)
-}
-BACKWARD = {(name, vector): _backward(name, vector) for name in WEIGHT_TILES for vector in (True, False)}
+def _tall(name, vector):
+    """out[s] = a^T v over the rows of slice s."""
+    rows, columns, shift, parts = WEIGHT_TILES[name].places
+    own = product("TN", WEIGHT_TILES[name], vector)
+    size, multiply, element = own.size, own.multiply, own.element
 
-KERNELS = (*LINEAR.values(), *LINEAR_NORM.values(), *BACKWARD.values())
+    def tall(a, v, out, n, i, o, span):
+        pool = cuda.shared.array(size, float32)
+        row0, col0, first = cuda.blockIdx.y * rows, cuda.blockIdx.x * columns, cuda.blockIdx.z * span
+        whole = min(span, n - first)
+        multiply(pool, shifted(a, first * i), shifted(v, first * o), row0, col0, i, whole, o, 0)
+        for part in range(parts):
+            k = cuda.threadIdx.x + part * THREADS
+            row, column = row0 + (k >> shift), col0 + (k & (columns - 1))
+            if row < i and column < o:
+                out[(cuda.blockIdx.z * i + row) * o + column] = element(pool, k >> shift, k & (columns - 1))
+
+    return tall
+
+
+def _mask(vector):
+    """out = g times the derivative of the activation whose output is y, element by element."""
+    load, store = LOADS[vector], STORES[vector]
+
+    def mask(g, y, out, size, act, slope):
+        k = 4 * cuda.grid(1)
+        store(out, 0, k, 1, size, masked4(load(g, 0, k, 1, size), load(y, 0, k, 1, size), act, slope))
+
+    return mask
+
+
+def _finish(vector):
+    """y = act(y + b) in place."""
+    load, store = LOADS[vector], STORES[vector]
+
+    def finish(y, b, n, o, act, slope):
+        column = 4 * (cuda.blockIdx.x * 32 + cuda.threadIdx.x)
+        bias = load(b, 0, column, 1, o)
+        row = cuda.blockIdx.y * 8 + cuda.threadIdx.y
+        while row < n:
+            z = plus4(load(y, row, column, n, o), bias)
+            store(y, row, column, n, o, activated4(z, act, slope))
+            row += 8 * cuda.gridDim.y
+
+    return finish
+
+
+def _score(vector):
+    """y = act(x @ w + b) for one output; eight rows a block, 32 threads a row."""
+    load = LOADS[vector]
+
+    def score(x, w, b, y, n, i, act, slope):
+        pool = cuda.shared.array(THREADS, float32)
+        lane, line = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
+        row = cuda.blockIdx.x * 8 + line
+        total = float32(0)
+        for column in range(4 * lane, i, 128):
+            total = dot4(total, load(x, row, column, n, i), load(w, 0, column, 1, i))
+        pool[lane * 8 + line] = total
+        fold(pool, THREADS, 8)
+        if lane == 0 and row < n:
+            y[row] = activated(pool[line] + b[0], act, slope)
+
+    return score
+
+
+def _head(vector):
+    """For one output: dx = v outer w times a derivative, gw = a^T v, gb = the sum of v's first `limit` rows.
+
+    A block has 16 columns of a, all rows; `backs` and `weighs` say whether dx, and gw and gb, are wanted.
+    """
+    load, store = LOADS[vector], STORES[vector]
+
+    def head(v, a, w, dx, gw, gb, n, i, limit, backs, weighs, after, act, slope):
+        pool = cuda.shared.array(1024, float32)
+        t = cuda.threadIdx.x
+        column = cuda.blockIdx.x * COLUMNS + 4 * (t & (LANES - 1))
+        sums, weights = zero4(), zero4()
+        if backs != 0:
+            weights = load(w, 0, column, 1, i)
+        for row in range(t >> 2, n, ROWS):
+            g, q = v[row], zero4()
+            if weighs != 0 or after != 0:
+                q = load(a, row, column, n, i)
+            sums = scaled4(sums, g, q)
+            if backs != 0:
+                back = scaled4(zero4(), g, weights)
+                if after != 0:
+                    back = masked4(back, q, act, slope)
+                store(dx, row, column, n, i, back)
+        if weighs != 0:
+            put4(pool, t, sums)
+            fold(pool, 1024, COLUMNS)
+            if t < COLUMNS and cuda.blockIdx.x * COLUMNS + t < i:
+                gw[cuda.blockIdx.x * COLUMNS + t] = pool[t]
+            if cuda.blockIdx.x == 0:
+                total = float32(0)
+                for row in range(t, limit, THREADS):
+                    total += v[row]
+                pool[t] = total
+                fold(pool, THREADS, 1)
+                if t == 0:
+                    gb[0] = pool[0]
+
+    return head
+
+
+def _each(make, names, *arguments):
+    """A kernel for each of the tiles."""
+    called = make.__name__.strip("_")
+    return {t: Wide(partial(make, t), arguments, block=THREADS, name=f"{called}_{t}") for t in names}
+
+
+LINEAR = _each(_linear, TILES, IN4, IN4, IN, IN, OUT, *[INT] * 5, FLOAT)
+KINDS = *[IN4] * 2, *[IN] * 3, INOUT, INOUT, *[OUT] * 3, *[INT] * 5, *[FLOAT] * 4
+LINEAR_NORM = _each(_linear_norm, ("32x8", "64x8"), *KINDS)
+BACKWARD = _each(_backward, WEIGHT_TILES, IN4, IN4, IN4, *[OUT] * 3, *[INT] * 7, FLOAT)
+TALL = _each(_tall, WEIGHT_TILES, IN4, IN4, OUT, *[INT] * 4)
+MASK_ALONE = Wide(_mask, (IN4, IN4, OUT4, INT, INT, FLOAT), block=THREADS, name="mask")
+FINISH = Wide(_finish, (INOUT4, IN4, INT, INT, INT, FLOAT), block=(32, 8), name="finish")
+SCORE = Wide(_score, (IN4, IN4, IN, OUT, INT, INT, INT, FLOAT), block=THREADS, name="score")
+HEAD = Wide(_head, (IN, IN4, IN4, OUT4, OUT, OUT, *[INT] * 7, FLOAT), block=THREADS, name="head")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from numba import cuda, float32
 
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, named, plus4, put4, zero4
-from fastgan.kernels.cuda.launching import IN, INT, OUT, Kernel, blocks, empty, vectors
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, plus4, put4, zero4
+from fastgan.kernels.cuda.launching import IN4, INT, OUT4, Wide, blocks, empty
 from fastgan.kernels.cuda.vector import inlined, ld4, quotient
 
 POOL = 4 * THREADS  # numbers: four of each thread
@@ -89,11 +89,10 @@ def _slice_sums(vector):
         if row == 0:
             store(out, cuda.blockIdx.y, column, cuda.gridDim.y, f, sums)
 
-    return Kernel(slice_sums, (IN, OUT, *[INT] * 5), block=THREADS, name=named("slice_sums", vector))
+    return slice_sums
 
 
-SLICE_SUMS = {vector: _slice_sums(vector) for vector in (True, False)}
-KERNELS = tuple(SLICE_SUMS.values())
+SLICE_SUMS = Wide(_slice_sums, (IN4, OUT4, *[INT] * 5), block=THREADS, name="slice_sums")
 
 
 def column_sums(v, out):
@@ -110,7 +109,7 @@ def column_sums(v, out):
 
 def _slices(v, out, layout):
     n, f = v.shape
-    SLICE_SUMS[vectors(v, out, sizes=(f,))](layout.grid, v, out, n, f, *layout.sizes)
+    SLICE_SUMS(layout.grid, v, out, n, f, *layout.sizes, sizes=(f,))
     return out
 
 

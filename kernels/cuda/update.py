@@ -5,19 +5,20 @@ happen in the same pass. Which update it is and the learning rate may be known t
 """
 
 import math
+from functools import partial
 
 from numba import cuda, float32
 
 from fastgan.kernels import update
-from fastgan.kernels.cuda.clock import as_float, count, number, rate, rate_of
-from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, named, zero4
-from fastgan.kernels.cuda.launching import FLOAT, IN, IN_LONGS, INOUT, INT, LONG, Kernel, blocks, vectors
+from fastgan.kernels.cuda.clock import count, number, rate, rate_of
+from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, of_four, of_fours, zero4
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, IN_LONGS, INOUT4, INT, LONG, Wide, blocks
 from fastgan.kernels.cuda.vector import inlined
 
 BLOCKS = 1024  # at most: what a large GPU holds at once; a thread works out the corrections once
 
 
-@inlined
+@of_four
 def _clipped(p, clip):
     """p kept in [-clip, clip]; a NaN stays one, which CUDA's min and max would drop."""
     if p > clip:
@@ -27,26 +28,7 @@ def _clipped(p, clip):
     return p
 
 
-@inlined
-def _toward(a, p, share):
-    return a + share * (p - a)
-
-
-def _finishing(vector):
-    """What ends every update: p clipped and written, and the average moved towards it."""
-    load, store = LOADS[vector], STORES[vector]
-
-    @inlined
-    def finish(p, average, k, size, q0, q1, q2, q3, clip, share):
-        q0, q1, q2, q3 = _clipped(q0, clip), _clipped(q1, clip), _clipped(q2, clip), _clipped(q3, clip)
-        store(p, 0, k, 1, size, (q0, q1, q2, q3))
-        if share != float32(0):
-            a = load(average, 0, k, 1, size)
-            a0, a1 = _toward(a[0], q0, share), _toward(a[1], q1, share)
-            a2, a3 = _toward(a[2], q2, share), _toward(a[3], q3, share)
-            store(average, 0, k, 1, size, (a0, a1, a2, a3))
-
-    return finish
+_toward = of_fours(lambda a, p, share: a + share * (p - a))
 
 
 def _adam(t, own, s):
@@ -86,12 +68,12 @@ def _make(name, vector):
     """A rule's kernel; s0 to s5 are its settings."""
     element, constants, two = RULES[name]
     element, constants = inlined(element), inlined(constants)
-    load, store, finish = LOADS[vector], STORES[vector], _finishing(vector)
+    load, store = LOADS[vector], STORES[vector]
 
     def updating(
         p, g, m, v, average, rates, clock, times, plus, size, there, lr, s0, s1, s2, s3, s4, s5, clip, share
     ):  # fmt: skip
-        t, own = as_float(number(clock, times, plus)), rate_of(rates, there, lr)
+        t, own = float32(number(clock, times, plus)), rate_of(rates, there, lr)
         c = constants(t, own, (s0, s1, s2, s3, s4, s5))
         k = 4 * cuda.grid(1)
         while k < size:
@@ -105,15 +87,17 @@ def _make(name, vector):
             store(m, 0, k, 1, size, (a0, a1, a2, a3))
             if two:
                 store(v, 0, k, 1, size, (b0, b1, b2, b3))
-            finish(p, average, k, size, q0, q1, q2, q3, clip, share)
+            x = _clipped((q0, q1, q2, q3), clip)
+            store(p, 0, k, 1, size, x)
+            if share != float32(0):
+                store(average, 0, k, 1, size, _toward(load(average, 0, k, 1, size), x, share))
             k += 4 * cuda.gridsize(1)
 
-    kinds = (INOUT, IN, INOUT, INOUT, INOUT, IN, IN_LONGS, LONG, LONG, INT, INT, *[FLOAT] * 9)
-    return Kernel(updating, kinds, block=THREADS, name=named(name, vector))
+    return updating
 
 
-UPDATE = {(name, vector): _make(name, vector) for name in RULES for vector in (True, False)}
-KERNELS = tuple(UPDATE.values())
+KINDS = (INOUT4, IN4, INOUT4, INOUT4, INOUT4, IN, IN_LONGS, LONG, LONG, INT, INT, *[FLOAT] * 9)
+UPDATE = {name: Wide(partial(_make, name), KINDS, block=THREADS, name=name) for name in RULES}
 
 
 def _launch(name, arrays, average, lr, t, settings, clip, follow):
@@ -124,11 +108,11 @@ def _launch(name, arrays, average, lr, t, settings, clip, follow):
         return NotImplemented
     if any(x.dtype != "float32" or not x.flags.c_contiguous for x in also):
         return NotImplemented
-    kernel, states = UPDATE[name, vectors(*arrays, average, sizes=(size,))], (*arrays[2:], None)[:2]
-    grid, share = min(blocks(size, 4 * THREADS), BLOCKS), follow if also else 0.0
+    states, share = (*arrays[2:], None)[:2], follow if also else 0.0
     rates, there, value = rate(lr)
     numbers = *count(t), size, there, value, *settings, *[0.0] * (6 - len(settings)), clip or math.inf, share
-    kernel(grid, *arrays[:2], *states, average if share else None, rates, *numbers)
+    values = *arrays[:2], *states, average if share else None, rates, *numbers
+    UPDATE[name](min(blocks(size, 4 * THREADS), BLOCKS), *values, sizes=(size,))
     return None
 
 

@@ -11,6 +11,7 @@ from fastgan.kernels.compiling import rebound
 from fastgan.kernels.cuda.launching import SIMULATED
 
 if SIMULATED:
+    from numba.cuda.simulator import kernel as _simulated
 
     def ld4(p, i):
         """Elements 4i to 4i + 3 of a float32 pointer or shared array, as a tuple; the array starts on 16 bytes."""
@@ -32,9 +33,7 @@ if SIMULATED:
         """`cuda` in a function that a body calls: the simulator takes its place in the body's module only."""
 
         def __getattr__(self, name):
-            from numba.cuda.simulator.kernel import _get_kernel_context
-
-            return getattr(_get_kernel_context(), name)
+            return getattr(_simulated._kernel_context, name)
 
     def inlined(formula):
         """A plain function (a formula of a CPU family, say) as one that a CUDA body may call."""

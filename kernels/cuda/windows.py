@@ -11,8 +11,8 @@ import math
 
 from numba import cuda, float32, int32
 
-from fastgan.kernels.cuda.epilogues import ACTS, THREADS, activated4, named, plus4, zero4
-from fastgan.kernels.cuda.launching import FLOAT, IN, INT, OUT, Kernel, blocks, empty, vectors
+from fastgan.kernels.cuda.epilogues import ACTS, THREADS, activated4, plus4, zero4
+from fastgan.kernels.cuda.launching import FLOAT, IN4, INT, OUT4, Wide, blocks, empty
 from fastgan.kernels.cuda.vector import inlined, ld4, quotient, st4
 
 LEAKY = ACTS["leaky"]
@@ -63,7 +63,7 @@ def _unfold(vector):
             q = read(x, (image * h + y) * line + x0)
         write(cols, k, q)
 
-    return Kernel(unfold, (IN, OUT, *[INT] * 11), block=THREADS, name=named("unfold", vector))
+    return unfold
 
 
 def _fold(vector):
@@ -94,12 +94,11 @@ def _fold(vector):
             total = plus4(total, read(b, channel))
         write(y, k, activated4(total, LEAKY, slope))
 
-    return Kernel(fold, (IN, IN, OUT, *[INT] * 13, FLOAT), block=THREADS, name=named("fold", vector))
+    return fold
 
 
-UNFOLD = {vector: _unfold(vector) for vector in (True, False)}
-FOLD = {vector: _fold(vector) for vector in (True, False)}
-KERNELS = (*UNFOLD.values(), *FOLD.values())
+UNFOLD = Wide(_unfold, (IN4, OUT4, *[INT] * 11), block=THREADS, name="unfold")
+FOLD = Wide(_fold, (IN4, IN4, OUT4, *[INT] * 13, FLOAT), block=THREADS, name="fold")
 
 
 def count(size, kernel, stride, pad):
@@ -118,10 +117,10 @@ def unfold(x, *, kernel, stride, pad):
     if min(oh, ow) < 1 or max(x.size, rows * width) > MOST:
         return NotImplemented
     cols = empty((rows, width), x)
-    wide = vectors(x, cols, sizes=(c,))
     places = h, w * c, oh, ow, kernel[0], kernel[1] * c, stride[0], stride[1] * c, pad[0], pad[2] * c
-    moved = 4 * min(x.size, cols.size), cols.nbytes
-    UNFOLD[wide](blocks(cols.size, THREADS * (4 if wide else 1)), x, cols, cols.size, *places, moved=moved)
+    _launch(
+        UNFOLD, c, cols.size, x, cols, cols.size, *places, moved=(4 * min(x.size, cols.size), cols.nbytes)
+    )
     return cols
 
 
@@ -135,7 +134,12 @@ def fold(cols, *, shape, kernel, stride, pad, b=None, slope=1.0):
     if max(size, cols.size) > MOST:
         return NotImplemented
     y = empty(shape, cols)
-    wide = vectors(cols, y, b, sizes=(c,))
     places = h, w, c, oh, ow, *kernel, *stride, pad[0], pad[2], int(b is not None)
-    FOLD[wide](blocks(size, THREADS * (4 if wide else 1)), cols, b, y, size, *places, slope)
+    _launch(FOLD, c, size, cols, b, y, size, *places, slope)
     return y
+
+
+def _launch(kernel, c, size, *values, moved=None):
+    """A thread for four of `size` numbers where that fits, else for one."""
+    wide = kernel.fits(values, (c,))
+    kernel.each[wide](blocks(size, THREADS * (4 if wide else 1)), *values, moved=moved)

@@ -7,6 +7,11 @@ import pytest
 
 from fastgan.kernels.cuda.launching import SIMULATED
 
+if SIMULATED:
+    from fakes import blocks
+
+    blocks.install()
+
 
 class Unread(pytest.Module):
     def collect(self):
