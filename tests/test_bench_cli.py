@@ -159,13 +159,12 @@ def test_a_report_is_made_again(run, tmp_path, capsys):
 
 
 def test_peers_that_are_missing_are_said_with_the_fix(monkeypatch, tmp_path, capsys):
-    quiet(monkeypatch)
     monkeypatch.setattr(columns.importlib.util, "find_spec", lambda name: None)
-    assert main(["bench", *ONE, "--column", "torch", "--out", str(tmp_path / "a")]) == 0
+    assert ends(monkeypatch, tmp_path, None, "--column", "torch")[0] == 0
     assert "torch left out: torch is not installed; pip install 'fastgan[peers]'" in capsys.readouterr().out
 
 
-def ends(monkeypatch, tmp_path, how, *, rows=1):
+def ends(monkeypatch, tmp_path, how, *words, rows=1):
     """A run whose suites keep rows, then end with `how`: its exit code and its file."""
     quiet(monkeypatch)
 
@@ -176,7 +175,7 @@ def ends(monkeypatch, tmp_path, how, *, rows=1):
             raise how
 
     monkeypatch.setattr(module.Bench, "go_through", played)
-    return main(["bench", *ONE, "--out", str(tmp_path / "a")]), tmp_path / "a" / "result.json"
+    return main(["bench", *ONE, *words, "--out", str(tmp_path / "a")]), tmp_path / "a" / "result.json"
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,8 @@ def test_wrong():
 @pytest.mark.parametrize(
     ("seconds", "status", "summary"), [(60.0, 1, "1 failed, 1 passed"), (0.01, -1, "not finished")]
 )
-def test_gpu_tests_run_first_and_their_end_is_kept(tmp_path, capsys, seconds, status, summary):
+def test_gpu_tests_run_first_and_their_end_is_kept(tmp_path, capsys, monkeypatch, seconds, status, summary):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # importing Hypothesis takes a second
     (tmp_path / "tests").mkdir()
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nmarkers = ["gpu: x"]\n')
     (tmp_path / "tests" / "test_a.py").write_text(GPU_TESTS)
