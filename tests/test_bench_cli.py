@@ -45,7 +45,7 @@ sys.exit(main())"""
 def run(tmp_path_factory):
     """A run of one case: its folder, and what it printed."""
     folder = tmp_path_factory.mktemp("bench") / "new" / "folder"
-    command = [sys.executable, "-m", "fastgan", "bench", *ONE, "--out", str(folder)]
+    command = [sys.executable, "-c", QUIET, "bench", *ONE, "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     return folder, done
