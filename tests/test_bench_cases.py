@@ -151,6 +151,7 @@ def test_every_kernel_and_layer_that_the_suite_promises_is_there():
 @pytest.mark.parametrize("column", [CPU, GPU], ids=["cpu", "cuda"])
 def test_fresh_inputs_are_larger_than_the_cache_all_together(column, monkeypatch):
     monkeypatch.setattr(operations, "memory", lambda device: 2**38)
+    monkeypatch.setattr(operations, "cache_bytes", lambda device: 100 << 20)
     seen = 0
     for operation in kernels.operations("full"):
         least = 2 * operations.cache_bytes(column.where())
@@ -234,10 +235,9 @@ def test_a_rotation_goes_through_all_copies_and_begins_with_untouched_ones(monke
 
 
 def test_operands_are_the_same_each_time_and_large_ones_are_no_copies_of_small_blocks():
-    for suite in (kernels.operations("tiny"), kernels.operations("quick")):
-        for operation in suite:
-            for a, b in zip(operation.operands(), operation.operands(), strict=True):
-                np.testing.assert_array_equal(a, b)
+    for operation in kernels.operations("tiny"):
+        for a, b in zip(operation.operands(), operation.operands(), strict=True):
+            np.testing.assert_array_equal(a, b)
     p, g, *_ = state_operations.adam(10**6).operands()
     assert abs(np.corrcoef(p, g)[0, 1]) < 0.01
     assert len(np.unique(p)) > 900_000

@@ -32,11 +32,20 @@ ONE = (
 )
 
 
+# `fastgan` without ceilings and self-test, which take seconds and have tests of their own
+QUIET = """import sys
+from fastgan.benchmarks import bench
+from fastgan.cli import main
+bench.ceilings.measured = lambda device, seconds: {}
+bench.selftest.run = lambda *_: {"passed": True, "lines": []}
+sys.exit(main())"""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of one case: its folder, and what it printed."""
     folder = tmp_path_factory.mktemp("bench") / "new" / "folder"
-    command = [sys.executable, "-m", "fastgan", "bench", *ONE, "--out", str(folder)]
+    command = [sys.executable, "-c", QUIET, "bench", *ONE, "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     return folder, done
@@ -103,19 +112,9 @@ def quiet(monkeypatch):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path, number, code):
-    command = [
-        sys.executable,
-        "-m",
-        "fastgan",
-        "bench",
-        "--tiny",
-        "--suite",
-        "steps",
-        "--column",
-        "cpu-kernels",
-    ]
+    words = ("bench", "--tiny", "--suite", "steps", "--column", "cpu-kernels", "--out", str(tmp_path))
     started = subprocess.Popen(
-        [*command, "--out", str(tmp_path)],
+        [sys.executable, "-c", QUIET, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -160,13 +159,12 @@ def test_a_report_is_made_again(run, tmp_path, capsys):
 
 
 def test_peers_that_are_missing_are_said_with_the_fix(monkeypatch, tmp_path, capsys):
-    quiet(monkeypatch)
     monkeypatch.setattr(columns.importlib.util, "find_spec", lambda name: None)
-    assert main(["bench", *ONE, "--column", "torch", "--out", str(tmp_path / "a")]) == 0
+    assert ends(monkeypatch, tmp_path, None, "--column", "torch")[0] == 0
     assert "torch left out: torch is not installed; pip install 'fastgan[peers]'" in capsys.readouterr().out
 
 
-def ends(monkeypatch, tmp_path, how, *, rows=1):
+def ends(monkeypatch, tmp_path, how, *words, rows=1):
     """A run whose suites keep rows, then end with `how`: its exit code and its file."""
     quiet(monkeypatch)
 
@@ -177,7 +175,7 @@ def ends(monkeypatch, tmp_path, how, *, rows=1):
             raise how
 
     monkeypatch.setattr(module.Bench, "go_through", played)
-    return main(["bench", *ONE, "--out", str(tmp_path / "a")]), tmp_path / "a" / "result.json"
+    return main(["bench", *ONE, *words, "--out", str(tmp_path / "a")]), tmp_path / "a" / "result.json"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What the sections of the report say and draw, each from a few rows whose numbers can be checked by hand."""
 
-import io
 from xml.etree import ElementTree
 
 import bench_results as made
@@ -8,12 +7,10 @@ import matplotlib
 import numpy as np
 import pytest
 from bench_page import some
-from matplotlib.text import Text
 
 from fastgan.benchmarks import (
     plots,
     plots_growth,
-    plots_kernels,
     plots_steps,
     report,
     report_growth,
@@ -155,21 +152,6 @@ def test_roofline_numbers_and_its_place():
     assert "the ceilings were not measured" in some(row, ceilings={}).text
 
 
-def test_numbers_of_the_roofline_do_not_cover_each_other():
-    points = [
-        plots_kernels.Point(i, 0.5 + 0.001 * i, {"cpu-kernels": 1e9 * (1 + 0.01 * i)}) for i in range(1, 16)
-    ]
-    with plots.style():
-        figure = plots_kernels.roofline(points, 2e10, 1e11)
-        figure.savefig(io.BytesIO(), format="png")
-        boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without its line
-    assert len(boxes) == 15
-    overlaps = [
-        (i, j) for i, a in enumerate(boxes) for j, b in enumerate(boxes[:i]) if a.shrunk(0.8, 0.6).overlaps(b)
-    ]
-    assert overlaps == []
-
-
 def test_crossover_says_from_where_on():
     seconds = {
         "cpu-kernels": {(8, 32): 1, (8, 128): 2, (8, 512): 4, (64, 32): 1},
@@ -224,44 +206,15 @@ def test_quality_of_all_seeds():
     )
 
 
-def test_long_names_keep_inside_their_figures():
-    name = "a-recipe-with-a-name-that-is-longer-than-anybody-would-give-it"
-    rows = [
-        *(made.row("steps", name, f"{name}, batch {k}", "cuda-graph", 1e-3) for k in range(3)),
-        *(made.row("kernels", name, f"{name} {k}", "cuda-graph", 1e-3) for k in range(3)),
-        made.row("launches", name, "a step", "cupy", launches=4),
-        made.row("startup", "digits", name, "cuda-graph", extra={"import": 2.0}),
-    ]
-    drawn = []
-
-    def looked_at(figure, name, title):
-        drawn.append(name)
-        figure.savefig(io.BytesIO(), format="png")
-        for axes in figure.axes:
-            (low, high), ticks = axes.get_xlim(), zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
-            marks = [label for tick, label in ticks if low <= tick <= high]
-            for text in (*axes.texts, *axes.get_yticklabels(), *marks):
-                box = text.get_window_extent()
-                inside = box.x0 > -2 and box.x1 < figure.bbox.x1 + 2
-                assert inside or not text.get_text(), (name, text.get_text())
-        return "<svg></svg>"
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "svg", looked_at)
-        report.made(made.results(*rows))
-        assert len(drawn) > 5
-        few = made.full()
-        report.made(few | {"rows": few["rows"][::9]})
-
-
 def test_settings_of_matplotlib_are_left_alone():
     full = made.full()
+    few = full | {"rows": full["rows"][:5]}
     with matplotlib.rc_context():
         matplotlib.rcParams["xtick.major.pad"] = 31
         before = dict(matplotlib.rcParams)
-        changed = report.made(full | {"rows": full["rows"][:20]})
+        changed = report.made(few)
         assert dict(matplotlib.rcParams) == before
-    assert report.made(full | {"rows": full["rows"][:20]}) == changed
+    assert report.made(few) == changed
 
 
 @pytest.mark.parametrize("values", [[3.0], [1e-7, 5e-7], [0.0, 2.0], [1.0, 1e9], [5.0, 5.0], [0.0]])
@@ -271,11 +224,9 @@ def test_limits_hold_all_values(values, log):
         _, axes = plots.canvas(4, 2, left=0.5)
         plots.span(axes, "x", values, room=0.2, log=log)
         low, high = axes.get_xlim()
-        ticks = [label.get_text() for label in axes.get_xticklabels()]
     least = [value for value in values if value > 0] if log and any(values) else [0.0]
     assert low <= min(least)
     assert high > max(values)
-    assert 1 <= len(ticks) <= 8
 
 
 def test_the_line_of_the_crossover_goes_between_the_cells():
@@ -284,13 +235,6 @@ def test_the_line_of_the_crossover_goes_between_the_cells():
         figure = plots_growth.crossover([8, 32], [1, 2, 3], ratio, np.ones((2, 2, 3)))
         lines = [c.get_segments()[0].tolist() for c in figure.axes[0].collections]
     assert lines == [[[1.5, -0.5], [1.5, 0.5]], [[0.5, 0.5], [0.5, 1.5]], [[0.5, 0.5], [1.5, 0.5]]]
-
-
-def test_a_chart_is_cut_where_a_page_ends():
-    bars = [plots.Bar("x", plots.INK, 1.0)] * 10
-    parts = list(plots.parts([(str(k), bars) for k in range(9)], most=36))
-    assert [len(part) for part in parts] == [3, 3, 3]
-    assert [len(part) for part in plots.parts([("x", bars * 9), ("y", bars)], most=36)] == [1, 1]
 
 
 def test_svg_alone_is_xml_without_names_of_its_own():

@@ -34,6 +34,12 @@ def full():
     return made.full()
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not written."""
+    monkeypatch.setattr(plots, "svg", lambda figure, name, title: "<svg></svg>")
+
+
 @pytest.fixture(scope="module")
 def page(full):
     return report.made(full)
@@ -47,7 +53,7 @@ def seen(page):
 def test_all_sections_of_a_full_run(seen, full):
     assert seen.sections == list(report.SECTIONS)
     assert "Not measured" not in seen.text
-    assert sum(tag == "svg" for tag, _ in seen.tags) > 40
+    assert sum(tag == "svg" for tag, _ in seen.tags) > 2 * len(seen.sections)
     assert f"All {len(full['rows'])} rows" in seen.text
 
 
@@ -60,7 +66,7 @@ def test_no_section_without_rows():
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_one_suite_alone_has_its_section(full, suite):
+def test_one_suite_alone_has_its_section(full, suite, undrawn):
     rows = [row for row in full["rows"] if row["suite"] == SUITES[suite] and row["device"] == "cpu"]
     rows = rows or [row for row in full["rows"] if row["suite"] == SUITES[suite]]
     seen = Page(report.made(full | {"rows": rows}))
@@ -77,22 +83,22 @@ def test_host_time_needs_the_clock_of_a_device():
     assert "it needs a GPU's clock" in seen.text
 
 
-def test_interrupted(full):
+def test_interrupted(full, undrawn):
     rows = full["rows"][:7]
     seen = Page(report.made(full | {"rows": rows, "finished": False}))
     assert "interrupted: 7 rows kept" in seen.text
     assert "interrupted" not in Page(report.made(full | {"rows": rows})).text
 
 
-@pytest.mark.parametrize("cut", range(0, 601, 75))
-def test_a_run_cut_anywhere(full, cut):
+@pytest.mark.parametrize("cut", range(0, 451, 75))
+def test_a_run_cut_anywhere(full, cut, undrawn):
     """Without ceilings, self-test or later rows: what is there is shown."""
     seen = Page(report.made(full | {"rows": full["rows"][cut : cut + 5], "ceilings": {}, "selftest": {}}))
     assert "The ceilings of this machine were not measured." in seen.text
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_that_lack_anything(full, seed):
+def test_rows_that_lack_anything(full, seed, undrawn):
     """Any rows of a run, some without a time, memory, bytes, shape or what a suite adds."""
     chance = np.random.default_rng(seed)
     rows = []
@@ -129,18 +135,8 @@ def test_ids_are_unique_and_all_that_is_referred_to_is_there(page, seen):
     assert used <= set(seen.ids)
 
 
-def test_ink_takes_the_colour_of_the_page(page):
-    assert plots.INK not in page
-    assert "currentColor" in page
-
-
-def test_size(full, page):
-    assert len(full["rows"]) > 400
-    assert len(page.encode()) < 3_000_000
-
-
 def test_the_same_file_gives_the_same_page_and_is_left_as_it_was(full):
-    few = full | {"rows": full["rows"][::7]}
+    few = full | {"rows": full["rows"][::19]}
     before = copy.deepcopy(few)
     page = report.made(few)
     assert few == before
@@ -240,7 +236,7 @@ def test_what_it_comes_to_is_first_and_what_it_holds_for_is_folded_at_the_end(pa
 
 def test_without_a_gpu():
     results = made.full(gpu=False)
-    seen = Page(report.made(results | {"rows": results["rows"][::2]}))
+    seen = Page(report.made(results | {"rows": results["rows"][::7]}))
     assert seen.sections == [key for key in report.SECTIONS if key != "host"]
     assert "cuda-graph: no GPU: no driver" in seen.text
     assert "on the GPU, ms" not in seen.text

@@ -240,7 +240,7 @@ def test_whatever_is_lost_of_a_file_is_a_line_or_does_no_harm(tmp_path, monkeypa
     refused = 0
     for holder, key in spots:
         good = holder[key]
-        for bad in (None, "x", [1]):
+        for bad in (bad for bad in (None, "x", [1]) if not isinstance(good, type(bad))):
             holder[key] = bad
             path = saved(tmp_path / "a.json", whole)
             try:

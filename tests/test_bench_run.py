@@ -1,6 +1,6 @@
 """A run of suites: wrong results are not timed, failures keep the rest, deadlines hold, what was measured is written.
 
-Workers are played in this process; one test at the end starts real ones.
+Workers are played in this process; `test_gpu_gate.py` and `test_bench_cli.py` start real ones.
 """
 
 import dataclasses
@@ -398,17 +398,3 @@ def test_one_slow_look_does_not_make_chunks_of_one_call():
     assert station.count() == 20
     assert station.count() == 1  # and a step of a second is looked at once
     assert list(costs) == []
-
-
-def test_real_processes_measure_a_step(tmp_path):
-    """Two engines of fastgan on two steps of one recipe; the suites' own code runs in the workers."""
-    bench = Bench(tmp_path / "r.json", size="tiny", suites=["steps"], columns=("numpy", "cpu-kernels"))
-    try:
-        rows = bench.measure(next(c for c in suites.cases("steps", "tiny") if c.group == "ring-gan"))
-    finally:
-        bench.end()
-    assert [row["column"] for row in rows] == ["numpy", "cpu-kernels"]
-    for row in rows:
-        assert "error" not in row, row
-        assert 0 < row["seconds"]["low"] <= row["seconds"]["median"] <= row["seconds"]["high"]
-        assert len(row["seconds"]["blocks"]) == 2
