@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastgan.device import cuda_problem
+from fastgan.gan import pictures
 
 pytest.register_assert_rewrite("cli_helpers", "checkpoint_helpers")
 
@@ -19,8 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder to work in."""
+    """An empty folder to work in; curves of losses, most of a short run's time, are not drawn (see test_pictures)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pictures, "loss_curves", lambda path, _: path.write_bytes(b"curves"))
 
 
 @pytest.fixture

@@ -28,37 +28,38 @@ def ends(capsys, code, *words):
 
 
 @slow
-def test_train_makes_a_run_and_says_where(capsys):
-    out = ok(capsys, "train", "--steps", 40, *TINY)
+def test_train_makes_a_run_and_says_where(capsys, monkeypatch):
+    monkeypatch.setattr("fastgan.cli.train.cache_folder", lambda: Path("empty"))
+    out = ok(capsys, "train", "--steps", 20, *TINY)
     path = Path("runs/digits")
     pictures = sorted(p.name for p in (path / "samples").iterdir())
-    assert pictures == [*(f"{n:06d}.png" for n in range(0, 41, 4)), "real.png"]
+    assert pictures == [*(f"{n:06d}.png" for n in range(0, 21, 2)), "real.png"]
     for name in ("config.toml", "training.gif", "losses.png"):
         assert (path / name).stat().st_size > 0
-    assert [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()] == [
-        *range(4, 41, 4)
-    ]
+    rows = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [*range(2, 21, 2)]
     assert "digits: 1,797 images of 8x8x1" in out
-    assert re.search(r"^step  4/40  critic \S+  generator \S+  D\(x\) .* steps/s, .* left$", out, re.M)
+    assert re.search(r"^step  4/20  critic \S+  generator \S+  D\(x\) .* steps/s, .* left$", out, re.M)
     assert re.search(r"^classes drawn: \d+ of 10 ", out, re.M)
     assert "fastgan sample runs/digits --seed 42" in out
+    assert "the first time only" in out  # as no kernels lie in that cache
     assert ok(capsys, "train", "--steps", 1, *TINY, "--quiet") == ""
     assert Path("runs/digits-2").exists()
 
 
-@slow
-def test_same_seed_same_run_and_another_seed_another(capsys):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        ok(capsys, "train", "--steps", 6, *TINY, "--seed", seed, "--out", name)
-    a, b, c = (arrays(load(name, device="cpu")) for name in "abc")
-    assert same(a, b)
-    assert not same(a, c)
+def test_another_seed_is_another_run(capsys):
+    """That the same is the same run, test_cli_config knows."""
+    for name, seed in (("a", 1), ("b", 2)):
+        ok(capsys, "train", "--steps", 2, *TINY, "--seed", seed, "--out", name)
+    assert not same(*(arrays(load(name, device="cpu")) for name in "ab"))
 
 
 @slow
-def test_a_mixture_is_scored(capsys):
-    out = ok(capsys, "train", "ring-wgan-gp", "--steps", 2, *TINY, "--out", "ring")
+def test_a_mixture_is_scored_and_sampled(capsys):
+    out = ok(capsys, "train", "ring-wgan-gp", "--steps", 2, *TINY, "--out", "run")
     assert re.search(r"^modes found: \d of 8, \S+% of 2,500 points .*reverse KL", out, re.M)
+    assert "2500 samples" in ok(capsys, "sample", "run")
+    assert "--grid is for images" in refused(capsys, 2, "sample", "run", "--grid", "5x5")
 
 
 @slow
@@ -82,18 +83,13 @@ def test_as_published(capsys):
     assert load("run", device="cpu").recipe.high == pytest.approx(2.8214, abs=1e-3)
 
 
-@slow
-def test_a_notice_of_compiling_only_without_compiled_kernels(capsys, monkeypatch):
-    assert "the first time only" not in ok(capsys, "train", "--steps", 1, *TINY)
-    monkeypatch.setattr("fastgan.cli.train.cache_folder", lambda: Path("empty"))
-    assert "the first time only" in ok(capsys, "train", "--steps", 1, *TINY)
-
-
-def test_resume_goes_on_and_says_when_there_is_nothing_to_do(capsys, run):
-    out = ok(capsys, "resume", "run", "--steps", 7)
-    assert "step 7/7" in out
-    assert "fastgan resume run --steps 14" in out
-    assert load("run", device="cpu").steps_done == 7
+def test_resume_goes_on_and_says_when_there_is_nothing_to_do(capsys):
+    ok(capsys, "train", "--steps", 3, *TINY, "--optimizer-schedule", "linear", "--out", "run")
+    out = ok(capsys, "resume", "run", "--steps", 6)
+    assert "step 6/6" in out
+    assert "fastgan resume run --steps 12" in out
+    assert "times 0.5 at step 3, 0 there" in out  # as the schedule ends later now
+    assert load("run", device="cpu").steps_done == 6
 
 
 def test_resume_needs_the_same_data_and_finds_them_elsewhere(capsys):
@@ -122,8 +118,7 @@ def test_resume_draws_what_a_kill_left_out(capsys, run):
 
 @slow
 def test_a_config_that_was_changed_is_said(capsys, run):
-    for words in (["--steps", 5], ["--steps", 6, "--data-dir", "."]):
-        ok(capsys, "resume", "run", *words)
+    ok(capsys, "resume", "run", "--steps", 6, "--data-dir", ".")
     file = run / "config.toml"
     file.write_text(file.read_text().replace("batch = 16", "batch = 32"))
     (warning,) = ends(capsys, 0, "resume", "run", "--steps", 7, "--quiet")
@@ -132,23 +127,18 @@ def test_a_config_that_was_changed_is_said(capsys, run):
 
 
 @slow
-def test_resume_beyond_a_schedule_says_the_rates(capsys):
-    ok(capsys, "train", "--steps", 3, *TINY, "--optimizer-schedule", "linear", "--out", "run")
-    assert "times 0.5 at step 3, 0 there" in ok(capsys, "resume", "run", "--steps", 6)
-
-
-@slow
 @pytest.mark.skipif(lock.fcntl is None, reason="no flock here")
-@pytest.mark.parametrize("words", ["resume run --steps 6", "train --out run", "train --out new"])
-def test_a_run_under_way_is_left_alone(capsys, run, words):
+def test_a_run_under_way_is_left_alone(capsys, run):
     Path("new").mkdir()
-    held = Lock(Path(words.split()[-1] if "train" in words else "run"))
-    err = refused(capsys, 4, *words.split())
-    assert "under way" in err
-    assert f"process {os.getpid()}" in err
+    held = [Lock(Path(name)) for name in ("run", "new")]
+    for words in ("resume run --steps 6", "train --out run", "train --out new"):
+        err = refused(capsys, 4, *words.split())
+        assert "under way" in err
+        assert f"process {os.getpid()}" in err
     ok(capsys, "sample", "run")
     ok(capsys, "export", "run")
-    held.release()
+    for lock_ in held:
+        lock_.release()
 
 
 def interrupted(*_, **__):
@@ -194,8 +184,7 @@ def test_diverged_losses_stop_within_one_interval(capsys):
     assert line.startswith("fastgan: error: step 7: ")
     good = re.search(r"the last good checkpoint is (\S+)", line)[1]
     assert all(np.isfinite(x).all() for x in arrays(load(good, device="cpu")).values())
-    for name in ("training.gif", "losses.png"):
-        assert Path("run", name).exists()
+    assert Path("run/training.gif").exists()
     ok(capsys, "sample", "run")
 
 

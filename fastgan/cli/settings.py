@@ -55,25 +55,26 @@ def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Sett
     held = read(file) if file else {}
     given = {key: value for key, value in options.items() if value is not None}
     flags = nested({key: given.pop(key) for key in given.keys() - RUN})
-    chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
+    values = {key: value for key, value in held.items() if key not in RUN | WRITTEN}
+    run = {key: value for key, value in held.items() if key in RUN} | given
     complete = "fastgan" in held
-    recipe = _base(name, file, chosen, complete=complete)
-    values = {key: value for key, value in held.items() if key not in WRITTEN}
-    published, by_flag = bool(chosen.get("as_published")), bool(given.get("as_published"))
-    if published and not by_flag:
+    recipe = _base(name, file, run.get("recipe"), complete=complete)
+    if run.get("as_published") and not given.get("as_published"):
         recipe = recipe.as_published()
     recipe = from_dict(values, recipe, where=str(file))
-    if by_flag:
+    if given.get("as_published"):
         recipe = recipe.as_published()
-    recipe, paced = _pace(from_dict(flags, recipe), values.keys() | flags.keys())
-    source = _source(chosen, recipe)
+    recipe = from_dict(flags, recipe)
+    # intervals that leave a short run at least ten pictures, where none were asked for
+    most = max(1, recipe.steps // FRAMES)
+    told = values.keys() | flags.keys()
+    paced = tuple(name for name in PACED if name not in told and getattr(recipe, name) > most)
+    source = _source(run, recipe)
     if (flags | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
-        raise UsageError(
-            f"picture_size (--picture-size) is for folders of pictures, and {source.spec} is none"
-        )
-    seed, device, threads = chosen.get("seed", 0), chosen.get("device", "auto"), chosen.get("threads")
+        raise UsageError(f"picture_size (--picture-size) is for folders of pictures; {source.spec} is none")
+    seed, device, threads = run.get("seed", 0), run.get("device", "auto"), run.get("threads")
     key_of(seed)  # says so if the seed is out of range
-    recipe = replace(recipe, data=source.spec, split=source.split)
+    recipe = recipe.replace(data=source.spec, split=source.split, **dict.fromkeys(paced, most))
     return Settings(recipe, source, seed, device, threads, paced)
 
 
@@ -99,18 +100,15 @@ def read(path: Path) -> dict[str, Any]:
         elif name not in known:
             raise UsageError(f"{path}: got {name!r}; {suggestion(name, RUN)}")
     if held.get("own_networks"):
-        raise UsageError(
-            f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
-        )
+        raise UsageError(f"{path}: that run had networks of its own, in no file; repeat it in Python")
     if (by := held.get("fastgan", __version__)) != __version__:
         text = f"{path} was made by fastgan {by}, and this is {__version__}: a value may mean something else"
         warnings.warn(text, stacklevel=2)
     return held
 
 
-def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
+def _base(name: str | None, file: Path | None, in_file: str | None, *, complete: bool) -> Recipe:
     """The recipe to start from."""
-    in_file = chosen.get("recipe")
     if name is not None and in_file and name != in_file:
         raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
     wanted = next((given for given in (name, in_file) if given is not None), DEFAULT)
@@ -121,20 +119,13 @@ def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, comple
     return base.replace(penalty=None, clip=None, generator_lr=None)
 
 
-def _pace(recipe: Recipe, chosen: set[str]) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with intervals that leave a short run at least ten pictures, where none were asked for."""
-    most = max(1, recipe.steps // FRAMES)
-    paced = tuple(name for name in PACED if name not in chosen and getattr(recipe, name) > most)
-    return recipe.replace(**dict.fromkeys(paced, most)), paced
-
-
-def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
+def _source(run: dict[str, Any], recipe: Recipe) -> Source:
     """Where the data are."""
-    spec = chosen["data"] if "data" in chosen else own_data(recipe)
+    spec = run["data"] if "data" in run else own_data(recipe)
     return Source(
         spec if spec in data.names else absolute(spec),
-        data_dir=absolute(chosen["data_dir"]) if "data_dir" in chosen else None,
-        split=chosen.get("split", recipe.split),
-        image_size=chosen.get("image_size"),
-        skip_bad=chosen.get("skip_bad", False),
+        data_dir=absolute(run["data_dir"]) if "data_dir" in run else None,
+        split=run.get("split", recipe.split),
+        image_size=run.get("image_size"),
+        skip_bad=run.get("skip_bad", False),
     )

@@ -44,13 +44,17 @@ class Collection(NamedTuple):
     source: str
 
 
+FILES = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+
+
 def _parts(gz: str, raw: str = "") -> tuple[Part, ...]:
-    """The four files of the MNIST layout, from the sha256s of the .gz and of the plain bytes."""
-    shapes = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
-    names = [
-        f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-    ]
-    return tuple(map(Part, names, shapes, gz.split(), raw.split() or 4 * [""]))
+    """The four files, from the sha256s of the .gz and of the plain bytes."""
+    return tuple(map(Part, FILES, FILES.values(), gz.split(), raw.split() or 4 * [""]))
 
 
 COLLECTIONS = {
@@ -99,11 +103,10 @@ def load_collection(name: str, split: str, data_dir: Place, *, download: bool = 
     Looks in `data_dir`, the folder that the environment variable FASTGAN_DATA names, and the user's cache, in each
     first below a folder of the set's name; then downloads to the cache. Raises DataError when that fails too.
     """
-    collection = COLLECTIONS[name]
-    pair = collection.parts[2:] if split == "test" else collection.parts[:2]
-    mirrors = collection.mirrors if download else ()
-    images, labels = (_obtain(name, part, mirrors, data_dir) for part in pair)
-    return Dataset(name, images[..., None], labels.astype(np.int64), 0.0, 255.0, source=collection.source)
+    parts, mirrors, source = COLLECTIONS[name]
+    pair = parts[2:] if split == "test" else parts[:2]
+    images, labels = (_obtain(name, part, mirrors if download else (), data_dir) for part in pair)
+    return Dataset(name, images[..., None], labels.astype(np.int64), 0.0, 255.0, source=source)
 
 
 def _obtain(name: str, part: Part, mirrors: tuple[str, ...], data_dir: Place) -> NDArray[np.uint8]:
