@@ -38,12 +38,6 @@ FILES = {
 }
 
 
-def part(name, *, raw=True):
-    plain = gzip.decompress(FILES[name])
-    shape = (N, 3, 3) if "images" in name else (N,)
-    return mnist.Part(name, shape, sha256(FILES[name]), sha256(plain) if raw else "")
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
@@ -61,9 +55,16 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def use(monkeypatch):
+    """Small sets behind these mirrors; the sums of their plain bytes are known or not."""
+    monkeypatch.setattr(mnist, "SHAPES", {name: (N, 3, 3) if "images" in name else (N,) for name in FILES})
+    monkeypatch.setattr(mnist, "SUMS", {})
+
     def _use(*mirrors, name="mnist", raw=True):
-        parts = tuple(part(file, raw=raw) for file in FILES)
-        monkeypatch.setitem(mnist.COLLECTIONS, name, mnist.Collection(parts, mirrors, "somebody"))
+        monkeypatch.setitem(mnist.MIRRORS, name, mirrors)
+        for file, packed in FILES.items():
+            mnist.SUMS[f"{name}/{file}.gz"] = sha256(packed)
+            if raw:
+                mnist.SUMS[f"{name}/{file}"] = sha256(gzip.decompress(packed))
 
     return _use
 
@@ -100,7 +101,6 @@ def test_what_was_downloaded_is_not_asked_for_again(server, use):
     count = len(server.asked)
     assert is_right(data.load("mnist", split="test"), shift=1)
     assert (count, len(server.asked)) == (2, 2)
-    assert data.load("mnist").source == "somebody"
 
 
 def test_all_mirrors_failed_says_what_to_do(server, use, cache, monkeypatch):
@@ -211,30 +211,25 @@ def test_without_a_download_only_what_is_there_counts(server, use, tmp_path):
     assert server.asked == []
 
 
-@pytest.mark.parametrize(("name", "known"), [("mnist", 8), ("fashion-mnist", 4)])
-def test_the_pinned_tables_are_complete(name, known):
-    parts, mirrors, _ = mnist.COLLECTIONS[name]
-    assert [part.shape for part in parts] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
-    assert [part.name for part in parts] == list(FILES)
-    hashes = [value for part in parts for value in (part.gz_sha256, part.raw_sha256) if value]
-    assert len(set(hashes)) == len(hashes) == known
-    assert all(len(value) == 64 and set(value) <= set("0123456789abcdef") for value in hashes)
+def test_the_pinned_tables_are_complete():
+    assert list(mnist.SHAPES) == list(FILES)
+    assert list(mnist.SHAPES.values()) == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+    wanted = [f"{name}/{file}.gz" for name in mnist.MIRRORS for file in FILES]
+    assert set(mnist.SUMS) == {*wanted, *(f"mnist/{file}" for file in FILES)}
+    assert len(set(mnist.SUMS.values())) == 12
+    assert all(len(value) == 64 and set(value) <= set("0123456789abcdef") for value in mnist.SUMS.values())
+    mirrors = [mirror for some in mnist.MIRRORS.values() for mirror in some]
     assert all(mirror.startswith("http") and mirror.endswith("/") for mirror in mirrors)
 
 
-def real_mnist():
-    """The folder of the real files, where this machine has them."""
-    places = [os.environ.get("FASTGAN_DATA"), Path(__file__).resolve().parents[2] / "shared/data"]
-    for place in filter(None, places):
-        for folder in (Path(place) / "mnist", Path(place)):
-            if (folder / "train-images-idx3-ubyte.gz").is_file() or (
-                folder / "train-images-idx3-ubyte"
-            ).is_file():
-                return folder
-    return None
+PLACES = [os.environ.get("FASTGAN_DATA"), Path(__file__).resolve().parents[2] / "shared/data"]
+REAL = [folder for place in filter(None, PLACES) for folder in (Path(place) / "mnist", Path(place))]
+REAL = [
+    folder for folder in REAL if list(folder.glob(f"{TRAIN[0]}*"))
+]  # where this machine has the real files
 
 
-@pytest.mark.skipif(real_mnist() is None, reason="no MNIST in FASTGAN_DATA or ../shared/data")
+@pytest.mark.skipif(not REAL, reason="no MNIST in FASTGAN_DATA or ../shared/data")
 @pytest.mark.parametrize(
     ("split", "n", "total", "first", "counts"),
     [
@@ -245,7 +240,7 @@ def real_mnist():
 def test_the_real_mnist(split, n, total, first, counts):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dataset = data.load("mnist", split=split, data_dir=real_mnist())
+        dataset = data.load("mnist", split=split, data_dir=REAL[0])
     assert (dataset.n, dataset.sample_shape, dataset.samples.dtype) == (n, (28, 28, 1), np.uint8)
     assert (dataset.low, dataset.high) == (0, 255)
     assert int(dataset.samples[0].sum()) == total

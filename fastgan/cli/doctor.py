@@ -28,16 +28,7 @@ import click
 import fastgan
 
 LIMIT = 120.0  # seconds of a probe, which may have to compile
-READ = (
-    "NUMBA_",
-    "CUPY_",
-    "OPENBLAS_",
-    "MKL_",
-    "OMP_",
-    "CUDA_",
-    "LD_LIBRARY_PATH",
-    "FASTGAN_",
-)  # by libraries
+READ = re.compile("(NUMBA|CUPY|OPENBLAS|MKL|OMP|CUDA|FASTGAN)_|LD_LIBRARY_PATH")  # by libraries
 LITTLE = 1.0  # GiB of free disk below which a run's checkpoints may not fit
 AGAIN = "pip install --force-reinstall"
 REPORT = "report it, with --json's output"
@@ -137,7 +128,7 @@ def training() -> Found:
 
 def environment() -> Found:
     """Variables that change what the libraries do."""
-    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(READ)]
+    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if READ.match(name)]
     return "info", ", ".join(found) or "nothing set", ""
 
 
@@ -259,10 +250,9 @@ def probe(limit: float, names: list[str]) -> None:
 def to_do(findings: list[Finding]) -> list[str]:
     """A line for each thing to mend, the worst first, and each once."""
     first: dict[str, Finding] = {}  # by what is to be done
-    for status in ("error", "warning", "info"):
-        for finding in findings:
-            if finding.fix and finding.status == status:
-                first.setdefault(finding.fix, finding)
+    for finding in sorted(findings, key=lambda finding: [*MARKS].index(finding.status), reverse=True):
+        if finding.fix:
+            first.setdefault(finding.fix, finding)
     return [f"{x.name}{' (optional)' if x.status == 'info' else ''}: {x.fix}" for x in first.values()]
 
 

@@ -80,15 +80,14 @@ def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Sett
 
 def read(path: Path) -> dict[str, Any]:
     """A TOML file whose names are right, and of what is not the recipe's the types; UsageError for anything else."""
-    if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
-        raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
+        if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
+            raise OSError("not a file")
         held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
-    except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
+        reason = error.strerror or error
+        raise UsageError(f"cannot read {path}: {reason}; give --config a TOML file") from error
+    except (ValueError, RecursionError) as error:  # tomllib's own, not UTF-8, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     held, known = respelt(held), {"published", *(names[0] for names, _ in leaves())}
     for name, value in held.items():

@@ -12,7 +12,7 @@ from fastgan.data import points
 from fastgan.data.dataset import Dataset, check_count, check_samples, from_array
 from fastgan.data.digits import digits
 from fastgan.data.files import is_idx, read_arrays, read_idx
-from fastgan.data.mnist import COLLECTIONS, load_collection
+from fastgan.data.mnist import MIRRORS, load_collection
 from fastgan.errors import DataError, UsageError
 
 __all__ = ["Dataset", "check_count", "from_array", "load", "names"]
@@ -70,7 +70,7 @@ def load(
 
 
 def _built_in(name: str, data_dir: str | os.PathLike[str] | None, split: str) -> Dataset:
-    if name in COLLECTIONS:
+    if name in MIRRORS:
         return load_collection(name, split, data_dir)
     return points.draw(name, seed=SPLITS.index(split)) if name in points.NAMES else digits()
 

@@ -91,7 +91,7 @@ TRIES = [
     toml("steps = ", "is not TOML"),
     toml("steps = 1\nsteps = 2", "is not TOML"),
     toml("\0", "is not TOML"),
-    toml("steps = 1".encode("utf-16"), "UTF-8"),
+    toml("steps = 1".encode("utf-16"), "utf-8"),
     toml("x = " + "[" * 5000, "is not TOML"),
     toml("steps = " + "9" * 5000, "some.toml"),
     at("nope.toml", "cannot read nope.toml"),
