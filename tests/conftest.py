@@ -1,11 +1,11 @@
 """Tests marked `gpu` are skipped, with the reason, where CUDA cannot be used; fixtures of the command line's tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from fastgan.device import cuda_problem
-from fastgan.gan import pictures
 
 pytest.register_assert_rewrite("cli_helpers", "checkpoint_helpers")
 
@@ -20,9 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder to work in; curves of losses, most of a short run's time, are not drawn (see test_pictures)."""
+    """An empty folder to work in, without most of a short run's time: curves of losses, and waiting for the disk."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pictures, "loss_curves", lambda path, _: path.write_bytes(b"curves"))
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr("fastgan.gan.pictures.loss_curves", lambda path, _: path.write_bytes(b"curves"))
 
 
 @pytest.fixture

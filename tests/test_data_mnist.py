@@ -5,8 +5,8 @@ import hashlib
 import os
 import shutil
 import struct
-import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -95,14 +95,6 @@ def test_broken_mirrors_are_passed_over(server, use, cache, monkeypatch):
     assert sorted(os.listdir(cache / "mnist")) == sorted(f"{name}.gz" for name in TRAIN)
 
 
-def test_what_was_downloaded_is_not_asked_for_again(server, use):
-    use(f"{server.base}/good/")
-    assert is_right(data.load("mnist", split="test"), shift=1)
-    count = len(server.asked)
-    assert is_right(data.load("mnist", split="test"), shift=1)
-    assert (count, len(server.asked)) == (2, 2)
-
-
 def test_all_mirrors_failed_says_what_to_do(server, use, cache, monkeypatch):
     monkeypatch.setattr(mnist, "TIMEOUT", 0.2)
     use(*(f"{server.base}/{how}/" for how in BROKEN))
@@ -110,25 +102,21 @@ def test_all_mirrors_failed_says_what_to_do(server, use, cache, monkeypatch):
         data.load("mnist")
     text = str(caught.value)
     assert "\n" not in text
-    assert all(
-        word in text for word in ("train-images-idx3-ubyte.gz", str(cache / "mnist"), "digits", "answer 503")
-    )
+    for word in (f"{TRAIN[0]}.gz", str(cache / "mnist"), "digits", "answer 503"):
+        assert word in text
     assert len({how for how, _ in server.asked}) == len(BROKEN)
     assert os.listdir(cache / "mnist") == []
 
 
-def test_a_download_is_whole_when_several_ask_at_once(server, use, cache):
+def test_a_download_is_whole_when_several_ask_at_once_and_is_not_asked_for_again(server, use, cache):
     use(f"{server.base}/good/")
-    outcomes = []
-    askers = [
-        threading.Thread(target=lambda: outcomes.append(is_right(data.load("mnist")))) for _ in range(6)
-    ]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = [*pool.map(lambda _: is_right(data.load("mnist", split="test"), shift=1), range(6))]
     assert outcomes == [True] * 6
     assert len(os.listdir(cache / "mnist")) == 2
+    server.asked.clear()
+    assert is_right(data.load("mnist", split="test"), shift=1)
+    assert server.asked == []
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(server, use, cache):
@@ -223,10 +211,8 @@ def test_the_pinned_tables_are_complete():
 
 
 PLACES = [os.environ.get("FASTGAN_DATA"), Path(__file__).resolve().parents[2] / "shared/data"]
-REAL = [folder for place in filter(None, PLACES) for folder in (Path(place) / "mnist", Path(place))]
-REAL = [
-    folder for folder in REAL if list(folder.glob(f"{TRAIN[0]}*"))
-]  # where this machine has the real files
+FOUND = [file for place in filter(None, PLACES) for file in Path(place).glob(f"**/{TRAIN[0]}*")]
+REAL = [file.parent for file in FOUND if "fashion" not in str(file)]  # where this machine has the real files
 
 
 @pytest.mark.skipif(not REAL, reason="no MNIST in FASTGAN_DATA or ../shared/data")

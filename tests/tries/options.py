@@ -83,29 +83,21 @@ NETS = [  # what tests/tables/refusals.py has more of; the last line is too larg
 ]
 TOGETHER = [
     *(Try(f"train --generator-layers '{net}' --device cpu", 1 if "memory" in word else 2, word) for net, word in NETS),
-    Try("train --critic-layers 'linear 2' --device cpu", word="critic"),
     Try("train --generator-layers 'linear o' --critic-layers 'linear o' --steps 1 --batch 4 --device cpu", WORKS),
     Try("fit --critic-layers 'linear 3; batch_norm; linear o'", word="BatchNorm"),  # under a gradient penalty
     Try("fit --critic-layers 'linear 3; batch_norm; linear o' --objective hinge", WORKS),
-    Try("fit --held-out", word="first"),
     Try(f"fit --steps {'9' * 5000}", word="--steps"),
     Try(f"fit --seed {'9' * 5000}", word="--seed"),
     Try("fit --held-out --first 100", WORKS),
     Try("fit --held-out --first 1797", WORKS),  # as recipes with held-out samples do on smaller data
-    Try("fit --simultaneous --generator-steps 2", word="simultaneous"),
-    Try("fit --simultaneous --critic-steps 1 --objective minimax", WORKS),
-    Try("fit --low 2 --high 1", word="low"),
     Try("fit --lr 1e30 --steps 40 --log-every 5", DIVERGED, word="checkpoint"),
     Try("fit --lr 1e300 --steps 3", DIVERGED, word="--lr"),
     Try("fit --penalty 1e300 --steps 3", DIVERGED, word="critic loss"),
     Try("fit --as-published", word="as-published"),
-    Try("fit --classes 10", WORKS),
     Try("fit --classes 10 --critic-labels concat --generator-labels multiply", WORKS),
     Try("fit --split-updates --objective hinge --inference-fakes", WORKS),
-    Try("fit --no-points --points", word="points"),
     Try("fit --points --no-points", WORKS),
     Try("fit --data ring", word="images (try --data digits)"),
-    Try("fit ring-gan --data digits", word="points (try --data ring)"),
     Try("fit ring-gan --no-simultaneous", WORKS),
     Try("fit dcgan64", word="photos/"),
     Try("fit dcgan64 --data digits", WORKS),
@@ -115,7 +107,6 @@ TOGETHER = [
     Try("fit digits digits", word="unexpected"),
     Try("fit digitz", word="did you mean digits?"),
     Try("fit qqqqq", word="`fastgan recipes` lists them"),
-    Try("fit ''", word="got recipe ''"),
     Try("fit --generator-hidden 3", word="--generator-hidden"),
 ]  # fmt: skip
 
