@@ -8,6 +8,7 @@ when a folder is read.
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps
 from fastgan.data.dataset import Dataset, from_array
 from fastgan.errors import DataError
 
+Pixels = NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # what the suffixes promise; nothing else is ever decoded
 GREY_MODES = ("1", "L", "LA", "La")
@@ -33,42 +35,32 @@ def load_folder(folder: Path, *, image_size: int | None = None, skip_bad: bool =
     DataError that counts them, or with `skip_bad` are left out, each with one UserWarning.
     """
     paths = image_paths(folder)
-    if not paths:
+    total = len(paths)
+    if not total:
         raise DataError(f"{folder} holds no pictures; wanted {', '.join(SUFFIXES)}")
-    pictures: NDArray[np.uint8] | None = None
+    pictures: Pixels | None = None
     kept: list[Path] = []
-    sizes: dict[tuple[int, ...], Path] = {}
+    sizes: dict[tuple[int, ...], str] = {}
     bad: list[str] = []
-    for path in paths:
-        name = path.relative_to(folder)
-        try:
-            pixels = read_pixels(path, image_size)
-        except Exception as error:  # a dozen types, by decoder and damage
-            text = " ".join(str(error).split())
-            kind = "" if text and isinstance(error, ValueError) else f"{type(error).__name__} "
-            bad.append(f"{name}: {(kind + text)[:100]}")
-            continue
-        sizes.setdefault(pixels.shape[:2], path)
+    for path, pixels in _readable(folder, paths, image_size, bad):
+        sizes.setdefault(pixels.shape[:2], path.name)
         if pictures is None:
             try:
-                pictures = np.empty((len(paths), *pixels.shape), np.uint8)
+                pictures = np.empty((total, *pixels.shape), np.uint8)
             except MemoryError as error:
-                raise DataError(f"{folder} holds {len(paths)} pictures: {error}; {CUT}") from error
+                raise DataError(f"{folder} holds {total} pictures: {error}; {CUT}") from error
         if len(sizes) == 1:  # of several sizes there will be no array, so none is kept
             if pixels.shape[2] > pictures.shape[3]:
                 pictures = pictures.repeat(3, axis=3)
             pictures[len(kept)] = pixels  # grey spreads over three channels
-            kept.append(name)
-    _report(folder, bad, len(paths), skip_bad)
-    if len(sizes) > 1:
-        some = ", ".join(f"{path.name} is {w}x{h}" for (h, w), path in list(sizes.items())[:SHOWN])
-        raise DataError(f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: {CUT}")
+            kept.append(path)
+    _report(folder, bad, total, skip_bad)
     if pictures is None:
-        raise DataError(f"none of the {len(paths)} pictures in {folder} can be read; check what made them")
-    first = [path.parts[0] for path in kept]
-    classes = tuple(sorted(set(first))) if all(len(path.parts) > 1 for path in kept) else ()
-    classes = classes if len(classes) > 1 else ()
-    labels = [*map(classes.index, first)] if classes else None
+        raise DataError(f"none of the {total} pictures in {folder} can be read; check what made them")
+    if len(sizes) > 1:
+        some = ", ".join(f"{name} is {w}x{h}" for (h, w), name in list(sizes.items())[:SHOWN])
+        raise DataError(f"the pictures in {folder} have {len(sizes)} sizes ({some}); wanted one: {CUT}")
+    labels, classes = _classes(kept)
     source = f"{len(kept)} pictures in {folder}."
     return from_array(pictures[: len(kept)], labels, folder.resolve().name, source=source, classes=classes)
 
@@ -87,7 +79,31 @@ def image_paths(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.as_posix())
 
 
-def read_pixels(path: Path, image_size: int | None = None) -> NDArray[np.uint8]:
+def _readable(
+    folder: Path, paths: list[Path], size: int | None, bad: list[str]
+) -> Iterator[tuple[Path, Pixels]]:
+    """Pictures that can be read, by their path from the folder, and their pixels; the others get a line in `bad`."""
+    for path in paths:
+        name = path.relative_to(folder)
+        try:
+            pixels = read_pixels(path, size)
+        except Exception as error:  # a dozen types, by decoder and damage
+            text = " ".join(str(error).split())
+            kind = "" if text and isinstance(error, ValueError) else f"{type(error).__name__} "
+            bad.append(f"{name}: {(kind + text)[:100]}")
+        else:
+            yield name, pixels
+
+
+def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
+    """A label for each relative path, and the labels' names; None and nothing where folders are no classes."""
+    names = sorted({path.parts[0] for path in paths})
+    if len(names) < 2 or any(len(path.parts) == 1 for path in paths):
+        return None, ()
+    return [names.index(path.parts[0]) for path in paths], tuple(names)
+
+
+def read_pixels(path: Path, image_size: int | None = None) -> Pixels:
     """One picture as (h, w, 1) grey or (h, w, 3) colour; raises whatever the decoder raises, and ValueError."""
     if not path.is_file():  # a pipe would block, a broken link has nothing
         raise ValueError("not a file, or a broken link")
