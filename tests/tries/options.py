@@ -94,6 +94,7 @@ TOGETHER = [
     Try("fit --lr 1e300 --steps 3", DIVERGED, word="--lr"),
     Try("fit --penalty 1e300 --steps 3", DIVERGED, word="critic loss"),
     Try("fit --as-published", word="as-published"),
+    Try("fit toy-mlp --data digits --as-published", WORKS),
     Try("fit --classes 10 --critic-labels concat --generator-labels multiply", WORKS),
     Try("fit --split-updates --objective hinge --inference-fakes", WORKS),
     Try("fit --points --no-points", WORKS),
