@@ -32,7 +32,7 @@ def test_options_come_before_the_file_and_that_before_the_recipe():
     toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 9\n[optimizer]\nlr = 1\nbeta1 = 0.25\n[critic]\nlayers = ["tanh"]\n'
     chosen = settings(None, toml, seed=8, optimizer__lr=0.75, generator__init_scale=2.0)
     recipe = chosen.recipe
-    assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 8, 9)
+    assert (recipe.name, chosen.machine["seed"], recipe.batch) == ("keras-mlp", 8, 9)
     assert (recipe.optimizer.lr, recipe.optimizer.beta1, recipe.optimizer.eps) == (0.75, 0.25, 1e-7)
     assert (recipe.generator.init_scale, recipe.critic.layers) == (2, ("tanh",))
     assert recipe.generator.batch_norm == RECIPES["keras-mlp"].generator.batch_norm
@@ -57,7 +57,11 @@ def test_config_toml_repeats_a_run(name):
         values = config(trainer)
         chosen = settings(None, tomli_w.dumps(values))
         assert chosen.recipe == small
-        assert (chosen.seed, chosen.device, chosen.source) == (4, "cpu", trainer.form.source)
+        assert (chosen.machine["seed"], chosen.machine["device"], chosen.source) == (
+            4,
+            "cpu",
+            trainer.form.source,
+        )
 
 
 def test_config_toml_repeats_a_run_to_the_same_bits(capsys):

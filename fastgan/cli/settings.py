@@ -11,9 +11,9 @@ A run's config.toml is such a file, and a complete one. A file of your own may h
 import os
 import tomllib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastgan import data
 from fastgan.cli.options import nested
@@ -35,15 +35,12 @@ PACED = ("log_every", "sample_every")
 FRAMES = 10  # pictures that a short run has at least
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """A run, fully chosen; `paced` names the intervals that were shortened because the run is short."""
 
     recipe: Recipe
     source: Source
-    seed: int
-    device: str
-    threads: int | None
+    machine: dict[str, Any]  # seed, device and threads, as Trainer takes them
     paced: tuple[str, ...]
 
 
@@ -72,10 +69,11 @@ def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Sett
     source = _source(run, recipe)
     if (flags | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
         raise UsageError(f"picture_size (--picture-size) is for folders of pictures; {source.spec} is none")
-    seed, device, threads = run.get("seed", 0), run.get("device", "auto"), run.get("threads")
-    key_of(seed)  # says so if the seed is out of range
+    machine: dict[str, Any] = {"seed": 0, "device": "auto"}
+    machine |= {name: run[name] for name in ("seed", "device", "threads") if name in run}
+    key_of(machine["seed"])  # says so if the seed is out of range
     recipe = recipe.replace(data=source.spec, split=source.split, **dict.fromkeys(paced, most))
-    return Settings(recipe, source, seed, device, threads, paced)
+    return Settings(recipe, source, machine, paced)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ STEPS = click.IntRange(1, MOST)
 VOTERS = 1000  # samples of which the classes are counted
 
 DATA = f"{', '.join(names)}; or a folder of pictures (subfolders: --classes), .npy, .npz, IDX."
+SIZE = "Cut a folder's pictures square, and resize; or what a file's rows are."
 DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for.")
 KEEP = "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
 THREADS = click.option("--threads", type=int, metavar="N", help=KEEP)
@@ -45,12 +46,7 @@ QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--data", metavar="DATA", help=DATA)
 @DATA_DIR
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
-@click.option(
-    "--image-size",
-    type=int,
-    metavar="PIXELS",
-    help="Cut and resize a folder's pictures; what a file's rows are.",
-)
+@click.option("--image-size", type=int, metavar="PIXELS", help=SIZE)
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out pictures that cannot be read.")
 @click.option("--seed", type=int, help="Same seed, same run.  [0]")
 @click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")
@@ -70,8 +66,7 @@ def train(recipe: str | None, out: Path | None, config: Path | None, *, quiet: b
     chosen = choose(recipe, config, given)
     if out and os.path.exists(out):  # say so before the data are looked for
         claim(out).release()
-    form: dict[str, Any] = {"device": chosen.device, "seed": chosen.seed, "threads": chosen.threads}
-    trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **form)
+    trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **chosen.machine)
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
     with RunDirectory(place) as directory:
         if not quiet:
