@@ -1,5 +1,6 @@
 """What a try is, and small makers of its input: each gives a function that writes into the folder it is called in."""
 
+import io
 import os
 import pickle
 import shutil
@@ -30,8 +31,10 @@ class Try(NamedTuple):
 
 
 def npy(name: str, array: object) -> Make:
-    """An .npy file."""
-    return lambda: np.save(name, np.asarray(array))
+    """An .npy file, whatever its name."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array))
+    return content(name, buffer.getvalue())
 
 
 def npz(name: str, **arrays: object) -> Make:

@@ -1,4 +1,4 @@
-"""Values of the options of `train`: for each what is refused, by name, and what works; then some together."""
+"""Values of the options of `train`: for each what is refused, by name, and what works; then others together."""
 
 from tries.making import DIVERGED, WORKS, Try
 
@@ -7,65 +7,52 @@ COUNT = f"0 1.5 {HUGE}"
 COUNT_OR_0 = f"-1 x {HUGE}"
 AT_LEAST_0 = "-1 nan inf"
 SHARE = "-0.1 1 nan"
-# option: refused values, values that work
-VALUES = {
-    "--steps": (f"{COUNT} -1 x nan 1000000001", "2"),
-    "--batch": (f"{COUNT} 1798 1000000000", "2 1797"),
-    "--latent": (COUNT, "1"),
-    "--critic-steps": (f"{COUNT} 1001", "3"),
-    "--generator-steps": (COUNT, "2"),
-    "--warmup-critic-steps": (COUNT_OR_0, "2"),
-    "--warmup-steps": (COUNT_OR_0, "0"),
-    "--warmup-every": (COUNT, "1"),
-    "--log-every": (COUNT, "1000"),
-    "--sample-every": (COUNT, "1"),
-    "--checkpoint-every": (COUNT, "1"),
-    "--label-features": (COUNT, "1"),
-    "--first": (f"{COUNT_OR_0} 3", "16 100000"),
-    "--border": (f"{COUNT_OR_0} 8193", "1"),
-    "--picture-size": (f"{COUNT_OR_0} 8 99", "0"),
-    "--image-size": (f"0 1.5 {HUGE} 9", "8"),
-    "--classes": (f"{COUNT_OR_0} 9 11", "0"),
-    "--seed": ("-1 1.5 18446744073709551616", "18446744073709551615"),
-    "--low": ("1 2 nan -inf x", "0"),
-    "--high": ("-1 inf", "0.5"),
-    "--penalty": (AT_LEAST_0, "0 10"),
-    "--clip": (AT_LEAST_0, "0 0.1"),
-    "--generator-lr": (AT_LEAST_0, "0"),
-    "--lr": (f"{AT_LEAST_0} -inf x", "0 0.1"),
-    "--ema": (SHARE, "0.9"),
-    "--optimizer-eps": (AT_LEAST_0, "1e-3"),
-    "--optimizer-weight-decay": (AT_LEAST_0, "0.1"),
-    "--optimizer-max-norm": (AT_LEAST_0, "0.5"),
-    "--optimizer-beta1": (SHARE, "0"),
-    "--optimizer-beta2": (SHARE, "0"),
-    "--optimizer-alpha": (SHARE, "0.5"),
-    "--optimizer-momentum": (SHARE, "0.5"),
-    "--optimizer-kind": ("adamm", "adamw rmsprop sgd"),
-    "--optimizer-schedule": ("x linear:2 exponential drop:2@1", "linear:0.1 exponential:0.5 drop:0.1@1,2"),
-    "--generator-init-scale": ("nan inf", "0.5"),
-    "--generator-batch-norm": ("-1 2 nan", "0.1"),
-    "--generator-norm-eps": (AT_LEAST_0, "1e-3"),
-    "--generator-init": ("xavier", "normal"),
-    "--objective": ("hing ''", "hinge wasserstein minimax"),
-    "--noise": ("gauss", "uniform"),
-    "--sampling": ("never", "sequential replacement"),
-    "--split": ("best", "test"),
-    "--device": ("gpu cuda:0", "cpu"),
-    "--generator-labels": ("add", "multiply"),
-    "--critic-labels": ("add", "concat"),
-    "--line": ("nope {nope} {step {step!r} {step:xx} {step.real}", "keras-mlp {step}"),
-}
-NAMES = {  # what the message calls an option, where that is not its last word
-    "--optimizer-kind": "optimizer-kind",
-    "--optimizer-weight-decay": "weight",
-    "--optimizer-max-norm": "norm",
-    "--seed": "seed",
-}
+VALUES = [  # options, values that each refuses by name, and values that all of them may have
+    ("--steps", f"{COUNT} -1 x nan 1000000001", "2"),
+    ("--batch", f"{COUNT} 1798 1000000000", "2 1797"),
+    (
+        "--latent --generator-steps --log-every --sample-every --checkpoint-every --label-features",
+        COUNT,
+        "1 2",
+    ),
+    ("--critic-steps", f"{COUNT} 1001", "3"),
+    ("--warmup-every", COUNT, "1"),
+    ("--warmup-critic-steps --warmup-steps", COUNT_OR_0, "2"),
+    ("--first", f"{COUNT_OR_0} 3", "16 100000"),
+    ("--border", f"{COUNT_OR_0} 8193", "1"),
+    ("--picture-size", f"{COUNT_OR_0} 8 99", "0"),
+    ("--image-size", f"0 1.5 {HUGE} 9", "8"),
+    ("--classes", f"{COUNT_OR_0} 9 11", "0 10"),
+    ("--seed", "-1 1.5 18446744073709551616", "18446744073709551615"),
+    ("--low", "1 2 nan -inf x", "0"),
+    ("--high", "-1 inf", "0.5"),
+    (
+        "--penalty --clip --lr --generator-lr --optimizer-weight-decay --optimizer-max-norm",
+        AT_LEAST_0,
+        "0 0.1",
+    ),
+    ("--optimizer-eps --generator-norm-eps", AT_LEAST_0, "1e-3"),
+    ("--ema --optimizer-beta1 --optimizer-beta2 --optimizer-alpha --optimizer-momentum", SHARE, "0 0.5"),
+    ("--optimizer-kind", "adamm", "adamw rmsprop sgd"),
+    ("--optimizer-schedule", "x linear:2 exponential drop:2@1", "linear:0.1 exponential:0.5 drop:0.1@1,2"),
+    ("--generator-init-scale", "nan inf", "0.5"),
+    ("--generator-batch-norm", "-1 2 nan", "0.1"),
+    ("--generator-init", "xavier", "normal"),
+    ("--objective", "hing ''", "hinge wasserstein minimax"),
+    ("--noise", "gauss", "uniform"),
+    ("--sampling", "never", "sequential replacement"),
+    ("--split", "best", "test"),
+    ("--device", "gpu cuda:0", "cpu"),
+    ("--generator-labels", "add", "multiply"),
+    ("--critic-labels", "add", "concat"),
+    ("--line", "nope {nope} {step {step!r} {step:xx} {step.real}", "keras-mlp {step}"),
+]
+# what the message calls an option, where that is not its last word
+NAMES = {"--optimizer-weight-decay": "weight", "--optimizer-max-norm": "norm"}
 
 
 def _name(option: str) -> str:
-    return NAMES.get(option, option.replace("_", "-").rpartition("-")[2])
+    return NAMES.get(option, option.rpartition("-")[2])
 
 
 NETS = [  # what tests/tables/refusals.py has more of; the last line is too large for any memory
@@ -112,12 +99,17 @@ TOGETHER = [
 ]  # fmt: skip
 
 
-def _row(option: str, value: str, wanted: int) -> Try:
-    return Try(f"fit {option} {value}", wanted, "" if wanted == WORKS else _name(option))
+def _all(options: str, value: str) -> str:
+    return " ".join(f"{option} {value}" for option in options.split())
 
 
 TRIES = [
-    *(_row(option, value, 2) for option, (wrong, _) in VALUES.items() for value in wrong.split()),
-    *(_row(option, value, WORKS) for option, (_, right) in VALUES.items() for value in right.split()),
+    *(
+        Try(f"fit {option} {value}", word=_name(option))
+        for options, wrong, _ in VALUES
+        for option in options.split()
+        for value in wrong.split()
+    ),
+    *(Try(f"fit {_all(options, value)}", WORKS) for options, _, right in VALUES for value in right.split()),
     *TOGETHER,
 ]
