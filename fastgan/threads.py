@@ -6,49 +6,45 @@ OpenBLAS's threads spin while they wait, so two pools of threads on the same cor
 import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 splitter = ""  # the module whose `over(threads)` has kernels share samples; fused.py names it
 
 
-@contextmanager
-def blas_threads(limit: int | None) -> Iterator[None]:
+def _control() -> Any:
+    """The module threadpoolctl, or None without: it is optional, as it changes speed only."""
+    try:
+        return importlib.import_module("threadpoolctl")
+    except ImportError:
+        return None
+
+
+def blas_threads(limit: int | None) -> AbstractContextManager[object]:
     """At most `limit` threads for NumPy's matrix products in a block; None leaves the library's own choice.
 
     For small products a second thread brings nothing, and where another program wants its core, each product waits for
     it: measured, 8 ms a step become 80.
     """
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:  # optional: it changes speed only
-        yield
-        return
-    with threadpool_limits(limits=limit, user_api="blas"):
-        yield
+    control = _control()
+    return control.threadpool_limits(limits=limit, user_api="blas") if control else nullcontext()
+
+
+def limit_blas_threads(limit: int) -> None:
+    """From now on at most `limit` threads for NumPy's matrix products, to the end of a `blas_threads` block."""
+    blas_threads(limit)
 
 
 def blas_libraries() -> list[dict[str, Any]]:
     """What threadpoolctl says of the BLAS libraries that are loaded, NumPy's first."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:  # optional, as above
-        return []
-    found = [dict(library) for library in threadpool_info() if library["user_api"] == "blas"]
-    return sorted(found, key=lambda library: "numpy" not in library["filepath"])
+    found = [dict(library) for library in (_control().threadpool_info() if _control() else ())]
+    blas = [library for library in found if library["user_api"] == "blas"]
+    return sorted(blas, key=lambda library: "numpy" not in library["filepath"])
 
 
 def blas_threads_now() -> int:
     """The threads that NumPy's matrix products have; 1 where nobody knows."""
     return max((library["num_threads"] for library in blas_libraries()), default=1)
-
-
-def limit_blas_threads(limit: int) -> None:
-    """From now on at most `limit` threads for NumPy's matrix products, to the end of a `blas_threads` block."""
-    with suppress(ImportError):
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(limits=limit, user_api="blas")
 
 
 @contextmanager
@@ -57,11 +53,12 @@ def cpu_threads(limit: int | None, *, split: bool = False) -> Iterator[None]:
 
     Then kernels share samples among as many threads (None: as there are cores), and BLAS has one for each of them.
     """
-    if not split:
-        with blas_threads(limit):
-            yield
-        return
-    with blas_threads(1), importlib.import_module(splitter).over(cores() if limit is None else limit):
+    over = (
+        importlib.import_module(splitter).over(cores() if limit is None else limit)
+        if split
+        else nullcontext()
+    )
+    with blas_threads(1 if split else limit), over:
         yield
 
 

@@ -1,6 +1,5 @@
 """Where the values of a run come from: options, a file, the recipe; and that a run's own file repeats it."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,11 @@ import tomli_w
 from cli_helpers import TINY, ok, same
 
 from fastgan.cli import cli
-from fastgan.cli.options import NETWORK, value_at
+from fastgan.cli.options import CHOICES, NETWORK, nested, value_at
 from fastgan.cli.settings import choose
-from fastgan.gan import RECIPES, Recipe, Trainer, load
+from fastgan.gan import RECIPES, Trainer, load
 from fastgan.gan.published import PUBLISHED
-from fastgan.gan.recipe import leaves
+from fastgan.gan.recipe import from_dict, leaves
 from fastgan.gan.run import config
 from fastgan.gan.state import arrays
 from fastgan.nn import Net
@@ -33,7 +32,7 @@ def test_options_come_before_the_file_and_that_before_the_recipe():
     toml = 'recipe = "keras-mlp"\nseed = 5\nbatch = 9\n[optimizer]\nlr = 1\nbeta1 = 0.25\n[critic]\nlayers = ["tanh"]\n'
     chosen = settings(None, toml, seed=8, optimizer__lr=0.75, generator__init_scale=2.0)
     recipe = chosen.recipe
-    assert (recipe.name, chosen.seed, recipe.batch) == ("keras-mlp", 8, 9)
+    assert (recipe.name, chosen.machine["seed"], recipe.batch) == ("keras-mlp", 8, 9)
     assert (recipe.optimizer.lr, recipe.optimizer.beta1, recipe.optimizer.eps) == (0.75, 0.25, 1e-7)
     assert (recipe.generator.init_scale, recipe.critic.layers) == (2, ("tanh",))
     assert recipe.generator.batch_norm == RECIPES["keras-mlp"].generator.batch_norm
@@ -58,27 +57,27 @@ def test_config_toml_repeats_a_run(name):
         values = config(trainer)
         chosen = settings(None, tomli_w.dumps(values))
         assert chosen.recipe == small
-        assert (chosen.seed, chosen.device, chosen.source) == (4, "cpu", trainer.form.source)
+        assert (chosen.machine["seed"], chosen.machine["device"], chosen.source) == (
+            4,
+            "cpu",
+            trainer.form.source,
+        )
 
 
 def test_config_toml_repeats_a_run_to_the_same_bits(capsys):
-    ok(capsys, "train", "--steps", 5, *TINY, "--seed", 3, "--lr", 0.01, "--out", "a")
+    ok(capsys, "train", "--steps", 2, *TINY, "--seed", 3, "--lr", 0.01, "--out", "a")
     ok(capsys, "train", "--config", "a/config.toml", "--out", "b")
     assert same(arrays(load("a", device="cpu")), arrays(load("b", device="cpu")))
     ok(capsys, "train", "--config", "a/config.toml", "--out", "c", "--lr", 0.02)
     assert not same(arrays(load("a", device="cpu")), arrays(load("c", device="cpu")))
 
 
-def test_a_recipe_of_your_own_is_repeated_from_its_config():
+def test_a_recipe_of_your_own_is_repeated_and_none_in_place_of_a_value():
     own = RECIPES["digits"].replace(name="mine", generator=SMALL, critic=SMALL, penalty=2.0, source="me")
-    chosen = settings(None, tomli_w.dumps(config(Trainer(own, device="cpu"))))
-    assert (chosen.recipe.name, chosen.recipe.penalty, chosen.recipe.clip) == ("mine", 2.0, None)
-
-
-def test_none_in_place_of_a_recipe_s_value_is_repeated_too():
     plain = RECIPES["ring-wgan-gp"].replace(penalty=None, generator=SMALL, critic=SMALL)
-    values = config(Trainer(plain, device="cpu"))
-    assert settings(None, tomli_w.dumps(values)).recipe.penalty is None
+    for recipe in (own, plain):
+        chosen = settings(None, tomli_w.dumps(config(Trainer(recipe, device="cpu")))).recipe
+        assert (chosen.name, chosen.penalty, chosen.clip) == (recipe.name, recipe.penalty, None)
 
 
 def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
@@ -92,35 +91,24 @@ def test_every_value_of_a_recipe_has_an_option_and_help(capsys):
     assert {path[-1] for path, field in leaves() if not field.metadata} == set(NETWORK)
 
 
+def other(path, field, old):
+    """Words that give a recipe's value another one."""
+    flag = "--" + "-".join(path).replace("_", "-")
+    if field.type is bool:
+        return [f"--no-{flag[2:]}" if old else flag]
+    special = {"line": "{step}", "layers": "linear 3; linear o", "schedule": "exponential:0.5"}
+    choice = next((x for x in CHOICES.get(path[-1], ()) if x != old), None)
+    number = str(old + 1) if isinstance(old, int) else "0.375"
+    return [flag, choice or special.get(path[-1], number)]
+
+
 def test_every_option_reaches_its_value():
     """Each option, given another value than the recipe's, changes exactly that value."""
-    from fastgan.cli.options import CHOICES, nested
-    from fastgan.gan.recipe import from_dict
-
-    command = cli.commands["train"]
-    recipe = RECIPES["digits"].replace(first=200)
+    command, recipe = cli.commands["train"], RECIPES["digits"].replace(first=200)
+    paths = [path for path, _ in leaves()]
     for path, field in leaves():
-        old = value_at(recipe, path)
-        flag = "--" + "-".join(path).replace("_", "-")
-        if field.type is bool:
-            words = [f"--no-{flag[2:]}" if old else flag]
-        elif path[-1] in CHOICES:
-            words = [flag, next(x for x in CHOICES[path[-1]] if x != old)]
-        elif path[-1] == "line":
-            words = [flag, "{step}"]
-        elif path[-1] == "layers":
-            words = [flag, "linear 3; linear o"]
-        elif path[-1] == "schedule":
-            words = [flag, "exponential:0.5"]
-        else:
-            words = [flag, "0.375" if isinstance(old, float) or old is None else str(old + 1)]
-        with command.make_context("train", list(words)) as ctx:
-            flags = {
-                k: v for k, v in ctx.params.items() if "__" in k or k in {f.name for f in fields(Recipe)}
-            }
-            given = {k: v for k, v in flags.items() if v is not None}
+        with command.make_context("train", other(path, field, value_at(recipe, path))) as ctx:
+            given = {k: v for k, v in ctx.params.items() if v is not None and k in map("__".join, paths)}
             assert list(given) == ["__".join(path)]
             changed = from_dict(nested(given), recipe)
-        assert value_at(changed, path) != old
-        others = [p for p, _ in leaves() if p != path]
-        assert all(value_at(changed, p) == value_at(recipe, p) for p in others)
+        assert [p for p in paths if value_at(changed, p) != value_at(recipe, p)] == [path]

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_scaled(array, low, high, wanted):
     assert (dataset.samples.ravel() == array.ravel()).all()
 
 
-def test_fingerprint_tells_values_shape_dtype_and_labels_apart():
+def test_fingerprint_tells_values_shape_dtype_and_labels_apart(monkeypatch):
     base = data.from_array(IMAGES)
     others = [
         data.from_array(IMAGES + 1),
@@ -58,15 +59,9 @@ def test_fingerprint_tells_values_shape_dtype_and_labels_apart():
         data.from_array(IMAGES, labels=range(5)),
     ]
     assert len({item.fingerprint() for item in [base, *others]}) == 5
-    assert data.from_array(IMAGES.copy()).fingerprint() == base.fingerprint()
     assert data.from_array(np.asfortranarray(IMAGES)).fingerprint() == base.fingerprint()
-
-
-def test_the_fingerprint_is_made_once(monkeypatch):
-    dataset = data.from_array(IMAGES)
-    first = dataset.fingerprint()
-    monkeypatch.setattr("fastgan.data.dataset.hashlib", None)
-    assert dataset.fingerprint() == first
+    monkeypatch.setattr("fastgan.data.dataset.hashlib", None)  # each is made once
+    assert others[0].fingerprint() != base.fingerprint()
 
 
 def test_take_keeps_labels_beside_their_samples():
@@ -83,7 +78,6 @@ def test_take_keeps_labels_beside_their_samples():
     [
         (IMAGES, (5, 4, 3, 1), "uint8", 0, 255),
         (np.stack([IMAGES] * 3, axis=-1), (5, 4, 3, 3), "uint8", 0, 255),
-        (np.stack([IMAGES] * 4, axis=-1), (5, 4, 3, 4), "uint8", 0, 255),
         (IMAGES.astype(">i8"), (5, 4, 3, 1), "uint8", 0, 255),
         (IMAGES.astype(float), (5, 4, 3, 1), "float32", 0, 255),
         (IMAGES / 59, (5, 4, 3, 1), "float32", 0, 1),
@@ -91,12 +85,9 @@ def test_take_keeps_labels_beside_their_samples():
         ((IMAGES / 59).astype(np.float16), (5, 4, 3, 1), "float32", 0, 1),
         (IMAGES > 30, (5, 4, 3, 1), "uint8", 0, 1),
         (np.arange(128, dtype=np.uint8).reshape(2, 64), (2, 64), "float32", 0, 255),
-        (np.arange(32.0).reshape(2, 16), (2, 16), "float32", -1, 1),
         (noise(7, 2), (7, 2), "float32", -1, 1),
-        (np.abs(noise(7, 2)), (7, 2), "float32", -1, 1),
         (np.array([[-300, 5], [2, 900]]), (2, 2), "float32", -1, 1),
         (np.array([[3, 5], [2, 9]], np.uint8), (2, 2), "float32", -1, 1),
-        (noise(7, 9), (7, 9), "float32", -1, 1),
         (noise(7, 1200), (7, 1200), "float32", -1, 1),
         (np.arange(24, dtype=np.uint8).reshape(2, 12), (2, 12), "float32", 0, 255),
         ([[0.5, 1.0], [0.25, 3.0]], (2, 2), "float32", -1, 1),
@@ -110,8 +101,11 @@ def test_from_array_finds_the_form(array, shape, dtype, low, high):
     assert np.allclose(dataset.samples.ravel(), np.asarray(array, float).ravel(), rtol=1e-6)
 
 
-def test_from_array_does_not_copy_what_fits():
-    assert np.shares_memory(data.from_array(IMAGES).samples, IMAGES)
+def test_what_fits_is_not_copied_and_labels_become_int64():
+    dataset = data.from_array(IMAGES, np.arange(5, dtype=np.uint8)[:, None])
+    assert np.shares_memory(dataset.samples, IMAGES)
+    assert dataset.labels.dtype == np.int64
+    assert dataset.labels.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_values_that_are_not_finite_are_counted():
@@ -128,31 +122,12 @@ def test_two_samples_that_differ_in_one_value_are_enough():
     assert data.from_array(values).n == 2
 
 
-def test_labels_become_int64():
-    labels = data.from_array(IMAGES, np.arange(5, dtype=np.uint8)[:, None]).labels
-    assert labels.dtype == np.int64
-    assert labels.tolist() == [0, 1, 2, 3, 4]
-
-
-def test_a_data_set_is_frozen_and_compares_by_identity():
-    digits = data.load("digits")
-    with pytest.raises(AttributeError):
-        digits.low = 3
-    assert digits != data.load("digits")
-
-
 def test_a_path_object_is_never_a_built_in_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert data.load("digits", image_size=8).n == 1797
     with pytest.raises(DataError, match="holds no pictures"):
-        data.load((tmp_path / "digits").relative_to(tmp_path))
-
-
-def test_every_name_is_described_and_loads_something():
-    offline = [name for name in data.names if "mnist" not in name]
-    assert offline == ["digits", "ring", "grid", "8gaussians", "25gaussians", "swiss-roll"]
-    assert all(data.load(name).name == name for name in offline)
+        data.load(Path("digits"))
 
 
 def test_importing_is_light():
@@ -214,6 +189,7 @@ def test_swiss_roll_lies_on_its_spiral():
 def test_points_follow_from_the_seed(name):
     train, test = data.load(name), data.load(name, split="test")
     assert (train.n, test.n, train.name, train.low, train.high) == (100_000, 100_000, name, -1, 1)
+    assert name in data.names
     assert train.fingerprint() == points.draw(name).fingerprint()
     assert test.fingerprint() == points.draw(name, seed=1).fingerprint() != train.fingerprint()
     assert "arXiv" in train.source

@@ -2,12 +2,15 @@
 
 import gzip
 import io
+import pickle
 import struct
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_helpers import Canary
 from damage import mutate
 
 from fastgan import data
@@ -79,77 +82,117 @@ def test_arrays_are_found_and_exact(write, name, content, split, images, labels)
     assert name in dataset.source
 
 
-@pytest.mark.parametrize("array", [IMAGES, LABELS, IMAGES[:, :1, :1]], ids=["images", "labels", "pixels"])
 @pytest.mark.parametrize(
     "pack", [bytes, gzip.compress, lambda raw: gzip.compress(raw, 0)], ids=["raw", "gz", "stored"]
 )
-def test_idx_round_trip(write, monkeypatch, array, pack):
+def test_idx_round_trip(write, monkeypatch, pack):
     monkeypatch.setattr(files, "PIECE", 3)
-    got = files.read_idx(write(pack(idx(array))))
-    assert got.dtype == np.uint8
-    assert np.array_equal(got, array)
-    assert got.flags.writeable
-    assert idx(array).startswith(files.idx_header(array.shape))
+    for array in (IMAGES, LABELS, IMAGES[:, :1, :1]):
+        got = files.read_idx(write(pack(idx(array))))
+        assert got.dtype == np.uint8
+        assert np.array_equal(got, array)
+        assert got.flags.writeable
+        assert idx(array).startswith(files.idx_header(array.shape))
+
+
+def claiming(shape, descr="|u1"):
+    """An .npy whose header claims a shape, and 64 bytes."""
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(64)
+
+
+def zipped(content, name="x.npy"):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 RAW, PACKED = idx(IMAGES), gzip.compress(idx(IMAGES))
+OBJECTS = np.array([Canary()] * 7, object)
+NOT_READ, UNSOUND = "cannot be read as NumPy arrays", "not a sound IDX file"
 REFUSED = [  # file, content, words
     ("a-ubyte", b"", "begins with nothing"),
     ("a-ubyte", RAW[:3], "begins with 00 00 08, not"),
-    ("a-ubyte", RAW[:9], "inside its header"),
+    ("a-ubyte", RAW[:9], UNSOUND),
     ("a-ubyte", RAW[:-1], "140 bytes, but it has 139"),
     ("a-ubyte", RAW + b"\0", "140 bytes, but it has more"),
     ("a-ubyte", b"\1" + RAW[1:], "begins with 01 00 08 03"),
     ("a-ubyte", b"<!doctype html><p>parked</p>", "begins with 3c 21"),
     ("a-ubyte", RAW[:2] + b"\x0d" + RAW[3:], "begins with 00 00 0d 03"),
     ("a-ubyte", idx(IMAGES[0]), "begins with 00 00 08 02"),
-    ("a-ubyte", idx(IMAGES[None]), "begins with 00 00 08 04"),
     ("a-ubyte", idx(LABELS[:0], (0,)), "nothing or over"),
     ("a-ubyte", idx(LABELS[:0], (5, 0, 4)), "nothing or over"),
     ("a-ubyte", idx(LABELS[:0], (2**31 + 1,)), "nothing or over"),
     ("a-ubyte", idx(LABELS[:0], (2**31, 2**31, 2**31)), "nothing or over"),
     ("a-ubyte", idx(IMAGES, (7, 5, 4 + 2**30)), "nothing or over"),  # wraps to 140
     ("a-ubyte", idx(LABELS, (2**31,)), "2147483648 bytes, but it has 7"),
-    ("a-ubyte", idx(LABELS), "holds 7 labels; wanted the file of the images"),
+    ("a-ubyte", idx(LABELS), r"shape \(7,\); wanted images"),
+    ("a-ubyte", idx(0 * IMAGES), "nothing to learn"),
     ("a-ubyte", gzip.compress(b""), "begins with nothing"),
-    ("a-ubyte", PACKED[:-9], "not a sound IDX file"),
-    ("a-ubyte", PACKED[:-8], "not a sound IDX file"),
+    ("a-ubyte", PACKED[:-9], UNSOUND),
+    ("a-ubyte", PACKED[:-8], UNSOUND),
     ("a-ubyte", PACKED * 2, "but it has more"),
-    ("a-ubyte", PACKED + b"tail", "not a sound IDX file"),
+    ("a-ubyte", PACKED + b"tail", UNSOUND),
     ("a-ubyte", gzip.compress(RAW + bytes(500)), "but it has more"),
-    ("a-ubyte", PACKED[:-4] + struct.pack("<I", 9), "not a sound IDX file"),
+    ("a-ubyte", PACKED[:-4] + struct.pack("<I", 9), UNSOUND),
     ("a-ubyte", PACKED[:-8] + b"\0" + PACKED[-7:], "CRC check failed"),
-    ("a-ubyte", b"\x1f\x8b\x08", "not a sound IDX file"),
-    ("a.npy", npy(IMAGES)[:-1], "cannot be read as NumPy arrays"),
-    ("a.npy", npy(np.array([{}, None])), "cannot be read as NumPy arrays"),
-    ("a.npz", npz(x=np.array([{}, None])), "cannot be read as NumPy arrays"),
+    ("a-ubyte.gz", b"\x1f\x8b\x08", UNSOUND),
+    ("a-ubyte", pickle.dumps(Canary()), "begins with 80"),
+    ("a.npy", b"", NOT_READ),
+    ("a.npy", b"hello", NOT_READ),
+    ("a.npy", pickle.dumps(Canary()), NOT_READ),
+    ("a.npy", npy(IMAGES)[:-1], NOT_READ),
+    ("a.npy", npy(IMAGES)[:50], NOT_READ),
+    ("a.npy", npy(OBJECTS), NOT_READ),
+    ("a.npy", npy(np.float64(3)), r"shape \(\)"),
+    ("a.npy", npy(np.zeros(7, "i4,f4")), "values are"),
+    ("a.npy", npy(np.zeros((7, 4, 4), "M8[s]")), "datetime"),
+    ("a.npy", claiming((2**40, 28, 28)), NOT_READ),
+    ("a.npy", claiming((2**62, 2**62)), NOT_READ),
+    ("a.npy", claiming((-2, -32)), NOT_READ),
+    ("a.npy", claiming((8, 8), "|O"), NOT_READ),
+    ("a.npy", claiming("open('canary', 'w')"), NOT_READ),
+    ("a.npz", b"", NOT_READ),
+    ("a.npz", b"PK\5\6" + bytes(18), "holds no arrays"),
+    ("a.npz", pickle.dumps(Canary()), NOT_READ),
+    ("a.npz", npz(x=IMAGES)[:-30], NOT_READ),
+    ("a.npz", npz(x=OBJECTS), NOT_READ),
+    ("a.npz", npz(x=IMAGES, y=OBJECTS), NOT_READ),
+    ("a.npz", zipped(claiming((2**40, 28, 28))), NOT_READ),
+    ("a.npz", zipped(claiming((2**30, 8, 8))), NOT_READ),
+    ("a.npz", zipped(claiming((-2, -32))), NOT_READ),
+    ("a.npz", zipped(b"hello", "x.txt"), "a.npz"),
     ("a.npz", npz(a=IMAGES, b=IMAGES), "holds a, b; name the samples one of images"),
     ("a.npz", npz(labels=LABELS), "holds labels; name the samples"),
     ("a.npz", npz(), "holds no arrays"),
+    ("a.npz", npz(x=IMAGES, y=LABELS[:3]), "7 samples but labels of shape"),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "words"), REFUSED)
-def test_damaged_files_are_named(write, name, content, words):
+def test_damaged_files_are_named(write, monkeypatch, name, content, words):
     path = write(content, name)
+    monkeypatch.chdir(path.parent)
+    tracemalloc.start()
     with pytest.raises(DataError, match=words) as caught:
         data.load(path)
-    assert str(path) in str(caught.value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert peak < 8 << 20 or name == "a.npz"  # a claim takes no memory; of an .npz only addresses
+    assert not Path("canary").exists()
 
 
-def test_a_claim_takes_no_memory(write):
-    """Neither a header that lies, nor what lies behind a small one, in a gzip file of 64 MiB of zeros."""
-    bombs = [idx(LABELS, (2**31,)), gzip.compress(idx(LABELS, (2**31,)))]
-    bombs.append(gzip.compress(idx(np.zeros(64 << 20, np.uint8), (100,))))
-    for bomb in bombs:
-        path = write(bomb)
-        tracemalloc.start()
-        with pytest.raises(DataError):
-            files.read_idx(path)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 8 << 20
+def test_a_bomb_takes_no_memory(write):
+    """64 MiB of zeros behind a small header, in a gzip file of 64 KiB."""
+    path = write(gzip.compress(idx(np.zeros(64 << 20, np.uint8), (100,))))
+    tracemalloc.start()
+    with pytest.raises(DataError):
+        files.read_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.slow
@@ -160,7 +203,7 @@ def test_a_claim_takes_no_memory(write):
 def test_mutants_give_an_array_or_an_error(write, name, content):
     random = np.random.default_rng(5)
     refused = 0
-    for _ in range(1500):
+    for _ in range(400):
         mutant = mutate(content, random)
         path = write(mutant, name)
         try:
@@ -172,15 +215,12 @@ def test_mutants_give_an_array_or_an_error(write, name, content):
             assert idx(array) == mutant
         if name == "a-ubyte.gz":
             assert np.array_equal(array, IMAGES)
-    assert 400 < refused < 1500
+    assert 100 < refused < 400
 
 
-@pytest.mark.parametrize(
-    ("names", "yes"),
-    [
-        ("train-images-idx3-ubyte train-images-idx3-ubyte.gz T10K-IMAGES.IDX3-UBYTE faces.idx faces.idx3.gz", True),
-        ("faces.gz faces.npy idx", False),
-    ],
-)  # fmt: skip
-def test_names_of_idx_files(names, yes):
-    assert {files.is_idx(Path(name)) for name in names.split()} == {yes}
+def test_names_of_idx_files():
+    names = (
+        "train-images-idx3-ubyte train-images-idx3-ubyte.gz T10K-IMAGES.IDX3-UBYTE faces.idx faces.idx3.gz"
+    )
+    assert all(files.is_idx(Path(name)) for name in names.split())
+    assert not any(files.is_idx(Path(name)) for name in ("faces.gz", "faces.npy", "idx"))

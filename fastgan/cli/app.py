@@ -99,7 +99,11 @@ def main(argv: list[str] | None = None) -> int:
             say("fastgan: interrupted")
             return INTERRUPTED
         except Exception as error:
-            return _report(error, debug="--debug" in words)
+            if "--debug" in words:
+                say("".join(traceback.format_exception(error)).rstrip())
+            text, code = _in_words(error)
+            say(f"fastgan: {' '.join(text.split())}")
+            return code
 
 
 def _refuse(error: OSError) -> None:
@@ -110,24 +114,19 @@ def _refuse(error: OSError) -> None:
     raise OutputError(f"cannot write standard output: {reason}; send it to another place") from error
 
 
-def _report(error: Exception, *, debug: bool) -> int:
-    """Print an error as one line; its exit code."""
-    if debug:
-        say("".join(traceback.format_exception(error)).rstrip())
-    text, code = f"error: {error}", 1
+def _in_words(error: Exception) -> tuple[str, int]:
+    """What is said of an error, and its exit code."""
     if isinstance(error, FastganError):
-        code = error.exit_code
-    elif isinstance(error, click.ClickException):
-        text, code = f"error: {error.format_message().rstrip('.')}", error.exit_code
+        return f"error: {error}", error.exit_code
+    if isinstance(error, click.ClickException):
+        text = f"error: {error.format_message().rstrip('.')}"
         if isinstance(error, click.UsageError) and error.ctx and "Did you mean" not in text:
             text += f"; see {error.ctx.command_path} --help"
-    elif isinstance(error, MemoryError):
+        return text, error.exit_code
+    if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
-        text = f"error: out of memory{detail}; try a smaller --batch, fewer samples or narrower networks"
-    else:
-        text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
-    say(f"fastgan: {' '.join(text.split())}")
-    return code
+        return f"error: out of memory{detail}; try a smaller --batch, fewer samples or narrower networks", 1
+    return f"internal error: {type(error).__name__}: {error}; run again with --debug and report it", 1
 
 
 @contextmanager
@@ -137,13 +136,11 @@ def _warnings_in_a_line() -> Iterator[None]:
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         text = " ".join(str(message).partition("\nTraceback ")[0].split())  # Numba quotes one
-        if text not in said:
+        if text not in said and not issubclass(category, SILENT):
             said.add(text)
             say(f"fastgan: warning: {text}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        for kind in SILENT:
-            warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield

@@ -1,10 +1,11 @@
 """`fastgan doctor`: what is installed, what works, and one line for each thing to fix.
 
-One process runs the probes and says what each finds, within a time limit; one that ends or hangs the process, as
-libraries do while they are imported, is a finding like any other, and the probes after it are run by the next process.
-Exit code 0 where training on the CPU works, whatever is said of a GPU; 2 where it does not.
+A table of probes. One process runs them and says what each finds; one that ends or hangs the process, as libraries do
+while they are imported, is a finding like any other, and the probes after it are run by the next process. Exit code 0
+where training on the CPU works, whatever is said of a GPU; 2 where it does not.
 """
 
+import faulthandler
 import json
 import os
 import platform
@@ -20,24 +21,14 @@ from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
-from threading import Timer
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
 import fastgan
 
 LIMIT = 120.0  # seconds of a probe, which may have to compile
-READ = (
-    "NUMBA_",
-    "CUPY_",
-    "OPENBLAS_",
-    "MKL_",
-    "OMP_",
-    "CUDA_",
-    "LD_LIBRARY_PATH",
-    "FASTGAN_",
-)  # by libraries
+READ = re.compile("(NUMBA|CUPY|OPENBLAS|MKL|OMP|CUDA|FASTGAN)_|LD_LIBRARY_PATH")  # by libraries
 LITTLE = 1.0  # GiB of free disk below which a run's checkpoints may not fit
 AGAIN = "pip install --force-reinstall"
 REPORT = "report it, with --json's output"
@@ -71,12 +62,8 @@ def system() -> Found:
     free = shutil.disk_usage(".").free / 2**30
     versions = f"fastgan {fastgan.__version__}, Python {platform.python_version()}, {platform.platform()}"
     detail = f"{versions}, {cores()} cores, {free:,.1f} GiB free on this disk"
-    little = free < LITTLE
-    return (
-        ("warning", detail, "free some space, or write to another disk with --out")
-        if little
-        else ("ok", detail, "")
-    )
+    little = "free some space, or write to another disk with --out"
+    return ("ok", detail, "") if free >= LITTLE else ("warning", detail, little)
 
 
 def library(module: str, distribution: str) -> Found:
@@ -128,23 +115,20 @@ def training() -> Found:
     """A few steps of a small run, and a checkpoint there and back, in a temporary folder."""
     from fastgan.nn import Net
 
-    nets = {
-        "generator": Net(("linear 16", "relu", "linear o", "tanh")),
-        "critic": Net(("linear 16", "linear o")),
-    }
-    trainer = fastgan.Trainer(fastgan.recipes["digits"].replace(**nets, steps=3), device="cpu").fit()
+    nets = {"generator": ("linear 16", "relu", "linear o", "tanh"), "critic": ("linear 16", "linear o")}
+    recipe = fastgan.recipes["digits"].replace(steps=3, **{side: Net(x) for side, x in nets.items()})
+    trainer = fastgan.Trainer(recipe, device="cpu").fit()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
         trainer.save(path)
-        same = (fastgan.load(path, device="cpu").sample(4, seed=0) == trainer.sample(4, seed=0)).all()
-    if not same:
-        return "error", "a checkpoint does not come back as it was", REPORT
+        if (fastgan.load(path, device="cpu").sample(4, seed=0) != trainer.sample(4, seed=0)).any():
+            return "error", "a checkpoint does not come back as it was", REPORT
     return "ok", "3 steps with the bundled digits, and a checkpoint there and back", ""
 
 
 def environment() -> Found:
     """Variables that change what the libraries do."""
-    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(READ)]
+    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if READ.match(name)]
     return "info", ", ".join(found) or "nothing set", ""
 
 
@@ -171,6 +155,7 @@ def _library(name: str, module: str = "", *, needed: bool = True) -> Probe:
     return Probe(partial(library, module or name, name), needed, f"{AGAIN} {name}")
 
 
+NUMBA = f"{AGAIN} numba llvmlite"
 PROBES = {
     "system": Probe(system),
     "numpy": _library("numpy"),
@@ -180,7 +165,7 @@ PROBES = {
     "matplotlib": _library("matplotlib", "matplotlib.figure"),
     "tomli-w": _library("tomli-w", "tomli_w"),
     "pooch": _library("pooch", needed=False),
-    "kernels": Probe(partial(kernels, "cpu", f"{AGAIN} numba llvmlite"), True, f"{AGAIN} numba llvmlite"),
+    "kernels": Probe(partial(kernels, "cpu", NUMBA), True, NUMBA),
     "kernel cache": Probe(cache),
     "training": Probe(training, True),
     "environment": Probe(environment),
@@ -204,10 +189,10 @@ def doctor(as_json: bool, measure: bool) -> int:
     if as_json:
         rows = [{key: anonymous(text) for key, text in finding._asdict().items()} for finding in findings]
         print(json.dumps({"fastgan": fastgan.__version__, "usable": usable, "findings": rows}, indent=1))
-        return 0 if usable else BROKEN
-    if fixes := to_do(findings):
-        print("\nto do:", *fixes, sep="\n  ")
-    print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
+    else:
+        if fixes := to_do(findings):
+            print("\nto do:", *fixes, sep="\n  ")
+        print("\ntraining works here: fastgan train" if usable else "\ntraining does not work here yet")
     return 0 if usable else BROKEN
 
 
@@ -228,66 +213,46 @@ def _measure() -> int:
 
 def examine(names: Sequence[str] = tuple(PROBES)) -> Iterator[Finding]:
     """What the probes of these names find, as it comes; never raises."""
-    done = 0
-    while done < len(names):
-        for finding in _visit(names[done:]):
-            done += 1
-            yield finding
-
-
-def _visit(names: Sequence[str]) -> Iterator[Finding]:
-    """What one process finds, up to the first probe that ends it."""
+    left = list(names)
     # -P and the path: a random.py in the current folder must not stand in for Python's
-    code = "from fastgan.cli.doctor import probe; import sys; probe(sys.argv[1:])"
+    code = "from fastgan.cli.doctor import probe; import sys; probe(float(sys.argv[1]), sys.argv[2:])"
     places = (os.environ.get("PYTHONPATH"), str(Path(fastgan.__file__).parents[1]))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": DEVNULL}
-    with Popen([sys.executable, "-P", "-c", code, *names], **pipes, text=True, env=env) as process:
-        try:
-            for name in names:
-                yield _answer(process, name)
-                if process.poll() is not None:
-                    return
-        finally:
-            process.kill()
+    while left:
+        words, late = [sys.executable, "-P", "-c", code, str(LIMIT), *left], False
+        with Popen(words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, text=True, env=env) as process:
+            try:
+                for line in process.stdout or ():
+                    late = late or line.startswith("Timeout (")  # as faulthandler has it
+                    with suppress(ValueError):  # libraries may print as well
+                        answer = json.loads(line)
+                        if left and isinstance(answer, list) and answer[:1] == left[:1]:
+                            yield Finding(left.pop(0), *answer[1:])
+            finally:
+                process.kill()
+        if left:
+            reason = f"no answer within {LIMIT:.0f} s" if late else f"ended with code {process.returncode}"
+            yield Finding(left[0], "error", reason, PROBES[left.pop(0)].fix)
 
 
-def _answer(process: "Popen[str]", name: str) -> Finding:
-    """What a process says of one probe, while libraries may print as well; an error where it ends or hangs instead."""
-    assert process.stdout is not None
-    late, start = Timer(LIMIT, process.kill), time.perf_counter()
-    late.start()
-    try:
-        for line in process.stdout:
-            with suppress(ValueError):
-                answer = json.loads(line)
-                if isinstance(answer, list) and answer[:1] == [name]:
-                    return Finding(*answer)
-        code = process.wait()
-    finally:
-        late.cancel()
-    in_time = time.perf_counter() - start < LIMIT
-    reason = f"ended with code {code}" if in_time else f"no answer within {LIMIT:.0f} s"
-    return Finding(name, "error", reason, PROBES[name].fix)
-
-
-def probe(names: list[str]) -> None:
-    """What that process does: print what the probes of these names find, each as soon as it does, as lines of JSON."""
+def probe(limit: float, names: list[str]) -> None:
+    """What that process does: print what each of these probes finds as a line of JSON; end where one hangs."""
     for name in names:
+        faulthandler.dump_traceback_later(limit, exit=True, file=1)
         try:
             found = PROBES[name].run()
         except Exception as error:
             found = "error", f"{type(error).__name__}: {error}", PROBES[name].fix
         print(json.dumps([name, *found]), flush=True)
+    os._exit(0)
 
 
 def to_do(findings: list[Finding]) -> list[str]:
     """A line for each thing to mend, the worst first, and each once."""
     first: dict[str, Finding] = {}  # by what is to be done
-    for status in ("error", "warning", "info"):
-        for finding in findings:
-            if finding.fix and finding.status == status:
-                first.setdefault(finding.fix, finding)
+    for finding in sorted(findings, key=lambda finding: [*MARKS].index(finding.status), reverse=True):
+        if finding.fix:
+            first.setdefault(finding.fix, finding)
     return [f"{x.name}{' (optional)' if x.status == 'info' else ''}: {x.fix}" for x in first.values()]
 
 

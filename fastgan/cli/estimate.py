@@ -17,19 +17,18 @@ from fastgan.gan import Recipe
 from fastgan.threads import blas_threads, cores
 
 STEPS: dict[str, float] = json.loads(Path(__file__).with_name("steps.json").read_text())
-SPEED = 100e9  # multiplications and additions a second of one of those cores, as `speed` finds them
-CORES = 2
+SPEED, CORES = 100e9, 2  # multiplications and additions a second of one of those cores, as `speed` finds them
 SIDE, WATCHED = 512, 0.1  # of the matrices; seconds
 NIGHT = 8 * 3600.0  # seconds from which on a run is one for a GPU
-UNITS = (("days", 86400), ("h", 3600), ("min", 60))
+UNITS = (("days", 86400), ("h", 3600), ("min", 60), ("s", 0))
 
 
 def speed() -> float:
     """Multiplications and additions a second of one core in products of 512 x 512, whatever else runs."""
-    x = np.ones((SIDE, SIDE), np.float32)
+    x, count = np.ones((SIDE, SIDE), np.float32), 0
     with blas_threads(1):
         x @ x  # which loads the library
-        count, start = 0, thread_time()
+        start = thread_time()
         while (spent := thread_time() - start) < WATCHED:
             x @ x
             count += 1
@@ -56,5 +55,5 @@ def in_words(time: float) -> str:
 def rough(time: float) -> str:
     """20 s, 3 min, 2 h or 28 days: one or two figures."""
     time = max(time, 1.0)
-    value, unit = next(((time / n, name) for name, n in UNITS if time >= 1.5 * n), (time, "s"))
+    value, unit = next((time / (n or 1), name) for name, n in UNITS if time >= 1.5 * n)
     return f"{float(f'{value:.1g}' if value < 10 else f'{value:.2g}'):.0f} {unit}"

@@ -5,7 +5,9 @@ that the recipe has.
 """
 
 from dataclasses import Field
+from functools import reduce
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 import click
@@ -39,37 +41,29 @@ def layers(text: str) -> tuple[str, ...]:
 
 def line(text: str) -> str:
     """A format for the log's lines, which the recipe checks, or that of the recipe named; a usage error otherwise."""
-    if text and text not in RECIPES and "{" not in text:
-        raise click.BadParameter(
-            f"got {text!r}, wanted a recipe's name, or text with numbers such as {{step}}"
-        )
-    return RECIPES[text].line if text in RECIPES else text
+    if text in RECIPES:
+        return RECIPES[text].line
+    if text and "{" not in text:
+        raise click.BadParameter(f"got {text!r}, wanted a recipe's name, or text with such as {{step}} in it")
+    return text
 
 
-TYPES: dict[Any, tuple[Any, str | None]] = {  # click's type and a metavar; the recipe checks what values say
-    bool: (None, None),
-    int: (click.INT, None),
-    float: (click.FLOAT, None),
-    str: (click.STRING, None),
-    tuple[str, ...]: (layers, "LAYER;LAYER"),
-}
+OWN_TYPES = {"layers": (layers, "LAYER;LAYER"), "line": (line, "FORMAT")}  # and what the help calls them
 
 
 class RecipeOption(click.Option):
     """An option for one value of the recipe, whose help ends with that value, under the heading `group`."""
 
     def __init__(self, path: tuple[str, ...], field: "Field[Any]") -> None:
-        self.path, self.group = path, GROUPS.get(path[0], "Training")
-        kind = field.type if field.type in TYPES else get_args(field.type)[0]  # float | None
-        convert, metavar = TYPES[kind]
-        if path[-1] in CHOICES:
-            convert, metavar = click.Choice(CHOICES[path[-1]]), "NAME" if path[-1] in NETWORK else None
-        if path == ("line",):
-            convert, metavar = line, "FORMAT"
+        self.path, self.group, name = path, GROUPS.get(path[0], "Training"), path[-1]
+        kind: Any = get_args(field.type)[0] if isinstance(field.type, UnionType) else field.type
+        convert, metavar = OWN_TYPES.get(name, (kind, None))
+        if name in CHOICES:
+            convert, metavar = click.Choice(CHOICES[name]), "NAME" if name in NETWORK else None
         flag = "--" + "-".join(path).replace("_", "-")
         flags = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, "__".join(path)]
         short = ["--lr"] if flag == "--optimizer-lr" else []
-        help_ = field.metadata.get("help") or NETWORK[path[-1]]
+        help_ = field.metadata.get("help") or NETWORK[name]
         super().__init__([*short, *flags], type=convert, default=None, metavar=metavar, help=help_)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
@@ -81,7 +75,11 @@ class RecipeOption(click.Option):
 
 
 class RecipeCommand(click.Command):
-    """A command with an argument RECIPE, whose help shows that recipe's values in groups."""
+    """A command with an argument RECIPE, and options for its values; the help shows them in groups."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += [RecipeOption(path, field) for path, field in leaves()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As usual; the recipe is looked for first, since --help ends the parsing."""
@@ -100,11 +98,6 @@ class RecipeCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def recipe_options() -> list[click.Parameter]:
-    """One option per value of a Recipe."""
-    return [RecipeOption(path, field) for path, field in leaves()]
-
-
 def nested(flags: dict[str, Any]) -> dict[str, Any]:
     """Options as click hands them over, such as optimizer__lr, as the nested dict that from_dict takes."""
     out: dict[str, Any] = {}
@@ -116,7 +109,4 @@ def nested(flags: dict[str, Any]) -> dict[str, Any]:
 
 def value_at(recipe: Recipe, path: tuple[str, ...]) -> Any:
     """The value that a recipe has at a path."""
-    value: Any = recipe
-    for name in path:
-        value = getattr(value, name)
-    return value
+    return reduce(getattr, path, recipe)

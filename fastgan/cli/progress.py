@@ -32,9 +32,10 @@ LABELS = {
 class Lines(Callback):
     """One line per logging interval, in the words of the recipe's article or in fastgan's own."""
 
+    first, start = 0, 0.0
+
     def __init__(self, goal: int) -> None:
         self.goal = goal
-        self.first, self.start = 0, perf_counter()
 
     def on_start(self, trainer: Trainer) -> None:
         """Start the clock."""
@@ -43,10 +44,9 @@ class Lines(Callback):
     def on_log(self, trainer: Trainer, metrics: Metrics) -> None:
         """Print the metrics."""
         step, pace = trainer.steps_done, self.pace(trainer.steps_done)
-        if article := article_line(trainer, metrics):
-            print(f"{article}  ({pace})", flush=True)
-        else:
-            print(f"step {step:{len(str(self.goal))}d}/{self.goal}  {describe(metrics)}  {pace}", flush=True)
+        article = article_line(trainer, metrics)
+        own = f"step {step:{len(str(self.goal))}d}/{self.goal}  {describe(metrics)}  {pace}"
+        print(f"{article}  ({pace})" if article else own, flush=True)
 
     def on_threads(self, trainer: Trainer, before: int) -> None:
         """How many threads there are from here on, why, and how to keep a number."""
@@ -110,20 +110,17 @@ def shown(goal: int, *, quiet: bool = False, console: Any = None) -> Iterator[li
 
 def article_line(trainer: Trainer, metrics: Metrics) -> str:
     """An interval's line as the recipe's article has it; "" for a recipe without a line of its own."""
-    recipe = trainer.recipe
-    if not recipe.line:
-        return ""
-    count = trainer.form.count
+    recipe, count = trainer.recipe, trainer.form.count
     batches = max(1, min(recipe.first or count, count) // recipe.batch)
-    return written(recipe.line, metrics, batches=batches, steps=max(recipe.steps, trainer.work.horizon))
+    steps = max(recipe.steps, trainer.work.horizon)
+    return recipe.line and written(recipe.line, metrics, batches=batches, steps=steps)
 
 
 def describe(metrics: Metrics) -> str:
     """The metrics in fastgan's words: losses, scores, and the accuracy or the Wasserstein estimate."""
     parts = [f"{label} {metrics[key]:.3f}" for key, label in LABELS.items() if key in metrics]
-    if "accuracy" in metrics:
-        parts.append(f"accuracy {metrics['accuracy']:.0%}")
-    return "  ".join(parts)
+    accuracy = [f"accuracy {metrics['accuracy']:.0%}"] if "accuracy" in metrics else []
+    return "  ".join(parts + accuracy)
 
 
 def number(x: float) -> str:

@@ -4,8 +4,8 @@ And `fastgan export`: that generator for those who have NumPy and nothing else.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,43 +41,6 @@ def rows_and_columns(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the options of `sample` ask for."""
-
-    seed: int
-    label: int | None
-    grid: tuple[int, int] | None
-    count: int | None
-    interpolate: int | None
-    gif: bool
-    contour: bool
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """UsageError for options that do not go together, or not with samples of this shape."""
-        images, form = len(shape) == 3, "x".join(map(str, shape))
-        rows, columns = self.grid or (self.count or 1, self.interpolate or 1)
-        option, other = ("grid" if self.grid else "count"), ("count" if self.count else "interpolate")
-        what, n = f"images of {form}" if images else f"points of {form} numbers", rows * columns
-        refused = {
-            f"got --{option} for {n:,} samples, wanted at most {MOST:,} in a picture": n > MOST,
-            "--grid is for images; give --count": self.grid and not images,
-            f"give --grid or --{other}, not both": self.grid and (self.count or self.interpolate),
-            f"--interpolate is for images; this run learned {what}": self.interpolate and not images,
-            f"--contour is for points in the plane; this run learned {what}": self.contour and shape != (2,),
-            "--gif is of an interpolation; give --interpolate 8 as well": self.gif and not self.interpolate,
-        }
-        for text, wrong in refused.items():
-            if wrong:
-                raise UsageError(text)
-
-    @property
-    def name(self) -> str:
-        """The picture's name without its suffix."""
-        kind = "interpolation" if self.interpolate else "contour" if self.contour else "sample"
-        return f"{kind}-seed{self.seed}" + ("" if self.label is None else f"-label{self.label}")
-
-
 @click.command(short_help="Write a picture of new samples of a run.")
 @click.argument("run", type=PATH)
 @click.option("--seed", type=int, default=0, help="Same seed, same picture.  [0]")
@@ -93,16 +56,13 @@ def sample(run: Path, out: Path | None, device: str, **options: Any) -> None:
     """Write a picture of new samples of RUN, a run directory or a checkpoint; the data set is not needed."""
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is {out}, wanted a name that ends in .png")
-    wanted, sampler = Wanted(**options), load_sampler(run, device=device)
-    wanted.check(sampler.form.shape)
+    wanted, sampler = SimpleNamespace(**options), load_sampler(run, device=device)
+    _check(wanted, sampler.form.shape)
+    kind = "interpolation" if wanted.interpolate else "contour" if wanted.contour else "sample"
+    name = f"{kind}-seed{wanted.seed}" + ("" if wanted.label is None else f"-label{wanted.label}")
     home = run if run.is_dir() else run.parent.parent if run.parent.name == "checkpoints" else run.parent
-    target = out or home / f"{wanted.name}.png"
-    if wanted.interpolate:
-        images = _between(sampler, wanted, wanted.interpolate)
-        image = picture(images.reshape(-1, *images.shape[2:]), columns=wanted.interpolate)
-        what = f"{len(images)} rows of {wanted.interpolate} steps between latents"
-    else:
-        image, what = _sampled(sampler, wanted, run)
+    target = out or home / f"{name}.png"
+    image, what = (_between if wanted.interpolate else _sampled)(sampler, wanted, run)
     frames = _frames(sampler, wanted) if wanted.gif else []
     pictures.save_png(target, image)
     print(f"{target}  {what} of step {sampler.steps_done}, seed {wanted.seed}")
@@ -112,7 +72,27 @@ def sample(run: Path, out: Path | None, device: str, **options: Any) -> None:
         print(f"{moving}  {len(frames)} frames")
 
 
-def _sampled(sampler: Sampler, wanted: Wanted, run: Path) -> tuple["Image", str]:
+def _check(wanted: SimpleNamespace, shape: tuple[int, ...]) -> None:
+    """UsageError for options that do not go together, or not with samples of this shape."""
+    images, form, n = len(shape) == 3, "x".join(map(str, shape)), wanted.count or 1
+    rows, columns = wanted.grid or (n, wanted.interpolate or 1)
+    option, other = ("grid" if wanted.grid else "count"), ("count" if wanted.count else "interpolate")
+    learned = f"this run learned {f'images of {form}' if images else f'points of {form} numbers'}"
+    many = f"got --{option} for {rows * columns:,} samples, wanted at most {MOST:,} in a picture"
+    refused = [
+        (rows * columns > MOST, many),
+        (wanted.grid and not images, "--grid is for images; give --count"),
+        (wanted.grid and (wanted.count or wanted.interpolate), f"give --grid or --{other}, not both"),
+        (wanted.interpolate and not images, f"--interpolate is for images; {learned}"),
+        (wanted.contour and shape != (2,), f"--contour is for points in the plane; {learned}"),
+        (wanted.gif and not wanted.interpolate, "--gif is of an interpolation; give --interpolate 8 too"),
+    ]
+    for wrong, text in refused:
+        if wrong:
+            raise UsageError(text)
+
+
+def _sampled(sampler: Sampler, wanted: SimpleNamespace, run: Path) -> tuple["Image", str]:
     """A grid of images, or points; over the critic's contours where they are wanted, which the real points frame."""
     rows, columns = wanted.grid or (5, 5)
     n = wanted.count or (rows * columns if len(sampler.form.shape) == 3 else POINTS)
@@ -120,27 +100,34 @@ def _sampled(sampler: Sampler, wanted: Wanted, run: Path) -> tuple["Image", str]
     if not wanted.contour:
         return picture(samples, columns=None if wanted.count else columns), what
     critic, what = critic_of(load(run, device=sampler.device), wanted.label), f"{what} and the critic"
-    if sampler.form.source is None:
-        return picture(samples, critic=critic), f"{what} (no real points: the data were an array)"
     try:
+        if sampler.form.source is None:
+            raise UsageError("the data were an array")
         data = sampler.form.source.load()
     except FastganError as error:
         return picture(samples, critic=critic), f"{what} (no real points: {error})"
     return picture(samples, critic=critic, real=data.samples[:POINTS], modes=data.modes), what
 
 
-def _between(sampler: Sampler, wanted: Wanted, steps: int) -> Any:
-    """Images along ways between latents, (rows, steps, h, w, c)."""
-    return images_between(sampler, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
+def _between(sampler: Sampler, wanted: SimpleNamespace, _: Path) -> tuple["Image", str]:
+    """Rows of images, each along a way between latents."""
+    images, steps = _ways(sampler, wanted, wanted.interpolate), wanted.interpolate
+    what = f"{len(images)} rows of {steps} steps between latents"
+    return picture(images.reshape(-1, *images.shape[2:]), columns=steps), what
 
 
-def _frames(sampler: Sampler, wanted: Wanted) -> list["Image"]:
+def _frames(sampler: Sampler, wanted: SimpleNamespace) -> list["Image"]:
     """All ways at once, there and back."""
-    images = _between(sampler, wanted, FRAMES)
+    images = _ways(sampler, wanted, FRAMES)
     # two full rows rather than a square with a hole
     columns = -(-len(images) // 2) if len(images) <= ROWS else None
     there = [picture(images[:, t], columns=columns) for t in range(FRAMES)]
     return there + there[-2:0:-1]
+
+
+def _ways(sampler: Sampler, wanted: SimpleNamespace, steps: int) -> Any:
+    """Images along ways between latents, (rows, steps, h, w, c)."""
+    return images_between(sampler, wanted.count or ROWS, steps, seed=wanted.seed, label=wanted.label)
 
 
 @click.command(short_help="Write an .npz and a script that draws with NumPy alone.")

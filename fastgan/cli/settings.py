@@ -11,9 +11,9 @@ A run's config.toml is such a file, and a complete one. A file of your own may h
 import os
 import tomllib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastgan import data
 from fastgan.cli.options import nested
@@ -37,15 +37,12 @@ PACED = ("log_every", "sample_every")
 FRAMES = 10  # pictures that a short run has at least
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """A run, fully chosen; `paced` names the intervals that were shortened because the run is short."""
 
     recipe: Recipe
     source: Source
-    seed: int
-    device: str
-    threads: int | None
+    machine: dict[str, Any]  # seed, device and threads, as Trainer takes them
     paced: tuple[str, ...]
 
 
@@ -57,39 +54,40 @@ def choose(name: str | None, file: Path | None, options: dict[str, Any]) -> Sett
     held = read(file) if file else {}
     given = {key: value for key, value in options.items() if value is not None}
     flags = nested({key: given.pop(key) for key in given.keys() - RUN})
-    chosen = {**{key: held.pop(key) for key in RUN if key in held}, **given}
+    values = {key: value for key, value in held.items() if key not in RUN | WRITTEN}
+    run = {key: value for key, value in held.items() if key in RUN} | given
     complete = "fastgan" in held
-    recipe = _base(name, file, chosen, complete=complete)
-    values = {key: value for key, value in held.items() if key not in WRITTEN}
-    published, by_flag = bool(chosen.get("as_published")), bool(given.get("as_published"))
-    if published and not by_flag:
+    recipe = _base(name, file, run.get("recipe"), complete=complete)
+    if run.get("as_published") and not given.get("as_published"):
         recipe = recipe.as_published()
     recipe = from_dict(values, recipe, where=str(file))
-    if by_flag:
+    if given.get("as_published"):
         recipe = recipe.as_published()
-    recipe, paced = _pace(from_dict(flags, recipe), values.keys() | flags.keys())
-    source = _source(chosen, recipe)
+    recipe = from_dict(flags, recipe)
+    # intervals that leave a short run at least ten pictures, where none were asked for
+    most = max(1, recipe.steps // FRAMES)
+    told = values.keys() | flags.keys()
+    paced = tuple(name for name in PACED if name not in told and getattr(recipe, name) > most)
+    source = _source(run, recipe)
     if (flags | ({} if complete else values)).get("picture_size") and not os.path.isdir(source.spec):
-        raise UsageError(
-            f"picture_size (--picture-size) is for folders of pictures, and {source.spec} is none"
-        )
-    seed, device, threads = chosen.get("seed", 0), chosen.get("device", "auto"), chosen.get("threads")
-    key_of(seed)  # says so if the seed is out of range
-    recipe = replace(recipe, data=source.spec, split=source.split)
-    return Settings(recipe, source, seed, device, threads, paced)
+        raise UsageError(f"picture_size (--picture-size) is for folders of pictures; {source.spec} is none")
+    machine: dict[str, Any] = {"seed": 0, "device": "auto"}
+    machine |= {name: run[name] for name in ("seed", "device", "threads") if name in run}
+    key_of(machine["seed"])  # says so if the seed is out of range
+    recipe = recipe.replace(data=source.spec, split=source.split, **dict.fromkeys(paced, most))
+    return Settings(recipe, source, machine, paced)
 
 
 def read(path: Path) -> dict[str, Any]:
     """A TOML file whose names are right, and of what is not the recipe's the types; UsageError for anything else."""
-    if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
-        raise UsageError(f"cannot read {path}: not a file; give --config a TOML file")
     try:
+        if os.path.exists(path) and not path.is_file():  # a pipe would block, a device may never end
+            raise OSError("not a file")
         held = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark or without
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give --config a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not TOML: it is not in UTF-8; save it so") from error
-    except (ValueError, RecursionError) as error:  # ValueError: tomllib's own, or int()'s, of 5000 digits
+        reason = error.strerror or error
+        raise UsageError(f"cannot read {path}: {reason}; give --config a TOML file") from error
+    except (ValueError, RecursionError) as error:  # tomllib's own, not UTF-8, or int()'s, of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     held, known = respelt(held), {"published", *(names[0] for names, _ in leaves())}
     for name, value in held.items():
@@ -101,18 +99,15 @@ def read(path: Path) -> dict[str, Any]:
         elif name not in known:
             raise UsageError(f"{path}: got {name!r}; {suggestion(name, RUN)}")
     if held.get("own_networks"):
-        raise UsageError(
-            f"{path}: that run had networks of its own, which no file holds; repeat it in Python"
-        )
+        raise UsageError(f"{path}: that run had networks of its own, in no file; repeat it in Python")
     if (by := held.get("fastgan", __version__)) != __version__:
         text = f"{path} was made by fastgan {by}, and this is {__version__}: a value may mean something else"
         warnings.warn(text, stacklevel=2)
     return held
 
 
-def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, complete: bool) -> Recipe:
+def _base(name: str | None, file: Path | None, in_file: str | None, *, complete: bool) -> Recipe:
     """The recipe to start from."""
-    in_file = chosen.get("recipe")
     if name is not None and in_file and name != in_file:
         raise UsageError(f"got recipe {name}, but {file} is for {in_file}; leave one of them out")
     wanted = next((given for given in (name, in_file) if given is not None), DEFAULT)
@@ -123,20 +118,13 @@ def _base(name: str | None, file: Path | None, chosen: dict[str, Any], *, comple
     return base.replace(penalty=None, clip=None, generator_lr=None)
 
 
-def _pace(recipe: Recipe, chosen: set[str]) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with intervals that leave a short run at least ten pictures, where none were asked for."""
-    most = max(1, recipe.steps // FRAMES)
-    paced = tuple(name for name in PACED if name not in chosen and getattr(recipe, name) > most)
-    return recipe.replace(**dict.fromkeys(paced, most)), paced
-
-
-def _source(chosen: dict[str, Any], recipe: Recipe) -> Source:
+def _source(run: dict[str, Any], recipe: Recipe) -> Source:
     """Where the data are."""
-    spec = chosen["data"] if "data" in chosen else own_data(recipe)
+    spec = run["data"] if "data" in run else own_data(recipe)
     return Source(
         spec if spec in data.names else absolute(spec),
-        data_dir=absolute(chosen["data_dir"]) if "data_dir" in chosen else None,
-        split=chosen.get("split", recipe.split),
-        image_size=chosen.get("image_size"),
-        skip_bad=chosen.get("skip_bad", False),
+        data_dir=absolute(run["data_dir"]) if "data_dir" in run else None,
+        split=run.get("split", recipe.split),
+        image_size=run.get("image_size"),
+        skip_bad=run.get("skip_bad", False),
     )

@@ -25,6 +25,7 @@ from fastgan.tape import Tensor, no_grad
 OWN = "your own"
 PIPE_WIDTH = 180  # columns where nobody reads on a terminal
 SIZE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}")
+FACTS = ("name", "data", "objective", "steps", "batch", "source")  # of a recipe, with --json
 
 
 @click.command(short_help="List the recipes.")
@@ -41,13 +42,12 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
         wanted = " and ".join(words)
         raise UsageError(f"no recipe has {wanted} in its name, data or objective; see fastgan recipes")
     found = estimate.speed()
-    times = [estimate.seconds(recipe, found) for recipe in chosen]
+    rows = [(recipe, estimate.seconds(recipe, found)) for recipe in chosen]
     if as_json:
-        print(json.dumps([*map(_facts, chosen, times)], indent=1))
+        print(json.dumps([_facts(*row) for row in rows], indent=1))
         return
-    width = get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    out = click.HelpFormatter(width=width)
-    out.write_dl([*map(_row, chosen, times)])
+    out = click.HelpFormatter(width=get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH)
+    out.write_dl([_row(*row) for row in rows])
     if notes := [(recipe.name, of(recipe.name).note) for recipe in chosen if recipe.name in PUBLISHED]:
         out.write("\n* as the source has it, mistakes included, with --as-published:\n")
         out.write_dl(notes)
@@ -55,22 +55,16 @@ def recipes(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _row(recipe: Recipe, time: float | None) -> tuple[str, str]:
-    name = recipe.name + (
-        " (default)" if recipe.name == DEFAULT else " *" if recipe.name in PUBLISHED else ""
-    )
+    mark = " (default)" if recipe.name == DEFAULT else " *" if recipe.name in PUBLISHED else ""
     parts = [recipe.data or OWN, recipe.objective, f"{recipe.steps:,} steps"]
-    return name, ", ".join(
-        [*parts, *([] if time is None else [estimate.in_words(time)])]
-    ) + f"; {recipe.source}"
+    parts += [] if time is None else [estimate.in_words(time)]
+    return recipe.name + mark, f"{', '.join(parts)}; {recipe.source}"
 
 
 def _facts(recipe: Recipe, time: float | None) -> dict[str, Any]:
-    facts = {
-        name: getattr(recipe, name) or None
-        for name in ("name", "data", "objective", "steps", "batch", "source")
-    }
     times = {"seconds_on_this_cpu": time and round(time), "for_a_gpu": time and time > estimate.NIGHT}
-    return facts | times | {"as_published": of(recipe.name).note or None}
+    note = {"as_published": of(recipe.name).note or None}
+    return {name: getattr(recipe, name) or None for name in FACTS} | times | note
 
 
 @click.command(short_help="Show the layers and parameters of a recipe's networks.")
@@ -93,79 +87,76 @@ def summary(recipe: str, data: str | None, size: str | None, launches: bool, no_
     if no_kernels and not launches:
         raise UsageError("--no-kernels is for --launches; give both")
     given = _shape(size) if size is not None else FORMS[data] if data else data_shape(chosen)
-    shape = within_border(chosen, given)
-    counted = _launches(chosen, given, kernels=not no_kernels) if launches else None
+    counted = _launches(chosen, given, kernels=not no_kernels) if launches else []
+    shape, k = within_border(chosen, given), chosen.classes
     generator, critic = build(chosen, shape, 0)
-    text, k = "x".join(map(str, shape)), chosen.classes
+    text = "x".join(map(str, shape))
     latents = f"{chosen.latent} latents" + (f" and one of {k} classes" if k else "")
-    total = describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent)
-    print()
-    total += describe(f"critic of {recipe}: {text} to a score", critic, math.prod(shape))
+    _describe(f"generator of {recipe}: {latents} to {text}", generator, chosen.latent)
+    _describe(f"\ncritic of {recipe}: {text} to a score", critic, math.prod(shape))
     if chosen.note:
         print(f"\nnote: {chosen.note}")
+    total = generator.count() + critic.count()
     # float32 weights, gradients, and what the optimizer keeps of each
     memory = total * 4 * (2 + len(optimizer_class(chosen.optimizer.kind).slots)) / 2**20
     print(f"\nboth networks: {total:,} parameters, {memory:,.1f} MiB with the optimizers' state")
     time = estimate.seconds(chosen, estimate.speed()) if given == data_shape(chosen) else None
     if time is not None:
         print(f"{chosen.steps:,} steps of {chosen.batch} samples on this CPU: {estimate.in_words(time)}")
-    if counted:
-        print()
-        print_columns(*counted[0])
-        print(counted[1])
+    for line in counted:
+        print(line)
 
 
-def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> tuple[list[tuple[str, ...]], str]:
-    """What a step launches, by name, as rows of text; all of it, beside bytes that it cannot do without."""
+def _launches(recipe: Recipe, shape: tuple[int, ...], *, kernels: bool) -> list[str]:
+    """Lines on what a step launches, by name; all of it, beside bytes that it cannot do without."""
     from fastgan.benchmarks.launches import count, floor
 
     found = count(recipe, shape, kernels=kernels)
     rows = [(x.name, f"{x.launches}", f"{x.read / 1e6:,.2f}", f"{x.written / 1e6:,.2f}") for x in found]
     launches, moved = sum(row.launches for row in found), sum(row.read + row.written for row in found)
-    least = floor(recipe, shape)
-    total = f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least / 1e6:.1f} MB"
-    return [("one step on a GPU", "launches", "MB read", "MB written"), *rows], total
+    least = floor(recipe, shape) / 1e6
+    total = f"total: {launches} launches, {moved / 1e6:.1f} MB moved, floor {least:.1f} MB"
+    return ["", *_columns(("one step on a GPU", "launches", "MB read", "MB written"), *rows), total]
 
 
-def describe(title: str, network: Module, features: int) -> int:
-    """Print a network's layers in the order of a forward pass; its number of parameters."""
-    rows = []
-    x = Tensor(np.zeros((2, features), np.float32))
-    network.eval()
+def _describe(title: str, network: Module, features: int) -> None:
+    """Print a network's layers in the order of a forward pass."""
+    x, rows = Tensor(np.zeros((2, features), np.float32)), [("layer", "output", "parameters")]
+    parts = [part for name, part in network.eval().parts() if name != "table"]
     with no_grad():
-        layers = [network]
         if isinstance(network, Conditional):
             x = network.joined(x, Tensor(np.zeros((2, network.classes), np.float32)))
             rows.append(("labels", _batch_of(x), f"{network.table.count():,}"))
-            layers = [part for name, part in network.parts() if name != "table"]
-        for layer in layers:
+        else:
+            parts = [network]
+        for layer in parts:
             for part in [part for _, part in layer.parts()] if isinstance(layer, Sequential) else [layer]:
                 x = part(x)
                 rows.append((type(part).__name__, _batch_of(x), f"{part.count():,}"))
-    print(title)
-    print_columns(("layer", "output", "parameters"), *rows)
     trained = network.count(trained_only=True)
     kept = network.count() - trained
+    print(title, *_columns(*rows), sep="\n")
     print(f"{network.count():,} parameters: {trained:,} trained, {kept:,} running statistics")
-    return network.count()
 
 
 def _batch_of(x: Tensor) -> str:
     return f"({', '.join(map(str, ('n', *x.shape[1:])))})"
 
 
-def print_columns(*rows: tuple[str, ...]) -> None:
-    """Print rows of text in columns; a column whose last cell is a number stands to the right."""
+def _columns(*rows: tuple[str, ...]) -> list[str]:
+    """Rows of text in columns; a column whose last cell is a number stands to the right."""
     columns = [(max(map(len, column)), column[-1][:1].isdigit()) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, columns, strict=True)
-        print("   ".join(cell.rjust(n) if right else cell.ljust(n) for cell, (n, right) in cells).rstrip())
+    lines = (
+        [f"{cell:{'>' if right else '<'}{n}}" for cell, (n, right) in zip(row, columns, strict=True)]
+        for row in rows
+    )
+    return ["   ".join(line).rstrip() for line in lines]
 
 
 def _shape(size: str) -> tuple[int, ...]:
     if not SIZE.fullmatch(size):
         raise UsageError(
-            f"--size is {size!r}, wanted height x width (x channels) such as 28x28, or 2 for points"
+            f"--size is {size!r}, wanted height x width (x channels) like 28x28, or 2 for points"
         )
     shape = tuple(map(int, size.split("x")))
     return (*shape, 1) if len(shape) == 2 else shape

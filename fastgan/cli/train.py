@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from fastgan.cli.options import PATH, RecipeCommand, recipe_options
+from fastgan.cli.options import PATH, RecipeCommand
 from fastgan.cli.progress import number, shown
 from fastgan.cli.settings import PACED, Settings, choose
 from fastgan.cli.signals import say, stopping, watched
@@ -33,6 +33,7 @@ STEPS = click.IntRange(1, MOST)
 VOTERS = 1000  # samples of which the classes are counted
 
 DATA = f"{', '.join(names)}; or a folder of pictures (subfolders: --classes), .npy, .npz, IDX."
+SIZE = "Cut a folder's pictures square, and resize; or what a file's rows are."
 DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where MNIST and Fashion-MNIST are looked for.")
 KEEP = "Keep this number of CPU threads: bits depend on it.  [what fits, fewer while others have the cores]"
 THREADS = click.option("--threads", type=int, metavar="N", help=KEEP)
@@ -45,12 +46,7 @@ QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--data", metavar="DATA", help=DATA)
 @DATA_DIR
 @click.option("--split", type=click.Choice(["train", "test"]), help="Which part of the data.")
-@click.option(
-    "--image-size",
-    type=int,
-    metavar="PIXELS",
-    help="Cut a folder's pictures square, and resize; or what a file's rows are.",
-)
+@click.option("--image-size", type=int, metavar="PIXELS", help=SIZE)
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out pictures that cannot be read.")
 @click.option("--seed", type=int, help="Same seed, same run.  [0]")
 @click.option("--device", type=DEVICES, help="Where to train.  [auto: CUDA where it can be used]")
@@ -70,16 +66,12 @@ def train(recipe: str | None, out: Path | None, config: Path | None, *, quiet: b
     chosen = choose(recipe, config, given)
     if out and os.path.exists(out):  # say so before the data are looked for
         claim(out).release()
-    form: dict[str, Any] = {"device": chosen.device, "seed": chosen.seed, "threads": chosen.threads}
-    trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **form)
+    trainer = Trainer(chosen.recipe, chosen.source, capture=capture, **chosen.machine)
     place = out or files.make_numbered(Path("runs") / chosen.recipe.name)
     with RunDirectory(place) as directory:
         if not quiet:
             _introduce(trainer, place, chosen)
         return _fit(trainer, directory, chosen.recipe.steps, quiet=quiet)
-
-
-train.params.extend(recipe_options())
 
 
 @click.command(short_help="Go on with a run, to the same bits as without a stop.")
@@ -101,13 +93,13 @@ def resume(run: Path, steps: int | None, *, no_capture: bool, quiet: bool, **giv
         on = {"device": "auto"} | _config(run) | given
         trainer = load(run, device=str(on["device"]), threads=on.get("threads"))
         trainer.capture = not no_capture
+        # moved data are compared with what the run began with, when first needed
+        fields = {"data": "spec", "data_dir": "data_dir"}
+        moved: dict[str, Any] = {fields[key]: absolute(given[key]) for key in fields.keys() & given.keys()}
+        if moved:
+            source = trainer.form.source or Source(trainer.recipe.data)
+            trainer.form = replace(trainer.form, source=replace(source, **moved))
         goal = steps or trainer.work.horizon
-        if "data" in given or "data_dir" in given:  # compared with what the run began with, when first needed
-            old = trainer.form.source or Source(trainer.recipe.data)
-            spec = absolute(given["data"]) if "data" in given else old.spec
-            folder = absolute(given["data_dir"]) if "data_dir" in given else old.data_dir
-            moved = replace(old, spec=spec, data_dir=folder)
-            trainer.form = replace(trainer.form, source=moved)
         if goal <= trainer.steps_done:
             return _complete(trainer, directory, goal)
         if not quiet:
@@ -148,14 +140,14 @@ def _introduce(trainer: Trainer, place: Path, chosen: Settings | None = None) ->
     size = "x".join(map(str, form.shape))
     what = f"images of {size}" if len(form.shape) == 3 else f"points of {size} numbers"
     classes = f" in {data.classes_text()}" if data and data.labels is not None and data.is_images else ""
+    at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""
+    every = f"a picture every {recipe.sample_every:,}, a checkpoint every {recipe.checkpoint_every:,}"
     print(f"recipe  {recipe.name}: {recipe.source}")
     if chosen and recipe.published:
         print(f"        as published: {of(recipe.published).note}")
     print(f"data    {form.name}: {form.count:,} {what}{classes}")
     print(f"device  {trainer.device} ({'NumPy, Numba kernels' if trainer.device == 'cpu' else 'CuPy'})")
     print(f"out     {place}")
-    at = f"from step {trainer.steps_done:,}, " if trainer.steps_done else ""
-    every = f"a picture every {recipe.sample_every:,}, a checkpoint every {recipe.checkpoint_every:,}"
     print(f"steps   {at}batches of {recipe.batch}; {every} or {SAVE_EVERY / 60:.0f} min")
     if chosen and chosen.paced:
         values = ", ".join(f"{name} {getattr(recipe, name)}" for name in PACED if name in chosen.paced)
@@ -185,15 +177,15 @@ def _fit(trainer: Trainer, directory: RunDirectory, goal: int, *, quiet: bool) -
 
 def _conclude(trainer: Trainer, directory: RunDirectory, again: str) -> None:
     """Where the pictures are; of a finished run what the generator covers, and what to type next."""
-    path = directory.path
+    path, step = directory.path, trainer.steps_done
     if again:  # whoever stops a run does not want to wait
         for line in verdict(trainer):
             print(line)
-    print(f"pictures  {directory.picture_of(trainer.steps_done)}  the last samples")
+    print(f"pictures  {directory.picture_of(step)}  the last samples")
     print(f"          {path / 'training.gif'}  how they came to be")
     print(f"          {path / 'losses.png'}")
     if again:
-        more = f" --steps {2 * trainer.steps_done}" if trainer.steps_done >= trainer.work.horizon else ""
+        more = f" --steps {2 * step}" if step >= trainer.work.horizon else ""
         print(f"next      fastgan sample {shlex.quote(str(path))} --seed 42")
         print(f"          {again}{more}")
 
@@ -214,6 +206,7 @@ def verdict(trainer: Trainer) -> list[str]:
     how = f"nearest-neighbour vote over {VOTERS} samples"
     lines = [f"classes drawn: {classes_kept(votes, VOTERS)} of {len(votes)} ({how})"]
     if k:
-        right = (voted == asked).sum()
-        lines.append(f"labels heeded: {right} of {VOTERS} samples are voted the class asked for")
+        lines.append(
+            f"labels heeded: {(voted == asked).sum()} of {VOTERS} samples are voted the class asked for"
+        )
     return lines

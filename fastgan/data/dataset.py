@@ -54,8 +54,10 @@ class Dataset:
             )
         if not math.prod(shape):
             raise DataError(f"{self.name}: samples of shape {shape} are empty; give at least 2")
-        if self.labels is not None:
-            _check_labels(self.labels, self.n, self.name)
+        if (y := self.labels) is not None and (y.shape != (self.n,) or y.dtype != np.int64):
+            raise DataError(
+                f"{self.name}: {self.n} samples but labels of shape {y.shape} {y.dtype}; wanted ({self.n},) int64"
+            )
         if not self.low < self.high:
             raise DataError(f"{self.name}: low is {self.low} and high is {self.high}; low must be below high")
 
@@ -116,16 +118,16 @@ class Dataset:
 
         Counted once: a data set whose arrays are written to afterwards is another data set.
         """
-        return self._fingerprint
+        return self._digest[:16]
 
     @cached_property
-    def _fingerprint(self) -> str:
+    def _digest(self) -> str:
         digest = hashlib.sha256()
         for array in (self.samples, self.labels):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()
 
     def take(self, which: slice | NDArray[Any]) -> "Dataset":
         """The samples (and labels) that a slice or an index array names, as a data set of the same kind."""
@@ -178,10 +180,15 @@ def from_array(
     float32 and mean 0..1, -1..1 or 0..255, the narrowest that holds them. `classes` names the labels. Raises DataError
     otherwise, and for what `check_samples` refuses.
     """
-    values = _arrange(_numbers(array, name), name)
-    samples, low, high = _images(values, name) if values.ndim == 4 else _vectors(values, name)
-    whole = _labels(labels, len(samples), name)
-    return Dataset(name, samples, whole, low, high, source=source, classes=classes)
+    values = _numbers(array, name)
+    values = values[..., None] if values.ndim == 3 else values
+    _check_form(values.shape, name)
+    pixels = values.ndim == 4 and values.dtype.kind != "f"
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check reports
+        samples = values if pixels else np.ascontiguousarray(values, dtype=np.float32)
+    low, high = _range(values, *check_samples(samples, name), name)
+    samples = np.ascontiguousarray(samples, dtype=np.uint8 if pixels else np.float32)
+    return Dataset(name, samples, _labels(labels, name), low, high, source=source, classes=classes)
 
 
 def _numbers(array: ArrayLike, name: str) -> NDArray[Any]:
@@ -194,71 +201,36 @@ def _numbers(array: ArrayLike, name: str) -> NDArray[Any]:
     return values
 
 
-def _arrange(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """(n, h, w, c) for everything that is images, (n, d) for the rest."""
-    shape = values.shape
+def _check_form(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) not in (2, 4):
+        raise DataError(f"{name}: shape {shape}; wanted images (n, h, w, c) or (n, h, w), or vectors (n, d)")
     if len(shape) == 4 and shape[3] not in CHANNELS:
         hint = ": array.transpose(0, 2, 3, 1) makes them so" if shape[1] in CHANNELS else ""
         raise DataError(
             f"{name}: shape {shape} has {shape[3]} channels; wanted NHWC, channels 1, 3 or 4 last{hint}"
         )
-    if len(shape) == 4:
-        return values
-    if len(shape) == 3:
-        return values[..., None]
-    if len(shape) != 2:
-        raise DataError(f"{name}: shape {shape}; wanted images (n, h, w, c) or (n, h, w), or vectors (n, d)")
-    return values
 
 
-def _images(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:
-    """uint8 or float32 images with their black and white."""
-    if values.dtype.kind == "f":
-        samples = _as_float32(values)
-        low, high = check_samples(samples, name)
-        for black, white in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
-            if black <= low and high <= white:
-                return samples, black, white
-    else:
-        low, high = check_samples(values, name)
-        if low >= 0 and high <= 255:
-            samples = np.ascontiguousarray(values, dtype=np.uint8)
-            return samples, 0.0, 1.0 if values.dtype.kind == "b" else 255.0
+def _range(values: NDArray[Any], least: float, most: float, name: str) -> tuple[float, float]:
+    """Black and white of values that lie between `least` and `most`; rows have them if they are bytes or booleans."""
+    kind, white = values.dtype.kind, 1.0 if values.dtype.kind == "b" else 255.0
+    if values.ndim == 2:
+        points = values.shape[1] == 2 or kind not in "bu" or values.dtype.itemsize > 1
+        return UNSCALED if points else (0.0, white)
+    for low, high in ((0.0, 1.0), UNSCALED, (0.0, 255.0)) if kind == "f" else ((0.0, white),):
+        if low <= least and most <= high:
+            return low, high
     raise DataError(
-        f"{name}: image values run from {low:g} to {high:g}; wanted whole numbers 0..255, "
+        f"{name}: image values run from {least:g} to {most:g}; wanted whole numbers 0..255, "
         "or floats in 0..1, -1..1 or 0..255: rescale them"
     )
 
 
-def _vectors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], float, float]:
-    """float32 rows in their own units; bytes and booleans of more than two columns keep their black and white."""
-    samples = _as_float32(values)
-    check_samples(samples, name)
-    white = {"b": 1.0, "u": 255.0}.get(values.dtype.kind) if values.dtype.itemsize == 1 else None
-    return (samples, *UNSCALED) if white is None or values.shape[1] == 2 else (samples, 0.0, white)
-
-
-def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check reports
-        return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _labels(labels: ArrayLike | None, n: int, name: str) -> NDArray[np.int64] | None:
-    """(n,) int64 from (n,) or (n, 1) whole numbers."""
+def _labels(labels: ArrayLike | None, name: str) -> NDArray[np.int64] | None:
+    """int64 from whole numbers, (n,) or (n, 1)."""
     if labels is None:
         return None
     values = _numbers(labels, f"{name}: labels")
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
     if values.dtype.kind == "f":
         raise DataError(f"{name}: labels are {values.dtype}; wanted whole numbers, one class per sample")
-    whole = values.astype(np.int64)
-    _check_labels(whole, n, name)
-    return whole
-
-
-def _check_labels(labels: NDArray[Any], n: int, name: str) -> None:
-    if labels.shape != (n,) or labels.dtype != np.int64:
-        raise DataError(
-            f"{name}: {n} samples but labels of shape {labels.shape} {labels.dtype}; wanted ({n},) int64"
-        )
+    return (values[:, 0] if values.shape[1:] == (1,) else values).astype(np.int64)

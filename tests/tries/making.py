@@ -1,5 +1,6 @@
 """What a try is, and small makers of its input: each gives a function that writes into the folder it is called in."""
 
+import io
 import os
 import pickle
 import shutil
@@ -29,9 +30,11 @@ class Try(NamedTuple):
     make: Make | tuple[Make, ...] = ()
 
 
-def npy(name: str, make: Callable[[], object]) -> Make:
-    """An .npy file of what `make` gives."""
-    return lambda: np.save(name, np.asarray(make()), allow_pickle=True)
+def npy(name: str, array: object) -> Make:
+    """An .npy file, whatever its name."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array))
+    return content(name, buffer.getvalue())
 
 
 def npz(name: str, **arrays: object) -> Make:
@@ -74,17 +77,14 @@ def pictures(
         Path(place).mkdir(parents=True, exist_ok=True)
         for i in range(n):
             pixels = RANDOM.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
-            Image.fromarray(pixels, "RGBA" if mode == "RGBA" else None).convert(mode).save(
-                f"{place}/{i}.{kind}"
-            )
+            Image.fromarray(pixels).convert(mode).save(f"{place}/{i}.{kind}")
 
     return write
 
 
-def idx(name: str, shape: tuple[int, ...], payload: int | bytes, magic: bytes = b"\0\0\x08") -> Make:
-    """An IDX file whose header may lie; `payload` is its bytes, or how many random ones."""
-    body = RANDOM.bytes(payload) if isinstance(payload, int) else payload
-    return content(name, magic + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + body)
+def idx(name: str, shape: tuple[int, ...], payload: bytes) -> Make:
+    """An IDX file."""
+    return content(name, b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + payload)
 
 
 def a_pickle(name: str) -> Make:
