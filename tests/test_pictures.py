@@ -128,13 +128,11 @@ def ring(n=200, spread=0.05):
     return np.c_[np.cos(angle), np.sin(angle)] * 2 + np.random.default_rng(1).normal(size=(n, 2)) * spread
 
 
-@pytest.mark.parametrize(
-    "points", [np.zeros((0, 2)), np.ones((3, 2)), np.full((3, 2), np.nan), ring(spread=9)]
-)
-@pytest.mark.parametrize("real", [None, ring()])
-def test_scatter_has_one_size(points, real):
-    image = pictures.scatter(points, real, modes=ring(8, 0), title="step 500, $a_b$")
-    assert (image.size, image.mode) == ((480, 480), "RGB")
+def test_scatter_has_one_size():
+    clouds = [(np.zeros((0, 2)), None), (np.full((3, 2), np.nan), ring()), (np.ones((3, 2)), None)]
+    for points, real in clouds:
+        image = pictures.scatter(points, real, modes=ring(8, 0), title="step 500, $a_b$")
+        assert (image.size, image.mode) == ((480, 480), "RGB")
 
 
 def test_the_real_points_frame_a_scatter():
@@ -157,23 +155,18 @@ def test_png_is_exact(tmp_path):
     assert (shown == pixels(image)).all()
 
 
-@pytest.mark.parametrize("save", ["png", "gif", "curves"])
-def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch, save):
+def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     image, path = pictures.image_grid(random_images(1)), tmp_path / "a"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "write", full)
-    writers = {
-        "png": lambda: pictures.save_png(path, image),
-        "gif": lambda: pictures.save_gif(path, [image]),
-        "curves": lambda: pictures.loss_curves(path, []),
-    }
-    with pytest.raises(OutputError, match="No space left"):
-        writers[save]()
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in tmp_path.iterdir()] == ["a"]
+    for save, drawn in [(pictures.save_png, image), (pictures.save_gif, [image]), (pictures.loss_curves, [])]:
+        with pytest.raises(OutputError, match="No space left"):
+            save(path, drawn)
+        assert path.read_bytes() == b"old"
+        assert [found.name for found in tmp_path.iterdir()] == ["a"]
 
 
 def numbered(n, mode="L"):
@@ -193,7 +186,7 @@ def test_gif_frames_and_times(tmp_path, mode):
         assert file.info["loop"] == 0
 
 
-def test_long_gifs_are_thinned_evenly(tmp_path):
+def test_long_gifs_are_thinned_evenly_and_equal_frames_are_one(tmp_path):
     pictures.save_gif(tmp_path / "a.gif", numbered(250))
     _, frames = read(tmp_path / "a.gif")
     shown = [int(frame[0, 0, 0]) for frame, _ in frames]
@@ -201,12 +194,9 @@ def test_long_gifs_are_thinned_evenly(tmp_path):
     assert (shown[0], shown[-1]) == (0, 249)
     assert set(np.diff(shown)) <= {2, 3}
     assert frames[-1][1] == 1500
-
-
-def test_gif_of_one_and_of_equal_frames(tmp_path):
-    for frames in (numbered(1), numbered(1) * 3):
-        pictures.save_gif(tmp_path / "a.gif", frames)
-        assert read(tmp_path / "a.gif")[0] == (16, 12)
+    for few in (numbered(1), numbered(1) * 3):  # equal ones become one
+        pictures.save_gif(tmp_path / "a.gif", few)
+        assert len(read(tmp_path / "a.gif")[1]) == 1
 
 
 def test_gif_colors_are_near(tmp_path):
@@ -247,11 +237,13 @@ def curves(tmp_path, metrics):
     return shown
 
 
-@pytest.mark.parametrize("n", [0, 1, 3000])
-@pytest.mark.parametrize("extra", [(), ("d_real", "d_fake", "accuracy"), ("wasserstein", "penalty")])
+OPINIONS, DISTANCES = ("d_real", "d_fake", "accuracy"), ("wasserstein", "penalty")
+
+
+@pytest.mark.parametrize(("n", "extra"), [(0, ()), (1, DISTANCES), (3000, ()), (3000, OPINIONS)])
 def test_curves_of_any_length(tmp_path, n, extra):
-    shown = curves(tmp_path, rows(n, *LOSSES, *extra, "steps_per_second"))
-    assert (shown != curves(tmp_path, rows(n, *LOSSES[:1]))).any() == (n > 0)
+    shown = curves(tmp_path, rows(n, *LOSSES, *extra, "steps_per_second")).astype(int)
+    assert (np.ptp(shown, axis=2) > 40).any() == (n > 0)  # colours
 
 
 def test_holes_are_left_out(tmp_path):
@@ -273,22 +265,13 @@ def test_settings_of_the_user_leave_pictures_alone(tmp_path):
         assert matplotlib.rcParams["font.size"] == 30
 
 
-def test_a_backend_that_is_not_there_does_not_matter():
+def test_a_backend_that_is_not_there_does_not_matter_and_pyplot_is_left_alone():
     """Notebooks name theirs in the environment of whatever they start; matplotlib refuses to be imported with it."""
     code = (
-        "from fastgan.gan import pictures; print(pictures.scatter([[0, 1]]).size); import matplotlib.pyplot"
+        "import sys; from fastgan.gan import pictures; pictures.scatter([[0, 1]])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules; import matplotlib.pyplot; print(matplotlib.get_backend())"
     )
-    environment = os.environ | {"MPLBACKEND": "nope"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "(480, 480)\n", "")
-    asked = code + "; print(matplotlib.get_backend())"
-    done = subprocess.run(
-        [sys.executable, "-c", asked], env=os.environ | {"MPLBACKEND": "svg"}, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["(480,", "480)", "svg"]
-
-
-def test_pyplot_is_left_alone(tmp_path):
-    before = "matplotlib.pyplot" in sys.modules
-    curves(tmp_path, rows(3, *LOSSES))
-    assert ("matplotlib.pyplot" in sys.modules) == before
+    for asked, got in {"nope": "agg", "svg": "svg"}.items():
+        env = os.environ | {"MPLBACKEND": asked}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{got}\n", "")
