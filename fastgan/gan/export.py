@@ -2,8 +2,8 @@
 
 The idea: the script is read off the tape. The generator runs once, and each op that it recorded becomes a line of NumPy
 (`LINES`), and another for the activation that it ends in; what does not depend on the latents is an array of the .npz.
-Then the script is tried beside the generator. Its random numbers are those of fastgan.random, so `python sample.py 42`
-gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel by one grey level.
+The rest of the script is that of script.py. It is tried beside the generator: its random numbers are fastgan.random's,
+so `python sample.py 42` gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel by one level.
 """
 
 import inspect
@@ -22,13 +22,14 @@ from fastgan.device import Array, to_host
 from fastgan.errors import OutputError, UsageError
 from fastgan.gan import files, script
 from fastgan.gan.run import POINTS
-from fastgan.gan.script import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor
 from fastgan.tape.engine import Node
 
+WEIGHTS, SCRIPT = "generator.npz", "sample.py"
+WIDEST = 700  # pixels, as in pictures.image_grid
 SAMPLES = 3  # that the generator is run on
 NAMES = "xabcdefgh"  # of values in the script; the first that is free
 LABELS = "x = np.concatenate([z, np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(z))]], axis=1)"
@@ -48,18 +49,16 @@ def export(trainer: Trainer, folder: str | Path) -> None:
 
 def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
-    recipe, shape = trainer.recipe, trainer.form.shape
-    images = len(shape) == 3
+    images, labelled = len(trainer.form.shape) == 3, trainer.recipe.classes > 0
     lines, value, arrays = _network(trainer)
-    form = shape if images else (trainer.form.features,)
-    network = _function(lines, value, form, labelled=recipe.classes > 0)
-    parts = [_opening(trainer, images), script.NORMAL if recipe.noise == "normal" else script.UNIFORM]
-    parts += [text for name, text in script.FUNCTIONS.items() if f" {name}(" in network]
-    parts.append(network)
-    if images:
-        parts.append(script.PICTURE if shape[2] != 4 else script.PICTURE_ON_WHITE)
-    parts.append(script.main(images=images, classes=recipe.classes))
-    text = "\n\n\n".join(part.strip() for part in parts) + "\n"
+    form = trainer.form.shape if images else (trainer.form.features,)
+    parts = {part.partition("(")[0]: part for part in inspect.getsource(script).split("\n\n\n")}
+    parts["def generator"] = network = _function(lines, value, form, labelled=labelled)
+    for name in ("windows", "conv", "conv_transpose"):
+        if f" {name}(" not in network:
+            del parts[f"def {name}"]
+    opening, *functions = parts.values()
+    text = "\n\n\n".join([_opened(opening, trainer), *functions])
     _try(trainer, text, arrays)
     return text, arrays
 
@@ -274,21 +273,23 @@ LINES: dict[str, str | Callable[..., str]] = {
 }
 
 
-def _opening(trainer: Trainer, images: bool) -> str:
-    """The script's first lines."""
+def _opened(text: str, trainer: Trainer) -> str:
+    """The script's first lines, with the title and the constants of a run."""
     recipe, shape = trainer.recipe, trainer.form.shape
-    lines: list[dict[str, object]] = [{"LATENT": recipe.latent}]
-    if recipe.classes:
-        lines[0]["CLASSES"] = recipe.classes
-    if images:
-        zoom = max(1, (WIDEST - GAP * (COLUMNS + 1)) // (COLUMNS * shape[1]))
-        lines[0] |= {"LOW": float(recipe.low), "HIGH": float(recipe.high)}
-        lines.append({"ROWS": ROWS, "COLUMNS": COLUMNS, "ZOOM": zoom, "GAP": GAP})
-    else:
-        lines[0]["POINTS"] = POINTS
+    wide = shape[1] if len(shape) == 3 else WIDEST
+    zoom = max(1, (WIDEST - script.GAP * (script.COLUMNS + 1)) // (script.COLUMNS * wide))
+    drawn = recipe.latent, recipe.noise == "normal", int(Stream.SAMPLE), recipe.classes
+    constants = {
+        "LATENT, NORMAL, STREAM, CLASSES": drawn,
+        "SHAPE, LOW, HIGH, POINTS": (shape, float(recipe.low), float(recipe.high), POINTS),
+        "ROWS, COLUMNS, ZOOM, GAP": (script.ROWS, script.COLUMNS, zoom, script.GAP),
+    }
     name = re.sub(r"[^\w.-]+", "-", recipe.name)[:40]  # from a checkpoint, and the script is code
     title = f"Draws with a GAN, fastgan's {name} after {trainer.steps_done:,} steps: python {SCRIPT} 42"
-    return script.opening(title, lines, images=images)
+    text = re.sub(r'(?s)^""".*?"""', f'"""{title}"""', text)
+    for names, values in constants.items():
+        text = re.sub(f"(?m)^{names} = .*", f"{names} = {repr(values)[1:-1]}", text)
+    return text
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
