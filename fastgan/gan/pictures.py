@@ -33,17 +33,15 @@ Array = NDArray[Any]
 Rows = Sequence[Mapping[str, Any]]
 Critic = Callable[[Array], Array]  # scores (n,) of points (n, 2)
 
-IMAGES = 100  # of a sample picture
-COLUMNS = 10
+IMAGES, COLUMNS = 100, 10  # of a sample picture
 _WIDEST = 700  # pixels: fits beside text in a browser, and 8x8 digits are still large enough to judge
 _GAP, _GAP_GREY = 2, 48
 _FRAMES = 120  # more make a GIF of many megabytes and show nothing new
 _DPI = 100
 _POINTS = 2000  # of a curve; a figure of 900 pixels has no room for more
-_PLACES = 128  # of the critic's contours along each side, as in the article
-_LEVELS = 10
+_PLACES, _LEVELS = 128, 10  # of the critic's contours, places along each side, as in the article
 _REAL, _FAKE, _CRITIC, _GREY = "#e8710a", "#188038", "#1a62b5", "#5f6368"
-_LOSSES = {
+_LOSSES = {  # keys of metrics.jsonl: label, color
     "critic_loss": ("critic loss", _CRITIC),
     "critic_loss_held_out": ("critic loss, held-out samples", "#00a3b4"),
     "generator_loss": ("generator loss", _FAKE),
@@ -143,8 +141,12 @@ def evenly(n: int, most: int) -> list[int]:
 
 def save_png(path: Path, image: Image) -> None:
     """Write the image as PNG, whole or not at all. OutputError."""
+    _save(path, image, format="PNG")
+
+
+def _save(path: Path, image: Image, **settings: Any) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, **settings)
     write_atomic(path, buffer.getvalue())
 
 
@@ -154,16 +156,13 @@ def save_gif(path: Path, frames: Sequence[Image], *, ms: int = 120, hold: int = 
     Of more than 120 frames an even choice, with the first and the last, is taken. Equal neighbours become one
     frame, held longer. UsageError without frames; ShapeError for sizes that differ; OutputError.
     """
-    chosen = [frames[i] for i in evenly(len(frames), _FRAMES)]
-    if not chosen:
+    if not frames:
         raise UsageError("save_gif needs at least one frame, got none")
-    if len(sizes := {frame.size for frame in chosen}) > 1:
+    if len(sizes := {frame.size for frame in frames}) > 1:
         raise ShapeError(f"save_gif needs frames of one size, got {sorted(sizes)}; make them with one grid")
-    buffer = io.BytesIO()
-    first, *others = _share_palette(chosen)
+    first, *others = _share_palette([frames[i] for i in evenly(len(frames), _FRAMES)])
     times = [ms] * len(others) + [hold]
-    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
-    write_atomic(path, buffer.getvalue())
+    _save(path, first, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
 
 
 def _share_palette(frames: Sequence[Image]) -> list[Image]:
@@ -189,12 +188,10 @@ def frames_of(folder: Path) -> list[Image]:
     """The pictures of the steps in their order, no more than a GIF takes; one that is damaged is left out."""
     from PIL import Image
 
-    paths = sorted(
-        (path for path in folder.glob("*.png") if path.stem.isdecimal()), key=lambda p: int(p.stem)
-    )
+    steps = sorted((int(path.stem), path) for path in folder.glob("*.png") if path.stem.isdecimal())
     frames = []
-    for i in evenly(len(paths), 2 * _FRAMES):
-        with suppress(OSError, SyntaxError, ValueError), Image.open(paths[i]) as image:
+    for i in evenly(len(steps), 2 * _FRAMES):
+        with suppress(OSError, SyntaxError, ValueError), Image.open(steps[i][1]) as image:
             frames.append(image.convert("L" if image.mode == "L" else "RGB"))
     return frames
 
@@ -295,8 +292,7 @@ def loss_curves(path: Path, rows: Rows) -> None:
     last = max([1.0, *_series(rows, "step")[0][-1:]])
     _, speed = _series(rows, "steps_per_second")
     pace = f", {np.median(speed):,.1f} steps per second" if speed.size else ""
-    title = f"Losses up to step {last:,.0f}{pace}" if rows else "No losses yet"
-    figure.suptitle(title, y=0.98, fontsize=13)
+    figure.suptitle(f"Losses up to step {last:,.0f}{pace}" if rows else "No losses yet", y=0.98, fontsize=13)
     _draw(panels[0], rows, _LOSSES)
     panels[0].set(ylabel="loss")
     if below:
@@ -356,14 +352,7 @@ def _render(figure: Figure) -> Image:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=9, labelcolor=_GREY)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                ncols=4,
-                columnspacing=1.2,
-                frameon=False,
-                borderpad=0.2,
-            )
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, borderpad=0.2)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).figure.savefig(buffer, format="png", dpi=_DPI)
     return Image.open(buffer).convert("RGB")

@@ -44,6 +44,7 @@ class RunDirectory(Callback):
 
     def __init__(self, path: str | Path, *, go_on: bool = False, save_every: float = SAVE_EVERY) -> None:
         self.path, self.go_on, self.save_every = Path(path), go_on, save_every
+        self.metrics_file = self.path / "metrics.jsonl"
         self._saved = self._sampled = -1  # steps
         self._saved_at = 0.0  # seconds
         self._lock: Lock | None = None
@@ -69,7 +70,10 @@ class RunDirectory(Callback):
         except DivergedError as error:
             with suppress(FastganError):  # what went wrong first is what to report
                 self.finish()
-            raise DivergedError(f"{error}; {self._last_good()}") from error
+            good = "no checkpoint was saved"
+            with suppress(CheckpointError):
+                good = f"the last good checkpoint is {checkpoint.newest(self.path)}"
+            raise DivergedError(f"{error}; {good}") from error
 
     def on_start(self, trainer: Trainer) -> None:
         """A new directory with its first picture and checkpoint, or an old one put back to the Trainer's step."""
@@ -102,10 +106,8 @@ class RunDirectory(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         """The last checkpoint, then the pictures."""
-        if self._saved != trainer.steps_done:
-            self._save(trainer)
-        if self._sampled != trainer.steps_done:
-            self._sample(trainer)
+        self._save(trainer)
+        self._sample(trainer)
         self.finish()
 
     def on_close(self, trainer: Trainer) -> None:
@@ -118,29 +120,26 @@ class RunDirectory(Callback):
             pictures.save_gif(self.path / "training.gif", frames)
         pictures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
 
-    @property
-    def metrics_file(self) -> Path:
-        """The log."""
-        return self.path / "metrics.jsonl"
-
     def picture_of(self, step: int) -> Path:
         """Where the picture of a step is."""
         return self.path / "samples" / f"{step:06d}.png"
 
     def _sample(self, trainer: Trainer) -> None:
-        """The picture of the run's fixed latents."""
+        """The picture of the run's fixed latents, unless it is there."""
         self._refuse_lost()
-        data = trainer.dataset
+        step, data = trainer.steps_done, trainer.dataset
+        if self._sampled == step:
+            return
         image = pictures.picture(
             trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS),
             columns=pictures.COLUMNS,
-            real=None if data is None else data.samples[:POINTS],
-            modes=None if data is None else data.modes,
+            real=data.samples[:POINTS] if data else None,
+            modes=data.modes if data else None,
             critic=quality.critic_of(trainer) if quality.has_contours(trainer) else None,
-            title=f"step {trainer.steps_done:,}",
+            title=f"step {step:,}",
         )
-        pictures.save_png(self.picture_of(trainer.steps_done), image)
-        self._sampled = trainer.steps_done
+        pictures.save_png(self.picture_of(step), image)
+        self._sampled = step
 
     def complete(self, step: int) -> bool:
         """Whether all that the end of a run at a step draws is there."""
@@ -149,15 +148,16 @@ class RunDirectory(Callback):
 
     def _save_if_due(self, trainer: Trainer) -> None:
         late = monotonic() - self._saved_at >= self.save_every
-        due = late or trainer.steps_done % trainer.recipe.checkpoint_every == 0
-        if due and self._saved != trainer.steps_done:
+        if late or trainer.steps_done % trainer.recipe.checkpoint_every == 0:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        """A checkpoint, unless it is there; the oldest goes."""
         self._refuse_lost()
-        trainer.save(checkpoint.path_for(self.path, trainer.steps_done))
-        checkpoint.prune(self.path, KEEP)
-        self._saved, self._saved_at = trainer.steps_done, monotonic()
+        if self._saved != trainer.steps_done:
+            trainer.save(checkpoint.path_for(self.path, trainer.steps_done))
+            checkpoint.prune(self.path, KEEP)
+            self._saved, self._saved_at = trainer.steps_done, monotonic()
 
     def _refuse_lost(self) -> None:
         """OutputError where the directory is not the one any more that the run began in."""
@@ -184,12 +184,6 @@ class RunDirectory(Callback):
         for path in self.path.glob("samples/*.png"):
             if path.stem.isdecimal() and int(path.stem) > step:
                 files.remove(path)
-
-    def _last_good(self) -> str:
-        try:
-            return f"the last good checkpoint is {checkpoint.newest(self.path)}"
-        except CheckpointError:
-            return "no checkpoint was saved"
 
 
 def config(trainer: Trainer) -> dict[str, Any]:
