@@ -4,13 +4,12 @@ import errno
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan.errors import OutputError, ShapeError, UsageError
+from fastgan.errors import OutputError, ShapeError
 from fastgan.gan import pictures
 
 
@@ -38,12 +37,14 @@ def read(path):
 @pytest.mark.parametrize(
     ("n", "h", "w", "columns", "size"),
     [
-        (6, 8, 8, 3, (3 * (28 * 8 + 2) + 2, 2 * (28 * 8 + 2) + 2)),  # 28: what three columns of 700 leave
-        (7, 8, 8, 3, (3 * (28 * 8 + 2) + 2, 3 * (28 * 8 + 2) + 2)),
-        (3, 4, 9, 5, (3 * (25 * 9 + 2) + 2, 25 * 4 + 4)),  # no more columns than samples
+        (
+            3,
+            4,
+            9,
+            5,
+            (3 * (25 * 9 + 2) + 2, 25 * 4 + 4),
+        ),  # 25: what 3 columns, as many as samples, leave of 700
         (10, 8, 8, None, (4 * (21 * 8 + 2) + 2, 3 * (21 * 8 + 2) + 2)),
-        (25, 28, 28, None, (5 * (4 * 28 + 2) + 2,) * 2),
-        (1, 8, 8, None, (87 * 8 + 4,) * 2),
         (4, 900, 900, None, (2 * 902 + 2,) * 2),  # a pixel is never left out
     ],
 )
@@ -65,13 +66,11 @@ def test_a_grid_shows_each_sample_unblurred(c):
     assert 20 < grid[0, 0, 0] < 90
 
 
-def test_values_are_clipped_and_bytes_kept():
+def test_values_are_clipped():
     x = np.array([-5.0, 0, 0.5, 1, 7, np.nan]).reshape(6, 1, 1, 1)
     for dtype in (np.float16, np.float32, np.float64):
         shown = pixels(pictures.image_grid(x.astype(dtype), 6))
         assert shown[2, 2 :: shown.shape[1] // 6].tolist() == [0, 0, 128, 255, 255, 0]
-    data = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    assert (pixels(pictures.image_grid(data))[2:-2:43, 2:-2:43].ravel() == np.arange(256)).all()
 
 
 def test_transparent_pixels_are_white():
@@ -82,32 +81,10 @@ def test_transparent_pixels_are_white():
     assert (shown[2 : 2 + side, 4 + side : 4 + 2 * side] == 255).all()
 
 
-REFUSED = [  # call, error, words
-    *(
-        (lambda shape=shape: pictures.image_grid(np.zeros(shape)), ShapeError, r"needs \(n, h, w, 1 or 3\)")
-        for shape in [(0, 8, 8, 1), (3, 8, 8), (3, 8, 8, 2), (3, 1, 8, 8), (64,)]
-    ),
-    (lambda: pictures.image_grid(np.zeros((2, 4, 4, 4), np.uint8)), ShapeError, r"needs \(n, h, w, 1 or 3\)"),
-    (lambda: pictures.image_grid(random_images(2), 0), UsageError, "at least 1"),
-    (lambda: pictures.image_grid(np.zeros((1, 2, 2, 1), np.int64)), UsageError, "got int64"),
-    (lambda: pictures.profile(np.zeros(5)), ShapeError, r"\(n, d\)"),
-    (lambda: pictures.scatter(np.zeros((4, 3))), ShapeError, r"points of shape \(n, 2\), got \(4, 3\)"),
-    (lambda: pictures.scatter(ring(), modes=np.zeros(2)), ShapeError, "modes"),
-    (lambda: pictures.save_gif(Path("a.gif"), []), UsageError, "at least one frame"),
-    (
-        lambda: pictures.save_gif(Path("a.gif"), [Image.new("L", (4, side)) for side in (4, 5)]),
-        ShapeError,
-        r"one size, got \[\(4, 4\), \(4, 5\)\]",
-    ),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "words"), REFUSED)
-@pytest.mark.usefixtures("here")
-def test_refusals(call, error, words):
-    with pytest.raises(error, match=words):
-        call()
-    assert not list(Path().iterdir())
+def test_a_gif_has_frames_of_one_size(tmp_path):
+    with pytest.raises(ShapeError, match=r"one size, got \[\(4, 4\), \(4, 5\)\]"):
+        pictures.save_gif(tmp_path / "a.gif", [Image.new("L", (4, side)) for side in (4, 5)])
+    assert not list(tmp_path.iterdir())
 
 
 # --- vectors
@@ -118,7 +95,7 @@ def test_profile():
     shown = pixels(image)
     assert image.size == (3 * 233, 2 * 24)
     assert shown[[0, 0, 0, -1, -1, -1], [0, 300, -1, 0, 300, -1]].tolist() == [0, 64, 128, 255, 0, 128]
-    assert (pixels(pictures.profile(np.full((2, 2), 3.0), limits=(1.0, 5.0))) == 128).all()
+    assert (pixels(pictures.profile(np.full((2, 2), 3.0), np.array([1.0, 5.0]))) == 128).all()
     assert (pixels(pictures.profile(np.full((2, 2), 3.0))) == 0).all()
     assert pictures.profile(np.zeros((1000, 2000))).size == (2000, 1000)
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import tomllib
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -342,59 +343,54 @@ def test_metrics_that_are_not_finite_become_null(tmp_path):
 # Quality
 
 
+def votes(samples, dataset):
+    return quality.tally(quality.vote(samples, dataset), dataset)
+
+
 def test_each_real_image_votes_for_its_own_class():
     digits = data.load("digits").take(slice(0, 300))
     samples = digits.scaled(0, 1).reshape(-1, 8, 8, 1)
-    assert (quality.class_votes(samples, digits) == np.bincount(digits.labels)).all()
+    assert (votes(samples, digits) == np.bincount(digits.labels)).all()
 
 
 def test_votes_agree_with_distances_written_out(monkeypatch):
     monkeypatch.setattr(quality, "BLOCK", 7)  # several blocks, the last one partial
     rng = np.random.default_rng(1)
-    real = rng.random((33, 2, 3, 1)).astype(np.float32)
+    real, samples = (rng.random((n, 2, 3, 1)).astype(np.float32) for n in (33, 20))
     labels = rng.choice([3, 5, 9], 33)
-    samples = rng.random((20, 2, 3, 1)).astype(np.float32)
     gaps = ((samples[:, None] - real[None]) ** 2).sum(axis=(2, 3, 4))
     wanted = [int((labels[gaps.argmin(axis=1)] == c).sum()) for c in (3, 5, 9)]
-    assert quality.class_votes(samples, data.from_array(real, labels)).tolist() == wanted
+    assert votes(samples, data.from_array(real, labels)).tolist() == wanted
 
 
 def test_votes_need_labels_and_the_right_shape():
     digits = data.load("digits")
-    with pytest.raises(DataError, match="without labels"):
-        quality.class_votes(
-            np.zeros((3, 4, 4, 1)), data.from_array(np.random.default_rng(0).random((5, 4, 4, 1)))
-        )
-    with pytest.raises(ShapeError, match="wanted"):
-        quality.class_votes(np.zeros((3, 4, 4, 1)), digits)
+    for dataset, error in ((replace(digits, labels=None), DataError), (digits, ShapeError)):
+        with pytest.raises(error, match="wanted"):
+            quality.vote(np.zeros((3, 4, 4, 1)), dataset)
 
 
 def test_a_class_is_kept_with_a_tenth_of_its_share():
-    assert quality.classes_kept(np.array([500, 470, 20, 10])) == 2  # a tenth of 250 is 25
-    assert quality.classes_kept(np.array([500, 450, 25, 25])) == 4
-    assert quality.classes_kept(np.array([1000, 0, 0])) == 1
-    assert quality.classes_kept(np.zeros(3)) == 0
+    for counts, kept in [([500, 470, 20, 10], 2), ([500, 450, 25, 25], 4), ([1000, 0, 0], 1), ([0, 0, 0], 0)]:
+        assert quality.classes_kept(np.array(counts)) == kept  # a tenth of 250 is 25
 
 
 def test_mode_scores_by_hand():
     modes = np.array([[0.0, 0.0], [10, 0], [0, 10], [10, 10]])
     good = [[0, 0.29], [0.2, 0.2], [-0.29, 0], [10.1, 0]]  # three and one, within 3 x 0.1
     bad = [[0, 0.31], [0.22, 0.22], [5, 5], [9.6, 10]]
-    scores = quality.mode_scores(np.array(good + bad), modes, 0.1)
-    assert scores.kept == 2
-    assert scores.share == pytest.approx(0.5)
-    assert scores.reverse_kl == pytest.approx(0.75 * np.log(3) + 0.25 * np.log(1))
+    reverse_kl = 0.75 * np.log(3) + 0.25 * np.log(1)
+    assert quality.mode_scores(np.array(good + bad), modes, 0.1) == (2, 0.5, pytest.approx(reverse_kl))
 
 
 def test_mode_scores_of_the_mixture_itself_and_of_nothing():
     grid = data.load("grid")
-    scores = quality.mode_scores(grid.samples[:2500], grid.modes, grid.mode_std)
-    assert scores.kept == 25
-    assert scores.share == pytest.approx(0.9889, abs=0.01)  # 1 - exp(-4.5)
-    assert scores.reverse_kl == pytest.approx(0.005, abs=0.005)
-    nothing = quality.mode_scores(grid.samples[:50] + 1, grid.modes, grid.mode_std)
-    assert nothing == (0, 0.0, np.inf)
-    one = quality.mode_scores(np.zeros((9, 2)), grid.modes, grid.mode_std)
-    assert one == (1, 1.0, pytest.approx(np.log(25)))
+    share, kl = pytest.approx(0.9889, abs=0.01), pytest.approx(0.005, abs=0.005)  # 1 - exp(-4.5)
+    for points, wanted in [
+        (grid.samples[:2500], (25, share, kl)),
+        (grid.samples[:50] + 1, (0, 0.0, np.inf)),
+        (np.zeros((9, 2)), (1, 1.0, pytest.approx(np.log(25)))),
+    ]:
+        assert quality.mode_scores(points, grid.modes, grid.mode_std) == wanted
     with pytest.raises(ShapeError, match="wanted"):
         quality.mode_scores(np.zeros((9, 3)), grid.modes, 1.0)

@@ -43,16 +43,12 @@ def save(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     arrays = {
         name: np.asarray(x, np.asarray(x).dtype.newbyteorder("<"), order="C") for name, x in tensors.items()
     }
-    for key in {"format", "version"} & meta.keys():  # stand beside the caller's
-        raise UsageError(f"meta must not contain the key {key!r}: save sets it; rename it")
     try:
         description = json.dumps({"format": FORMAT, "version": __version__, **meta})
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"meta is not JSON: {_one_line(error)}; use numbers, text, lists, dicts") from error
-    try:
         content = safetensors.numpy.save(arrays)
-    except SafetensorError as error:
-        raise UsageError(f"cannot store these arrays: {_one_line(error)}; convert or rename them") from error
+    except (SafetensorError, TypeError, ValueError) as error:
+        todo = "use arrays of numbers, and in the description numbers, text, lists, dicts"
+        raise UsageError(f"cannot store a run: {_one_line(error)}; {todo}") from error
     # put in here, as safetensors writes its metadata in any order: equal runs have equal files
     header, start = _header(content)
     metadata = {"fastgan": description, "sha256": _digest(arrays, description)}

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from fastgan.errors import OutputError, UsageError
+from fastgan.errors import OutputError
 
 _ASK = "ask for write permission there, or write to another folder (--out)"
 _NEXT_STEP = {
@@ -63,7 +63,9 @@ def write_atomic(path: Path, content: bytes) -> None:
                 raise OutputError(
                     f"cannot write {str(path)!r}: it is {kind}, wanted a file; choose another name"
                 )
-        ensure_folder(target.parent)
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            _sync_folder(target.parent.parent)
         try:
             with open(temporary, "xb", buffering=0) as file:
                 _write_all(file.fileno(), content)
@@ -77,9 +79,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add `text` and a line end to a log; a line that does not fit on the disk is taken back."""
-    if "\n" in text:
-        raise UsageError(f"append_line takes one line, got {text.count(chr(10)) + 1}: call it once for each")
+    """Add one line to a log; one that does not fit on the disk is taken back."""
     with doing("write", path), open(path, "a+b", buffering=0) as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - 1))
@@ -109,14 +109,6 @@ def make_numbered(path: Path) -> Path:
             place.mkdir()
             break
     return place
-
-
-def ensure_folder(path: Path) -> None:
-    """Make a folder, such as one of a run directory, unless it is there; its parent must be."""
-    if not path.is_dir():
-        with doing("make", path):
-            path.mkdir(exist_ok=True)
-            _sync_folder(path.parent)
 
 
 def clean_stale(directory: Path) -> int:

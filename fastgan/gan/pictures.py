@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgan.data import Dataset
-from fastgan.errors import ShapeError, UsageError
+from fastgan.errors import ShapeError
 from fastgan.gan.files import write_atomic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def picture(
         return image_grid(samples, columns)
     if samples.shape[1] == 2:
         return scatter(samples, real, modes=modes, critic=critic, title=title)
-    return profile(samples[:IMAGES], None if real is None else (float(real.min()), float(real.max())))
+    return profile(samples[:IMAGES], real)
 
 
 def real_images(dataset: Dataset) -> Image:
@@ -81,19 +81,13 @@ def real_images(dataset: Dataset) -> Image:
 
 
 def image_grid(samples: Array, columns: int | None = None) -> Image:
-    """(n, h, w, c), uint8 or floats in [0, 1], as one image, row by row; c is 1 or 3, or of floats 4, shown on white.
+    """Floats (n, h, w, c) in [0, 1] as one image, row by row; c is 1, 3, or 4, which is shown on white.
 
     `columns` None: as near to a square as n allows. Each pixel is as large as keeps the grid within 700 pixels, and at
-    least 1. Floats outside [0, 1] are clipped. ShapeError, UsageError.
+    least 1. What lies outside [0, 1] is clipped.
     """
     from PIL import Image
 
-    samples = np.asarray(samples)
-    channels = (1, 3, 4) if samples.dtype.kind == "f" else (1, 3)
-    if samples.ndim != 4 or samples.shape[3] not in channels or 0 in samples.shape:
-        raise ShapeError(f"image_grid needs (n, h, w, 1 or 3), n > 0, got {samples.shape}; reshape to it")
-    if columns is not None and columns < 1:
-        raise UsageError(f"image_grid: got {columns} columns, wanted at least 1")
     if samples.shape[3] == 4:
         alpha = samples[..., 3:]
         samples = samples[..., :3] * alpha + (1 - alpha)
@@ -109,17 +103,13 @@ def image_grid(samples: Array, columns: int | None = None) -> Image:
     return Image.fromarray(grid[:, :, 0] if c == 1 else grid)
 
 
-def profile(samples: Array, limits: tuple[float, float] | None = None) -> Image:
-    """(n, d) vectors as n lines of d grey cells, from black to white between `limits`. ShapeError.
-
-    To compare pictures give the limits of the real data; None takes those of the samples.
-    """
+def profile(samples: Array, real: Array | None = None) -> Image:
+    """(n, d) vectors as n lines of d grey cells, black and white being the least and the most of the real ones."""
     from PIL import Image
 
-    samples = np.nan_to_num(np.asarray(samples, np.float64), posinf=0, neginf=0)
-    if samples.ndim != 2 or samples.size == 0:
-        raise ShapeError(f"profile needs (n, d) with n and d > 0, got {samples.shape}; reshape the samples")
-    low, high = limits or (samples.min(), samples.max())
+    samples = np.nan_to_num(samples.astype(np.float64), posinf=0, neginf=0)
+    window = samples if real is None else real
+    low, high = float(window.min()), float(window.max())
     n, d = samples.shape
     cells = _as_bytes((samples - low) / ((high - low) or 1.0))
     tall, wide = min(24, max(1, _WIDEST // n)), max(1, _WIDEST // d)
@@ -127,10 +117,6 @@ def profile(samples: Array, limits: tuple[float, float] | None = None) -> Image:
 
 
 def _as_bytes(samples: Array) -> Array:
-    if samples.dtype == np.uint8:
-        return samples
-    if samples.dtype.kind != "f":
-        raise UsageError(f"pictures need uint8, or floats in [0, 1], got {samples.dtype}; convert them")
     return (np.clip(np.nan_to_num(samples.astype(np.float32)), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -154,10 +140,8 @@ def save_gif(path: Path, frames: Sequence[Image], *, ms: int = 120, hold: int = 
     """Write frames of one size as an endless GIF: `ms` milliseconds each, the last held for `hold`.
 
     Of more than 120 frames an even choice, with the first and the last, is taken. Equal neighbours become one
-    frame, held longer. UsageError without frames; ShapeError for sizes that differ; OutputError.
+    frame, held longer. ShapeError for sizes that differ; OutputError.
     """
-    if not frames:
-        raise UsageError("save_gif needs at least one frame, got none")
     if len(sizes := {frame.size for frame in frames}) > 1:
         raise ShapeError(f"save_gif needs frames of one size, got {sorted(sizes)}; make them with one grid")
     first, *others = _share_palette([frames[i] for i in evenly(len(frames), _FRAMES)])
@@ -227,7 +211,7 @@ def scatter(
     critic: Critic | None = None,
     title: str = "",
 ) -> Image:
-    """(n, 2) generated points over real ones, 480x480 pixels; `modes` (k, 2) are ringed. ShapeError.
+    """(n, 2) generated points over real ones, 480x480 pixels; `modes` (k, 2) are ringed.
 
     The limits come from the real points (else the modes, else the points), so that frames can be compared; how
     many generated points lie outside is written below. `critic` is drawn as contours underneath: the darker, the more
@@ -235,7 +219,7 @@ def scatter(
     """
     from matplotlib.figure import Figure
 
-    points, real, modes = _cloud("points", points), _cloud("real", real), _cloud("modes", modes)
+    points, real, modes = map(_cloud, (points, real, modes))
     window = next((cloud for cloud in (real, modes, points) if len(cloud)), np.zeros((1, 2)))
     low, high = window.min(axis=0), window.max(axis=0)
     middle, reach = (low + high) / 2, float((high - low).max()) * 0.575 or 1.0  # a margin of 15 %
@@ -255,10 +239,9 @@ def scatter(
     return _render(figure)
 
 
-def _cloud(name: str, points: Array | None) -> Array:
+def _cloud(points: Array | None) -> Array:
+    """The points that can be shown, as float64."""
     points = np.zeros((0, 2)) if points is None else np.asarray(points, np.float64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ShapeError(f"scatter needs {name} of shape (n, 2), got {points.shape}; choose two features")
     return points[np.isfinite(points).all(axis=1)]
 
 
