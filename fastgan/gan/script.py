@@ -34,6 +34,11 @@ def latents(seed: Any, n: int) -> Any:
     return z.reshape(-1)[: n * LATENT].reshape(n, LATENT).astype(np.float32)
 
 
+def pad(x: Any, pads: Any, value: float = 0) -> Any:
+    """Images (n, h, w, c) with `pads` more rows and columns above, below, left and right."""
+    return np.pad(x, ((0, 0), pads[:2], pads[2:], (0, 0)), constant_values=value)
+
+
 def windows(x: Any, size: Any, stride: Any) -> Any:
     """All windows of (n, h, w, c); (n, oh, ow, *size, c)."""
     x = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))
@@ -42,8 +47,7 @@ def windows(x: Any, size: Any, stride: Any) -> Any:
 
 def conv(x: Any, kernel: Any, stride: Any, pads: Any, size: Any) -> Any:
     """Convolution of (n, h, w, c) with (kh, kw, c, o): each tap meets its pixel of all windows at once."""
-    x = np.pad(x, ((0, 0), pads[:2], pads[2:], (0, 0)))
-    (h, w), (down, right), taps = size, stride, np.ndindex(kernel.shape[:2])
+    x, (h, w, _), (down, right), taps = pad(x, pads), size, stride, np.ndindex(kernel.shape[:2])
     return sum(x[:, i:, j:][:, : h * down : down, : w * right : right] @ kernel[i, j] for i, j in taps)
 
 
