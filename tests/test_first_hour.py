@@ -96,17 +96,6 @@ def test_wrong_gradients_are_refused():
         fg.grad(x.sum(), [x], out=[np.zeros((2, 4, 3), np.float32)])
 
 
-def test_constants_are_not_trained():
-    class Scaled(nn.Module):
-        def __init__(self):
-            self.linear, self.scale = nn.Linear(3, 1), fg.tensor(10.0)
-
-        def __call__(self, x):
-            return self.linear(x) * self.scale
-
-    assert [name for name, _ in Scaled().named_parameters()] == ["linear.weight", "linear.bias"]
-
-
 def test_buffers_are_freed_without_the_collector():
     gc.collect()
     gc.disable()

@@ -20,6 +20,7 @@ import numpy as np
 from fastgan.device import Array, to_host
 from fastgan.errors import OutputError, UsageError
 from fastgan.gan import files, script
+from fastgan.gan.pictures import GAP, WIDEST
 from fastgan.gan.run import POINTS
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module
@@ -28,7 +29,6 @@ from fastgan.tape import Tensor
 from fastgan.tape.engine import Node
 
 WEIGHTS, SCRIPT = "generator.npz", "sample.py"
-WIDEST = 700  # pixels, as in pictures.image_grid
 SAMPLES = 3  # that the generator is run on
 NAMES = "xabcdefgh"  # of values in the script; the first that is free
 LABELS = "x = np.concatenate([z, np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(z))]], axis=1)"
@@ -57,7 +57,7 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
         if f" {name}(" not in network:
             del parts[f"def {name}"]
     opening, *functions = parts.values()
-    text = "\n\n\n".join([_opened(opening, trainer), *functions])
+    text = "\n\n\n".join([_opening(opening, trainer), *functions])
     _try(trainer, text, arrays)
     return text, arrays
 
@@ -237,16 +237,16 @@ LINES = {
 }
 
 
-def _opened(text: str, trainer: Trainer) -> str:
+def _opening(text: str, trainer: Trainer) -> str:
     """The script's first lines, with the title and the constants of a run."""
     recipe, shape = trainer.recipe, trainer.form.shape
     wide = shape[1] if len(shape) == 3 else WIDEST
-    zoom = max(1, (WIDEST - script.GAP * (script.COLUMNS + 1)) // (script.COLUMNS * wide))
+    zoom = max(1, (WIDEST - GAP * (script.COLUMNS + 1)) // (script.COLUMNS * wide))
     drawn = recipe.latent, recipe.noise == "normal", int(Stream.SAMPLE), recipe.classes
     constants = {
         "LATENT, NORMAL, STREAM, CLASSES": drawn,
         "SHAPE, LOW, HIGH, POINTS": (shape, float(recipe.low), float(recipe.high), POINTS),
-        "ROWS, COLUMNS, ZOOM, GAP": (script.ROWS, script.COLUMNS, zoom, script.GAP),
+        "ROWS, COLUMNS, ZOOM, GAP": (script.ROWS, script.COLUMNS, zoom, GAP),
     }
     name = re.sub(r"[^\w.-]+", "-", recipe.name)[:40]  # from a checkpoint, and the script is code
     title = f"Draws with a GAN, fastgan's {name} after {trainer.steps_done:,} steps: python {SCRIPT} 42"

@@ -34,8 +34,8 @@ Rows = Sequence[Mapping[str, Any]]
 Critic = Callable[[Array], Array]  # scores (n,) of points (n, 2)
 
 IMAGES, COLUMNS = 100, 10  # of a sample picture
-_WIDEST = 700  # pixels: fits beside text in a browser, and 8x8 digits are still large enough to judge
-_GAP, _GAP_GREY = 2, 48
+WIDEST = 700  # pixels: fits beside text in a browser, and 8x8 digits are still large enough to judge
+GAP, _GAP_GREY = 2, 48
 _FRAMES = 120  # more make a GIF of many megabytes and show nothing new
 _DPI = 100
 _POINTS = 2000  # of a curve; a figure of 900 pixels has no room for more
@@ -93,11 +93,11 @@ def image_grid(samples: Array, columns: int | None = None) -> Image:
         samples = samples[..., :3] * alpha + (1 - alpha)
     n, h, w, c = samples.shape
     columns = min(n, columns or math.ceil((n * h / w) ** 0.5))
-    zoom = max(1, (_WIDEST - _GAP * (columns + 1)) // (columns * w))
-    tall, wide = zoom * h + _GAP, zoom * w + _GAP
-    grid = np.full((-(-n // columns) * tall + _GAP, columns * wide + _GAP, c), _GAP_GREY, np.uint8)
+    zoom = max(1, (WIDEST - GAP * (columns + 1)) // (columns * w))
+    tall, wide = zoom * h + GAP, zoom * w + GAP
+    grid = np.full((-(-n // columns) * tall + GAP, columns * wide + GAP, c), _GAP_GREY, np.uint8)
     for i, sample in enumerate(_as_bytes(samples)):
-        top, left = _GAP + i // columns * tall, _GAP + i % columns * wide
+        top, left = GAP + i // columns * tall, GAP + i % columns * wide
         cell = sample.repeat(zoom, axis=0).repeat(zoom, axis=1)
         grid[top : top + zoom * h, left : left + zoom * w] = cell
     return Image.fromarray(grid[:, :, 0] if c == 1 else grid)
@@ -112,7 +112,7 @@ def profile(samples: Array, real: Array | None = None) -> Image:
     low, high = float(window.min()), float(window.max())
     n, d = samples.shape
     cells = _as_bytes((samples - low) / ((high - low) or 1.0))
-    tall, wide = min(24, max(1, _WIDEST // n)), max(1, _WIDEST // d)
+    tall, wide = min(24, max(1, WIDEST // n)), max(1, WIDEST // d)
     return Image.fromarray(cells.repeat(tall, axis=0).repeat(wide, axis=1))
 
 
