@@ -33,3 +33,14 @@ def run(here: None, capsys: pytest.CaptureFixture[str]) -> Path:
 
     ok(capsys, "train", "--steps", 4, *TINY, "--checkpoint-every", 2, "--out", "run")
     return Path("run")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves and scatters are blank: drawing them is most of a short run's time, and test_pictures.py looks at them."""
+    from PIL import Image
+
+    from fastgan.gan import pictures
+
+    monkeypatch.setattr(pictures, "loss_curves", lambda path, rows: path.touch())
+    monkeypatch.setattr(pictures, "scatter", lambda *_, **__: Image.new("RGB", (480, 480)))

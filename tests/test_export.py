@@ -1,15 +1,20 @@
-"""The exported script draws what fastgan draws, with NumPy alone."""
+"""The exported script draws what fastgan draws, with NumPy alone; what it or an export cannot do is said in one line,
+and nothing half-written is left."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from export_helpers import assert_same_picture, of, run, trained
+from cli_helpers import ok, refused
+from export_helpers import alone, assert_same_picture, of, run, trained
+from PIL import Image
 from tiny import samples, tiny
 
 import fastgan as fg
 from fastgan import nn
-from fastgan.gan import Trainer
+from fastgan.errors import OutputError, UsageError
+from fastgan.gan import Trainer, files
 from fastgan.gan.conditional import told
 from fastgan.gan.export import LINES, export, recorded, script_of
 from fastgan.gan.run import POINTS
@@ -19,21 +24,28 @@ pytestmark = pytest.mark.slow
 IMAGES = [name for name, recipe in fg.recipes.items() if not recipe.points]
 
 
+@pytest.fixture
+def out(tmp_path):
+    """Where to export to."""
+    return tmp_path / "out"
+
+
 @pytest.mark.parametrize("name", IMAGES)
-def test_every_recipe_draws_alone_what_fastgan_draws(name, tmp_path):
+def test_every_recipe_draws_alone_what_fastgan_draws(name, out):
+    """Where there is only NumPy: a dense, a convolutional and a labelled one; the others here."""
     trainer = trained(name)
-    export(trainer, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["generator.npz", "sample.py"]
-    assert_same_picture(trainer, tmp_path / "out", "42", seed=42)
+    export(trainer, out)
+    assert sorted(p.name for p in out.iterdir()) == ["generator.npz", "sample.py"]
+    only_numpy = name in ("digits", "cs231n-dcgan", "cgan-mnist")
+    assert_same_picture(trainer, out, "42", run=alone if only_numpy else run, seed=42)
 
 
-def test_the_same_seed_gives_the_same_file_and_another_seed_another_one(tmp_path):
-    export(trained("digits"), tmp_path / "out")
-    first, *others = (tmp_path / "out" / run(tmp_path / "out", seed)[1].strip() for seed in ("3", "4"))
+def test_the_same_seed_gives_the_same_file_and_another_seed_another_one(out):
+    export(trained("digits"), out)
+    first, other = (out / run(out, seed)[1].strip() for seed in ("3", "4"))
     kept = first.read_bytes()
-    run(tmp_path / "out", "3")
-    assert first.read_bytes() == kept
-    assert others[0].read_bytes() != kept
+    run(out, "3")
+    assert first.read_bytes() == kept != other.read_bytes()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**64 - 1])
@@ -48,25 +60,34 @@ def test_latents_are_those_of_fastgan(seed, noise, latent):
     np.testing.assert_allclose(got, own, rtol=2e-6, atol=2e-6 if noise == "normal" else 0)
 
 
-def test_the_average_is_what_is_exported_and_the_run_goes_on_as_before(tmp_path):
+def test_the_average_is_what_is_exported_and_the_run_goes_on_as_before(out):
+    """Its weights, its running statistics and its mode."""
     trainer = trained("keras-mlp", ema=0.9)
-    before = {name: x.copy() for name, x in trainer.generator.values().items()}
-    _, kept = script_of(trainer)
+    before = trainer.generator.values()
+    export(trainer, out)
     assert all((trainer.generator.values()[name] == x).all() for name, x in before.items())
     assert all(module.training for module in trainer.generator.modules())
-    assert (kept["0.weight"] != before["0.weight"]).any()
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "1", seed=1)
+    with np.load(out / "generator.npz", allow_pickle=False) as kept:
+        assert (kept["0.weight"] != before["0.weight"]).any()
+    assert_same_picture(trainer, out, "1", seed=1)
 
 
-def test_the_npz_has_the_weights_by_name_and_the_recipe(tmp_path):
-    trainer = trained("ring-gan")
-    export(trainer, tmp_path / "out")
-    with np.load(tmp_path / "out" / "generator.npz", allow_pickle=False) as kept:
+@pytest.mark.parametrize("name", ["ring-gan", "igul-toy-swiss-wgan-gp"])
+def test_points_become_a_table_and_the_npz_has_the_weights_by_name_and_the_recipe(name, out):
+    trainer = trained(name)
+    export(trainer, out)
+    assert_same_points(trainer, out, 5)
+    with np.load(out / "generator.npz", allow_pickle=False) as kept:
         assert json.loads(str(kept["recipe"]))["latent"] == trainer.recipe.latent
         assert set(kept) - {"recipe"} == trainer.generator.values().keys()
-        for name, array in trainer.generator.values().items():
-            np.testing.assert_array_equal(kept[name], array)
+        for weight, array in trainer.generator.values().items():
+            np.testing.assert_array_equal(kept[weight], array)
+
+
+def assert_same_points(trainer, folder, seed):
+    assert run(folder, str(seed)) == (0, f"sample-seed{seed}.csv\n", "")
+    got = np.loadtxt(folder / f"sample-seed{seed}.csv", delimiter=",")
+    np.testing.assert_allclose(got, trainer.sample(POINTS, seed=seed), rtol=1e-4, atol=1e-5)
 
 
 def every_layer():
@@ -97,12 +118,6 @@ def every_layer():
     )
 
 
-def test_every_layer_that_a_generator_may_have(tmp_path):
-    trainer = of(*every_layer(), noise="uniform")
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
-
-
 class Own(nn.Module):
     """Ops that no layer has, not one after the other, and with values that several need."""
 
@@ -118,10 +133,29 @@ class Own(nn.Module):
         return ops.tanh(self.last(h + a * b - h * 0.25))
 
 
-def test_a_generator_of_ones_own_of_any_shape(tmp_path):
-    trainer = of(Own())
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
+SEO = nn.Net(("linear 8", "relu", "linear o", "sigmoid"))
+ON_WHITE = nn.Net(("linear 8", "leaky_relu 0.2", "linear o", "sigmoid"))
+
+
+def colors(channels):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 6, 9, channels), np.uint8)
+    return Trainer(tiny("digits").replace(low=0.0, generator=ON_WHITE), pixels, device="cpu").fit(2)
+
+
+OTHERS = {
+    "every layer that a generator may have": lambda: of(*every_layer(), noise="uniform"),
+    "ops in any shape": lambda: of(Own()),
+    "Seo's output as published": lambda: trained("seo-numpy", generator=SEO, published="seo-numpy"),
+    "colors": lambda: colors(3),
+    "pixels that one sees through": lambda: colors(4),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_generators(name, out):
+    trainer = OTHERS[name]()
+    export(trainer, out)
+    assert_same_picture(trainer, out, "7", seed=7)
 
 
 def test_every_op_that_has_a_line_is_exported_somewhere():
@@ -134,70 +168,150 @@ def test_every_op_that_has_a_line_is_exported_somewhere():
     assert set(LINES) - used <= {"alias", "cast"}
 
 
-def test_an_output_of_seo_as_published(tmp_path):
-    trainer = trained(
-        "seo-numpy", generator=nn.Net(("linear 8", "relu", "linear o", "sigmoid")), published="seo-numpy"
-    )
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "7", seed=7)
-
-
-def test_a_mean_as_the_last_layer(tmp_path):
+def test_a_mean_as_the_last_layer(out):
     recipe = tiny("ring-gan").replace(latent=6)
     generator = nn.Sequential(nn.Reshape(2, 3, 1), nn.Mean(), nn.Linear(1, 2), seed=1)
     trainer = Trainer(recipe, samples(recipe), device="cpu", generator=generator)
-    export(trainer, tmp_path / "out")
-    assert_same_points(trainer, tmp_path / "out", 9)
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-def test_colours_and_pixels_that_one_sees_through(channels, tmp_path):
-    pixels = np.random.default_rng(1).integers(0, 256, (40, 6, 9, channels), np.uint8)
-    recipe = tiny("digits").replace(
-        low=0.0, generator=nn.Net(("linear 8", "leaky_relu 0.2", "linear o", "sigmoid"))
-    )
-    trainer = Trainer(recipe, pixels, device="cpu").fit(2)
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "8", seed=8)
+    export(trainer, out)
+    assert_same_points(trainer, out, 9)
 
 
 @pytest.mark.parametrize("join", ["concat", "multiply"])
-def test_labels_in_turn_or_the_one_asked_for(join, tmp_path):
+def test_labels_in_turn_or_the_one_asked_for(join, out):
     trainer = trained("digits", classes=10, generator_labels=join)
-    export(trainer, tmp_path / "out")
-    assert_same_picture(trainer, tmp_path / "out", "1", seed=1)
-    assert_same_picture(trainer, tmp_path / "out", "1", "7", seed=1, label=7)
-    assert (tmp_path / "out" / "sample-seed1-label7.png").exists()
-    assert run(tmp_path / "out", given="2 0\n")[1] == "a number: sample-seed2-label0.png\n"
+    export(trainer, out)
+    assert_same_picture(trainer, out, "1", seed=1)
+    assert_same_picture(trainer, out, "1", "7", seed=1, label=7)
+    assert (out / "sample-seed1-label7.png").exists()
+    assert run(out, given="2 0\n")[1] == "a number: sample-seed2-label0.png\n"
     for words in (["1", "10"], ["1", "-1"], ["1", "2", "3"], ["1", "x"]):
-        code, out, err = run(tmp_path / "out", *words)
-        assert (code, out, err.count("\n")) == (1, "", 1)
-        assert err.startswith("usage: python sample.py SEED [LABEL]")
+        assert_usage(run(out, *words), "SEED [LABEL]")
 
 
-def assert_same_points(trainer, folder, seed):
-    assert run(folder, str(seed)) == (0, f"sample-seed{seed}.csv\n", "")
-    got = np.loadtxt(folder / f"sample-seed{seed}.csv", delimiter=",")
-    np.testing.assert_allclose(got, trainer.sample(POINTS, seed=seed), rtol=1e-4, atol=1e-5)
+# What cannot be done
 
 
-@pytest.mark.parametrize("name", ["ring-gan", "igul-toy-swiss-wgan-gp"])
-def test_points_become_a_table(name, tmp_path):
-    trainer = trained(name)
-    export(trainer, tmp_path / "out")
-    assert_same_points(trainer, tmp_path / "out", 5)
+def assert_usage(result, words="SEED"):
+    code, said, err = result
+    assert (code, said.removeprefix("a number: "), err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"usage: python sample.py {words}, with generator.npz beside sample.py")
 
 
-def test_the_number_is_asked_for_where_none_is_given(tmp_path):
-    export(trained("digits"), tmp_path / "out")
-    assert run(tmp_path / "out", given="11\n") == (0, "a number: sample-seed11.png\n", "")
-    code, _, err = run(tmp_path / "out")  # no answer
-    assert (code, err.count("\n")) == (1, 1)
+def test_a_wrong_seed_is_one_line_and_one_is_asked_for_where_none_is_given(out):
+    export(trained("digits"), out)
+    for words in (["x"], ["-1"], ["1.5"], [str(2**64)], ["9" * 5000], ["1", "2"], [""]):
+        assert_usage(run(out, *words))
+    assert_usage(alone(out))  # no answer
+    assert not list(out.glob("*.png"))
+    assert run(out, given="11\n") == (0, "a number: sample-seed11.png\n", "")
 
 
-def test_running_statistics_stay_as_they_are(tmp_path):
-    trainer = trained("keras-mlp")
-    before = {name: x.copy() for name, x in trainer.generator.named_state()}
-    export(trainer, tmp_path / "out")
-    assert before
-    assert all(np.array_equal(x, before[name]) for name, x in trainer.generator.named_state())
+def test_missing_and_broken_weights_are_one_line(out):
+    export(trained("digits"), out)
+    weights = out / "generator.npz"
+    whole = weights.read_bytes()
+    broken = whole[:500] + b"?" * 9 + whole[509:]
+    for content in (None, b"PK\x03\x04 no archive", b"", whole[:2000], broken):
+        weights.unlink(missing_ok=True)
+        if content is not None:
+            weights.write_bytes(content)
+        assert_usage(alone(out, "1"))
+
+
+@fg.op
+def strange(x):
+    """2 x, by an op of one's own."""
+    return 2 * x
+
+
+@strange.vjp
+def _(g, y, x):
+    return (lambda: 2 * g,)
+
+
+class Layer(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, x):
+        return self.function(x)
+
+
+REFUSED = [  # what a layer does, and what is said of it
+    (strange, "got op strange, for which there is no line of NumPy .*known are activation"),
+    (lambda x: x * fg.Tensor(np.sign(x.data)), "samples the script does not draw"),  # beside the tape
+    (lambda x: x - x.mean(axis=0), "samples the script does not draw"),  # of other samples
+]
+
+
+@pytest.mark.parametrize(("layer", "said"), REFUSED, ids=["an op", "beside the tape", "of a batch"])
+def test_what_has_no_line_is_refused_before_anything_is_written(layer, said, out):
+    with pytest.raises(UsageError, match=said):
+        export(of(nn.Linear(6, 64), Layer(layer), nn.Tanh()), out)
+    assert not (out).exists()
+
+
+def test_a_name_from_a_checkpoint_stays_text(out):
+    evil = trained("digits", name='x"""\nopen("canary", "w")\n"""\\')
+    export(evil, out)
+    assert run(out, "1")[0] == 0
+    assert not (out / "canary").exists()
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    for taken in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(OutputError, match=r"choose another --out$"):
+            export(trained("digits"), taken)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("failing", ["generator.npz", "sample.py"])
+def test_nothing_is_left_where_writing_fails(there, failing, out, monkeypatch):
+    real = files.write_atomic
+
+    def full(path, content):
+        if path.name == failing:
+            raise OutputError("the disk is full")
+        real(path, content)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    if there:
+        out.mkdir()
+    with pytest.raises(OutputError, match="full"):
+        export(trained("digits"), out)
+    assert [p.name for p in out.parent.rglob("*")] == ["out"] * there
+
+
+@pytest.fixture
+def run_made(request):
+    """conftest's small finished run; `run` is the function above."""
+    return request.getfixturevalue("run")
+
+
+def test_the_command(run_made, capsys):
+    said = ok(capsys, "export", "run", "--out", "demo")
+    assert said.count("\n") == 1
+    assert "python demo/sample.py 42" in said
+    ok(capsys, "sample", "run", "--seed", 42)
+    assert run(Path("demo"), "42") == (0, "sample-seed42.png\n", "")
+    got, own = (np.asarray(Image.open(f"{x}/sample-seed42.png")).astype(int) for x in ("demo", "run"))
+    assert abs(got - own).max() <= 1
+    ok(capsys, "export", "run")
+    ok(capsys, "export", "run/checkpoints/step-00000002.safetensors")
+    for made in ("run-export", "run/checkpoints/step-00000002-export"):
+        assert (Path(made) / "sample.py").exists()
+    assert "choose another --out" in refused(capsys, 4, "export", "run")
+    refused(capsys, 2, "export", "nothing")
+    refused(capsys, 2, "export", "demo")
+    refused(capsys, 2, "export", "demo/generator.npz")
+
+
+def test_the_command_in_the_run_itself(run_made, capsys, monkeypatch):
+    monkeypatch.chdir("run")
+    ok(capsys, "export", ".")
+    assert Path("../run-export/sample.py").exists()

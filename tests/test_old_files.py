@@ -67,56 +67,33 @@ MLP = {
     "activation": "leaky_relu",
     "slope": 0.2,
     "output": "linear",
-    "init": "torch",
-    "init_scale": 1.0,
-    "batch_norm": 0.0,
-    "norm_first": False,
-    "norm_eps": 1e-5,
-    "norm_correction": 1.0,
-    "hidden_bias": True,
     "pieces": 5,
     "dropout": 0.0,
 }
+MLP |= {"init": "torch", "init_scale": 1.0, "hidden_bias": True}
+MLP |= {"batch_norm": 0.0, "norm_first": False, "norm_eps": 1e-5, "norm_correction": 1.0}
+NORM = {"batch_norm": 0.2, "norm_eps": 1e-3, "norm_correction": 0.0}
+SCALED = {"init": "normal", "init_scale": 2.0}
+WIDTHS = [  # what a file says other than MLP, the same network's layers, and its values beside them
+    ({}, ("linear 4", "leaky_relu 0.2", "linear o"), {}),
+    ({"hidden": []}, ("linear o",), {}),
+    ({"hidden": [4, 5], "activation": ["tanh", "linear"]}, ("linear 4", "tanh", "linear 5", "linear o"), {}),
+    ({"activation": "relu", "output": "tanh", **SCALED}, ("linear 4", "relu", "linear o", "tanh"), SCALED),
+    (
+        {"activation": "relu", "dropout": 0.5, **NORM},
+        ("linear 4", "relu", "batch_norm", "dropout 0.5", "linear o"),
+        NORM,
+    ),
+    (
+        {"activation": "relu", "batch_norm": 0.1, "norm_first": True, "hidden_bias": False},
+        ("linear 4 bias=no", "batch_norm", "relu", "linear o"),
+        {},
+    ),
+    ({"activation": "maxout", "batch_norm": 0.1, "pieces": 3}, ("maxout 4 pieces=3", "linear o"), {}),
+    ({"slope": 0.01, "output": "seo_sigmoid"}, ("linear 4", "leaky_relu 0.01", "linear o", "sigmoid"), {}),
+]
 
 
-@pytest.mark.parametrize(
-    ("changed", "net"),
-    [
-        ({}, Net(("linear 4", "leaky_relu 0.2", "linear o"))),
-        ({"hidden": []}, Net(("linear o",))),
-        (
-            {"hidden": [4, 5], "activation": ["tanh", "linear"]},
-            Net(("linear 4", "tanh", "linear 5", "linear o")),
-        ),
-        (
-            {"activation": "relu", "output": "tanh", "init": "normal", "init_scale": 2},
-            Net(("linear 4", "relu", "linear o", "tanh"), init="normal", init_scale=2.0),
-        ),
-        (
-            {
-                "activation": "relu",
-                "batch_norm": 0.2,
-                "norm_eps": 1e-3,
-                "norm_correction": 0.0,
-                "dropout": 0.5,
-            },
-            Net(
-                ("linear 4", "relu", "batch_norm", "dropout 0.5", "linear o"),
-                batch_norm=0.2,
-                norm_eps=1e-3,
-                norm_correction=0.0,
-            ),
-        ),
-        (
-            {"activation": "relu", "batch_norm": 0.1, "norm_first": True, "hidden_bias": False},
-            Net(("linear 4 bias=no", "batch_norm", "relu", "linear o")),
-        ),
-        ({"activation": "maxout", "batch_norm": 0.1, "pieces": 3}, Net(("maxout 4 pieces=3", "linear o"))),
-        (
-            {"slope": 0.01, "output": "seo_sigmoid"},
-            Net(("linear 4", "leaky_relu 0.01", "linear o", "sigmoid")),
-        ),
-    ],
-)
-def test_widths_are_the_same_network_as_lines(changed, net):
-    assert from_dict({"generator": MLP | changed}, RECIPES["dcgan64"]).generator == net
+@pytest.mark.parametrize(("changed", "layers", "values"), WIDTHS)
+def test_widths_are_the_same_network_as_lines(changed, layers, values):
+    assert from_dict({"generator": MLP | changed}, RECIPES["dcgan64"]).generator == Net(layers, **values)

@@ -4,13 +4,12 @@ import errno
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan.errors import OutputError, ShapeError, UsageError
+from fastgan.errors import OutputError, ShapeError
 from fastgan.gan import pictures
 
 
@@ -38,12 +37,14 @@ def read(path):
 @pytest.mark.parametrize(
     ("n", "h", "w", "columns", "size"),
     [
-        (6, 8, 8, 3, (3 * (28 * 8 + 2) + 2, 2 * (28 * 8 + 2) + 2)),  # 28: what three columns of 700 leave
-        (7, 8, 8, 3, (3 * (28 * 8 + 2) + 2, 3 * (28 * 8 + 2) + 2)),
-        (3, 4, 9, 5, (3 * (25 * 9 + 2) + 2, 25 * 4 + 4)),  # no more columns than samples
+        (
+            3,
+            4,
+            9,
+            5,
+            (3 * (25 * 9 + 2) + 2, 25 * 4 + 4),
+        ),  # 25: what 3 columns, as many as samples, leave of 700
         (10, 8, 8, None, (4 * (21 * 8 + 2) + 2, 3 * (21 * 8 + 2) + 2)),
-        (25, 28, 28, None, (5 * (4 * 28 + 2) + 2,) * 2),
-        (1, 8, 8, None, (87 * 8 + 4,) * 2),
         (4, 900, 900, None, (2 * 902 + 2,) * 2),  # a pixel is never left out
     ],
 )
@@ -65,13 +66,11 @@ def test_a_grid_shows_each_sample_unblurred(c):
     assert 20 < grid[0, 0, 0] < 90
 
 
-def test_values_are_clipped_and_bytes_kept():
+def test_values_are_clipped():
     x = np.array([-5.0, 0, 0.5, 1, 7, np.nan]).reshape(6, 1, 1, 1)
     for dtype in (np.float16, np.float32, np.float64):
         shown = pixels(pictures.image_grid(x.astype(dtype), 6))
         assert shown[2, 2 :: shown.shape[1] // 6].tolist() == [0, 0, 128, 255, 255, 0]
-    data = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    assert (pixels(pictures.image_grid(data))[2:-2:43, 2:-2:43].ravel() == np.arange(256)).all()
 
 
 def test_transparent_pixels_are_white():
@@ -82,32 +81,10 @@ def test_transparent_pixels_are_white():
     assert (shown[2 : 2 + side, 4 + side : 4 + 2 * side] == 255).all()
 
 
-REFUSED = [  # call, error, words
-    *(
-        (lambda shape=shape: pictures.image_grid(np.zeros(shape)), ShapeError, r"needs \(n, h, w, 1 or 3\)")
-        for shape in [(0, 8, 8, 1), (3, 8, 8), (3, 8, 8, 2), (3, 1, 8, 8), (64,)]
-    ),
-    (lambda: pictures.image_grid(np.zeros((2, 4, 4, 4), np.uint8)), ShapeError, r"needs \(n, h, w, 1 or 3\)"),
-    (lambda: pictures.image_grid(random_images(2), 0), UsageError, "at least 1"),
-    (lambda: pictures.image_grid(np.zeros((1, 2, 2, 1), np.int64)), UsageError, "got int64"),
-    (lambda: pictures.profile(np.zeros(5)), ShapeError, r"\(n, d\)"),
-    (lambda: pictures.scatter(np.zeros((4, 3))), ShapeError, r"points of shape \(n, 2\), got \(4, 3\)"),
-    (lambda: pictures.scatter(ring(), modes=np.zeros(2)), ShapeError, "modes"),
-    (lambda: pictures.save_gif(Path("a.gif"), []), UsageError, "at least one frame"),
-    (
-        lambda: pictures.save_gif(Path("a.gif"), [Image.new("L", (4, side)) for side in (4, 5)]),
-        ShapeError,
-        r"one size, got \[\(4, 4\), \(4, 5\)\]",
-    ),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "words"), REFUSED)
-@pytest.mark.usefixtures("here")
-def test_refusals(call, error, words):
-    with pytest.raises(error, match=words):
-        call()
-    assert not list(Path().iterdir())
+def test_a_gif_has_frames_of_one_size(tmp_path):
+    with pytest.raises(ShapeError, match=r"one size, got \[\(4, 4\), \(4, 5\)\]"):
+        pictures.save_gif(tmp_path / "a.gif", [Image.new("L", (4, side)) for side in (4, 5)])
+    assert not list(tmp_path.iterdir())
 
 
 # --- vectors
@@ -118,7 +95,7 @@ def test_profile():
     shown = pixels(image)
     assert image.size == (3 * 233, 2 * 24)
     assert shown[[0, 0, 0, -1, -1, -1], [0, 300, -1, 0, 300, -1]].tolist() == [0, 64, 128, 255, 0, 128]
-    assert (pixels(pictures.profile(np.full((2, 2), 3.0), limits=(1.0, 5.0))) == 128).all()
+    assert (pixels(pictures.profile(np.full((2, 2), 3.0), np.array([1.0, 5.0]))) == 128).all()
     assert (pixels(pictures.profile(np.full((2, 2), 3.0))) == 0).all()
     assert pictures.profile(np.zeros((1000, 2000))).size == (2000, 1000)
 
@@ -128,13 +105,11 @@ def ring(n=200, spread=0.05):
     return np.c_[np.cos(angle), np.sin(angle)] * 2 + np.random.default_rng(1).normal(size=(n, 2)) * spread
 
 
-@pytest.mark.parametrize(
-    "points", [np.zeros((0, 2)), np.ones((3, 2)), np.full((3, 2), np.nan), ring(spread=9)]
-)
-@pytest.mark.parametrize("real", [None, ring()])
-def test_scatter_has_one_size(points, real):
-    image = pictures.scatter(points, real, modes=ring(8, 0), title="step 500, $a_b$")
-    assert (image.size, image.mode) == ((480, 480), "RGB")
+def test_scatter_has_one_size():
+    clouds = [(np.zeros((0, 2)), None), (np.full((3, 2), np.nan), ring()), (np.ones((3, 2)), None)]
+    for points, real in clouds:
+        image = pictures.scatter(points, real, modes=ring(8, 0), title="step 500, $a_b$")
+        assert (image.size, image.mode) == ((480, 480), "RGB")
 
 
 def test_the_real_points_frame_a_scatter():
@@ -157,23 +132,18 @@ def test_png_is_exact(tmp_path):
     assert (shown == pixels(image)).all()
 
 
-@pytest.mark.parametrize("save", ["png", "gif", "curves"])
-def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch, save):
+def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     image, path = pictures.image_grid(random_images(1)), tmp_path / "a"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "write", full)
-    writers = {
-        "png": lambda: pictures.save_png(path, image),
-        "gif": lambda: pictures.save_gif(path, [image]),
-        "curves": lambda: pictures.loss_curves(path, []),
-    }
-    with pytest.raises(OutputError, match="No space left"):
-        writers[save]()
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in tmp_path.iterdir()] == ["a"]
+    for save, drawn in [(pictures.save_png, image), (pictures.save_gif, [image]), (pictures.loss_curves, [])]:
+        with pytest.raises(OutputError, match="No space left"):
+            save(path, drawn)
+        assert path.read_bytes() == b"old"
+        assert [found.name for found in tmp_path.iterdir()] == ["a"]
 
 
 def numbered(n, mode="L"):
@@ -193,7 +163,7 @@ def test_gif_frames_and_times(tmp_path, mode):
         assert file.info["loop"] == 0
 
 
-def test_long_gifs_are_thinned_evenly(tmp_path):
+def test_long_gifs_are_thinned_evenly_and_equal_frames_are_one(tmp_path):
     pictures.save_gif(tmp_path / "a.gif", numbered(250))
     _, frames = read(tmp_path / "a.gif")
     shown = [int(frame[0, 0, 0]) for frame, _ in frames]
@@ -201,12 +171,9 @@ def test_long_gifs_are_thinned_evenly(tmp_path):
     assert (shown[0], shown[-1]) == (0, 249)
     assert set(np.diff(shown)) <= {2, 3}
     assert frames[-1][1] == 1500
-
-
-def test_gif_of_one_and_of_equal_frames(tmp_path):
-    for frames in (numbered(1), numbered(1) * 3):
-        pictures.save_gif(tmp_path / "a.gif", frames)
-        assert read(tmp_path / "a.gif")[0] == (16, 12)
+    for few in (numbered(1), numbered(1) * 3):  # equal ones become one
+        pictures.save_gif(tmp_path / "a.gif", few)
+        assert len(read(tmp_path / "a.gif")[1]) == 1
 
 
 def test_gif_colors_are_near(tmp_path):
@@ -247,11 +214,13 @@ def curves(tmp_path, metrics):
     return shown
 
 
-@pytest.mark.parametrize("n", [0, 1, 3000])
-@pytest.mark.parametrize("extra", [(), ("d_real", "d_fake", "accuracy"), ("wasserstein", "penalty")])
+OPINIONS, DISTANCES = ("d_real", "d_fake", "accuracy"), ("wasserstein", "penalty")
+
+
+@pytest.mark.parametrize(("n", "extra"), [(0, ()), (1, DISTANCES), (3000, ()), (3000, OPINIONS)])
 def test_curves_of_any_length(tmp_path, n, extra):
-    shown = curves(tmp_path, rows(n, *LOSSES, *extra, "steps_per_second"))
-    assert (shown != curves(tmp_path, rows(n, *LOSSES[:1]))).any() == (n > 0)
+    shown = curves(tmp_path, rows(n, *LOSSES, *extra, "steps_per_second")).astype(int)
+    assert (np.ptp(shown, axis=2) > 40).any() == (n > 0)  # colours
 
 
 def test_holes_are_left_out(tmp_path):
@@ -273,22 +242,13 @@ def test_settings_of_the_user_leave_pictures_alone(tmp_path):
         assert matplotlib.rcParams["font.size"] == 30
 
 
-def test_a_backend_that_is_not_there_does_not_matter():
+def test_a_backend_that_is_not_there_does_not_matter_and_pyplot_is_left_alone():
     """Notebooks name theirs in the environment of whatever they start; matplotlib refuses to be imported with it."""
     code = (
-        "from fastgan.gan import pictures; print(pictures.scatter([[0, 1]]).size); import matplotlib.pyplot"
+        "import sys; from fastgan.gan import pictures; pictures.scatter([[0, 1]])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules; import matplotlib.pyplot; print(matplotlib.get_backend())"
     )
-    environment = os.environ | {"MPLBACKEND": "nope"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "(480, 480)\n", "")
-    asked = code + "; print(matplotlib.get_backend())"
-    done = subprocess.run(
-        [sys.executable, "-c", asked], env=os.environ | {"MPLBACKEND": "svg"}, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["(480,", "480)", "svg"]
-
-
-def test_pyplot_is_left_alone(tmp_path):
-    before = "matplotlib.pyplot" in sys.modules
-    curves(tmp_path, rows(3, *LOSSES))
-    assert ("matplotlib.pyplot" in sys.modules) == before
+    for asked, got in {"nope": "agg", "svg": "svg"}.items():
+        env = os.environ | {"MPLBACKEND": asked}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{got}\n", "")

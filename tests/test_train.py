@@ -10,7 +10,7 @@ import fastgan as fg
 from fastgan import data, nn
 from fastgan.errors import CheckpointError, DataError, DivergedError, UsageError
 from fastgan.gan.objectives import Objective
-from fastgan.gan.quality import class_votes, classes_kept
+from fastgan.gan.quality import classes_kept, tally, vote
 
 
 def test_updates_per_step():
@@ -75,7 +75,7 @@ def test_digits_are_learnt():
     start = distance(trainer.sample(200), digits)
     trainer.fit(700)
     drawn = trainer.sample(500)
-    assert classes_kept(class_votes(drawn, digits)) >= 8
+    assert classes_kept(tally(vote(drawn, digits), digits)) >= 8
     assert distance(drawn[:200], digits) < 0.55 * start
 
 
@@ -163,9 +163,9 @@ def test_fit_goes_up_to_the_recipes_steps_and_again_after_a_stop():
 def test_noise_draws_no_classes():
     digits = data.load("digits")
     noise = np.random.default_rng(0).random((500, 8, 8, 1), np.float32)
-    assert classes_kept(class_votes(noise, digits), 500) == 0
+    assert classes_kept(tally(vote(noise, digits), digits), 500) == 0
     real = digits.scaled(0, 1)[:500].reshape(500, 8, 8, 1)
-    assert classes_kept(class_votes(real, digits), 500) == 10
+    assert classes_kept(tally(vote(real, digits), digits), 500) == 10
 
 
 def test_a_network_without_hidden_layers_is_kept(tmp_path):

@@ -39,17 +39,16 @@ def save(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     JSON turns tuples into lists and keys into strings. UsageError for a dtype that safetensors lacks or a
     description that is not JSON; OutputError when it cannot be written, the previous file then being intact.
     """
-    arrays = {name: _little_endian(np.asarray(array)) for name, array in tensors.items()}
-    for key in {"format", "version"} & meta.keys():  # stand beside the caller's
-        raise UsageError(f"meta must not contain the key {key!r}: save sets it; rename it")
+    # little-endian and in C order: safetensors copies memory as it lies, without a look at the strides
+    arrays = {
+        name: np.asarray(x, np.asarray(x).dtype.newbyteorder("<"), order="C") for name, x in tensors.items()
+    }
     try:
         description = json.dumps({"format": FORMAT, "version": __version__, **meta})
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"meta is not JSON: {_one_line(error)}; use numbers, text, lists, dicts") from error
-    try:
         content = safetensors.numpy.save(arrays)
-    except SafetensorError as error:
-        raise UsageError(f"cannot store these arrays: {_one_line(error)}; convert or rename them") from error
+    except (SafetensorError, TypeError, ValueError) as error:
+        todo = "use arrays of numbers, and in the description numbers, text, lists, dicts"
+        raise UsageError(f"cannot store a run: {_one_line(error)}; {todo}") from error
     # put in here, as safetensors writes its metadata in any order: equal runs have equal files
     header, start = _header(content)
     metadata = {"fastgan": description, "sha256": _digest(arrays, description)}
@@ -64,26 +63,24 @@ def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     CheckpointError, of one line, for whatever is not exactly such a file: missing, damaged, foreign or newer.
     """
     place, content = repr(str(path)), _read(path)
+    problem = "is damaged, or not a fastgan checkpoint ({}); use an older checkpoint"
     try:
         arrays = safetensors.numpy.load(content)
         metadata = _header(content)[0].get("__metadata__") or {}
-    except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{place} is damaged, or not a fastgan checkpoint ({_one_line(error)}); use an older checkpoint"
-        ) from error
-    if not {"fastgan", "sha256"} <= metadata.keys():
-        raise CheckpointError(
-            f"{place} is not a fastgan checkpoint: it is a safetensors file of another program; "
+        problem = (
+            "is not a fastgan checkpoint: it is a safetensors file of another program; "
             "give a file that `fastgan train` wrote"
         )
-    if _digest(arrays, metadata["fastgan"]) != metadata["sha256"]:
-        raise CheckpointError(f"{place} is damaged: its sha256 does not fit; use an older checkpoint")
-    try:  # whoever wrote a file whose sum fits may still not have been `save`
-        meta = json.loads(metadata["fastgan"])
+        description = metadata["fastgan"]
+        if _digest(arrays, description) != metadata["sha256"]:
+            raise CheckpointError(f"{place} is damaged: its sha256 does not fit; use an older checkpoint")
+        meta = json.loads(description)  # whoever wrote a file whose sum fits may still not have been `save`
         number, version = meta.pop("format"), str(meta.pop("version"))
         newer = number > FORMAT
+    except CheckpointError:
+        raise
     except _UNREADABLE as error:
-        raise CheckpointError(f"{place} is not a fastgan checkpoint: no format is given") from error
+        raise CheckpointError(f"{place} {problem.format(_one_line(error))}") from error
     if newer:
         raise _NewerFormatError(
             f"{place} was made by fastgan {version[:20]!r} (format {number}; this is "
@@ -127,14 +124,8 @@ def prune(directory: Path, keep: int) -> None:
 
 
 def _by_step(directory: Path) -> list[Path]:
-    found = {path: _NAME.fullmatch(path.name) for path in directory.glob("checkpoints/*")}
-    steps = {path: int(match[1]) for path, match in found.items() if match}
-    return sorted(steps, key=steps.__getitem__)
-
-
-def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    """In C order: safetensors copies memory as it lies, without a look at the strides."""
-    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    found = ((_NAME.fullmatch(path.name), path) for path in directory.glob("checkpoints/*"))
+    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], description: str) -> str:
@@ -151,14 +142,14 @@ def _read(path: Path) -> bytes:
     place = repr(str(path))
     try:
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise CheckpointError(f"{place} is {kind}, wanted a file such as those in checkpoints/")
-        return path.read_bytes()
+        if stat.S_ISREG(mode):
+            return path.read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {place}: check the path") from error
     except OSError as error:
         raise CheckpointError(f"cannot read {place}: {error.strerror}; check the disk") from error
+    kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"  # reading a pipe would wait for ever
+    raise CheckpointError(f"{place} is {kind}, wanted a file such as those in checkpoints/")
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:

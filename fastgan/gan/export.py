@@ -2,8 +2,8 @@
 
 The idea: the script is read off the tape. The generator runs once, and each op that it recorded becomes a line of NumPy
 (`LINES`), and another for the activation that it ends in; what does not depend on the latents is an array of the .npz.
-Then the script is tried beside the generator. Its random numbers are those of fastgan.random, so `python sample.py 42`
-gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel by one grey level.
+The rest of the script is that of script.py. It is tried beside the generator: its random numbers are fastgan.random's,
+so `python sample.py 42` gives the picture of `fastgan sample RUN --seed 42`; rounding may move a pixel by one level.
 """
 
 import inspect
@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,15 @@ import numpy as np
 from fastgan.device import Array, to_host
 from fastgan.errors import OutputError, UsageError
 from fastgan.gan import files, script
+from fastgan.gan.pictures import GAP, WIDEST
 from fastgan.gan.run import POINTS
-from fastgan.gan.script import COLUMNS, GAP, ROWS, SCRIPT, WEIGHTS, WIDEST
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module
 from fastgan.random import Stream
 from fastgan.tape import Tensor
 from fastgan.tape.engine import Node
 
+WEIGHTS, SCRIPT = "generator.npz", "sample.py"
 SAMPLES = 3  # that the generator is run on
 NAMES = "xabcdefgh"  # of values in the script; the first that is free
 LABELS = "y = np.eye(CLASSES, dtype=np.float32)[np.resize(labels, len(x))]"
@@ -48,18 +48,16 @@ def export(trainer: Trainer, folder: str | Path) -> None:
 
 def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
     """The script's text, and the arrays that it reads, by name. UsageError as `export`."""
-    recipe, shape = trainer.recipe, trainer.form.shape
-    images = len(shape) == 3
+    images, labelled = len(trainer.form.shape) == 3, trainer.recipe.classes > 0
     lines, value, arrays = _network(trainer)
-    form = shape if images else (trainer.form.features,)
-    network = _function(lines, value, form, labelled=recipe.classes > 0)
-    parts = [_opening(trainer, images), script.NORMAL if recipe.noise == "normal" else script.UNIFORM]
-    parts += [text for name, text in script.FUNCTIONS.items() if f" {name}(" in network]
-    parts.append(network)
-    if images:
-        parts.append(script.PICTURE if shape[2] != 4 else script.PICTURE_ON_WHITE)
-    parts.append(script.main(images=images, classes=recipe.classes))
-    text = "\n\n\n".join(part.strip() for part in parts) + "\n"
+    form = trainer.form.shape if images else (trainer.form.features,)
+    parts = {part.partition("(")[0]: part for part in inspect.getsource(script).split("\n\n\n")}
+    parts["def generator"] = network = _function(lines, value, form, labelled=labelled)
+    for name in ("windows", "conv", "conv_transpose"):
+        if f" {name}(" not in network:
+            del parts[f"def {name}"]
+    opening, *functions = parts.values()
+    text = "\n\n\n".join([_opening(opening, trainer), *functions])
     _try(trainer, text, arrays)
     return text, arrays
 
@@ -118,26 +116,29 @@ class Writer:
         last = {_origin(x): i for i, node in enumerate(calls) for x in node.inputs if isinstance(x, Tensor)}
         last[_origin(y)] = len(calls)
         for number, node in enumerate(calls):
-            operands = [self._operand(x) for x in node.inputs]
-            settings = {
-                name: self._operand(Tensor(x)) if hasattr(x, "dtype") else x
-                for name, x in _settings(node).items()
-            }
-            try:
-                line = LINES[node.op.name]
-                text = line.format(*operands, **settings) if isinstance(line, str) else line(node, *operands)
-                activation = _activation(settings)
-            except KeyError as error:  # of the op, of its activation, or of a setting that its line is about
-                raise UsageError(
-                    f"export: got op {node.op.name}, for which there is no line of NumPy (no {error}); known are "
-                    f"{', '.join(LINES)}"
-                ) from error
+            text, activation = self._call(node)
             held = {name for value, name in self.values.items() if last.get(value, 0) > number}
             name = self.values[node] = next(name for name in NAMES if name not in held)
             self.lines += [f"{name} = {text}"] * (text != name)
-            if activation:
-                self.lines.append(f"{name} = {activation.format(name)}")
+            self.lines += [f"{name} = {activation.format(name)}"] * (activation != "")
         return self.values[_origin(y)]
+
+    def _call(self, node: Node) -> tuple[str, str]:
+        """A call of an op as NumPy, and the activation that it ends in, of a value that stands for {0}."""
+        xs, out, settings = [self._operand(x) for x in node.inputs], node.output.shape[1:], _settings(node)
+        settings = {k: self._operand(Tensor(x)) if hasattr(x, "dtype") else x for k, x in settings.items()}
+        more = {
+            "all": ", ".join(xs),
+            "bias": "".join(f" + {b}" for b in xs[2:]),
+            "sizes": ", ".join(map(str, out)),
+        }
+        try:
+            return LINES[node.op.name].format(*xs, out=out, **more, **settings), _activation(settings)
+        except KeyError as error:  # of the op, of its activation, or of a setting that its line is about
+            raise UsageError(
+                f"export: got op {node.op.name}, for which there is no line of NumPy (no {error}); known are "
+                f"{', '.join(LINES)}"
+            ) from error
 
     def _operand(self, x: Any) -> str:
         """How a line calls an operand; one that does not depend on the inputs is kept as it is."""
@@ -158,7 +159,7 @@ def _function(lines: list[str], value: str, shape: tuple[int, ...], *, labelled:
     """The lines as a function whose samples have a shape."""
     head = f"def generator(x, {'labels, ' * labelled}w):"
     says = f'"""Samples of latents{" and labels, which are repeated" * labelled}; w has the weights."""'
-    return "\n    ".join([head, says, *[LABELS] * labelled, *lines, f"return {_reshaped(shape, value)}"])
+    return "\n    ".join([head, says, *[LABELS] * labelled, *lines, f"return {value}.reshape{(-1, *shape)}"])
 
 
 def _origin(x: Tensor) -> Tensor | Node:
@@ -191,52 +192,12 @@ def _try(trainer: Trainer, text: str, arrays: dict[str, Array]) -> None:
         )
 
 
-# The lines of calls: text with operands and settings, or a function of the node and its operands
-
-
-def _reshaped(shape: tuple[int, ...], x: str) -> str:
-    return f"{x}.reshape({', '.join(map(str, (-1, *shape)))})"
-
-
 def _activation(settings: dict[str, Any]) -> str:
     """The line for the activation that an op ends in: what it has as `act`, or "leaky", with its `slope`."""
     act, slope = settings.get("act", "leaky"), float(settings.get("slope", 1))
     if act == "leaky" and slope in (0, 1):
         act = "relu" if slope == 0 else "linear"
     return ACTIVATIONS[act].replace("{slope}", str(slope))
-
-
-def _convolution(function: str, pads: slice) -> Callable[..., str]:
-    def line(node: Node, x: str, w: str, *b: str) -> str:
-        stride, pad = node.settings["stride"], node.settings["pad"][pads]
-        return " + ".join([f"{function}({x}, {w}, {stride}, {pad}, {node.output.shape[1:3]})", *b])
-
-    return line
-
-
-def _unfold(node: Node, x: str) -> str:
-    s = node.settings
-    x = _padded(x, s["pad"]) if any(s["pad"]) else x
-    return _reshaped(node.output.shape[1:], f"windows({x}, {s['kernel']}, {s['stride']})")
-
-
-def _padded(x: str, pads: tuple[int, ...], value: float = 0.0) -> str:
-    return f"np.pad({x}, ((0, 0), {pads[:2]}, {pads[2:]}, (0, 0)), constant_values={float(value)})"
-
-
-def _cropped(node: Node, x: str) -> str:
-    (top, bottom, left, right), (_, h, w, _) = node.settings["pads"], node.inputs[0].shape
-    return f"{x}[:, {top or ''}:{h - bottom}, {left or ''}:{w - right}]"
-
-
-def _repeated(node: Node, x: str) -> str:
-    """A broadcast, as repeats along axes of length 1."""
-    pairs = zip(node.inputs[0].shape, node.output.shape, strict=True)
-    return x + "".join(f".repeat({b}, axis={axis})" for axis, (a, b) in enumerate(pairs) if a != b)
-
-
-def _joined(node: Node, *xs: str) -> str:
-    return f"np.concatenate([{', '.join(xs)}], axis={_settings(node)['axis']})"
 
 
 ACTIVATIONS = {  # by the names of ops and of settings
@@ -247,7 +208,8 @@ ACTIVATIONS = {  # by the names of ops and of settings
     "sigmoid": "(np.tanh({0} / 2) + 1) / 2",  # cannot overflow
     "arctan": "np.arctan({0})",
 }
-LINES: dict[str, str | Callable[..., str]] = {
+# by op: {0}, {1} are operands, `bias` adds the third where there is one, `out` is the shape of a sample
+LINES = {
     "activation": "{0}",
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
@@ -258,40 +220,42 @@ LINES: dict[str, str | Callable[..., str]] = {
     **{name: f"np.{name}({{0}})" for name in ("exp", "log", "sqrt", "arctan")},
     "absolute": "np.abs({0})",
     "softplus": "np.logaddexp({0}, 0)",
-    "linear": "{0} @ {1} + {2}",
+    "linear": "{0} @ {1}{bias}",
     "batch_norm": "({0} - {mean}) / np.sqrt({variance} + {eps}) * {1} + {2}",
-    "seo_sigmoid_layer": "(np.tanh(({0} @ {1} + {2}) / 2) + 1) / 2",
-    "convolve": _convolution("conv", slice(None)),
-    "convolve_transposed": _convolution("conv_transpose", slice(None, None, 2)),
-    "unfold": _unfold,
+    "seo_sigmoid_layer": "(np.tanh(({0} @ {1}{bias}) / 2) + 1) / 2",
+    "convolve": "conv({0}, {1}, {stride}, {pad}, {out}){bias}",
+    "convolve_transposed": "conv_transpose({0}, {1}, {stride}, ({pad[0]}, {pad[2]}), {out}){bias}",
+    "unfold": "windows(pad({0}, {pad}), {kernel}, {stride}).reshape(-1, {sizes})",
     "max_pool2d": "windows({0}, {size}, {stride}).max(axis=(3, 4))",
-    "pad2d": lambda node, x: _padded(x, **node.settings),
-    "crop2d": _cropped,
-    "reshape": lambda node, x: _reshaped(node.output.shape[1:], x),
-    "broadcast_to": _repeated,
+    "pad2d": "pad({0}, {pads}, {value})",
+    "crop2d": "{0}[:, {pads[0]} :, {pads[2]} :][:, : {out[0]}, : {out[1]}]",
+    "reshape": "{0}.reshape(-1, {sizes})",
+    "broadcast_to": "np.broadcast_to({0}, (len({0}), {sizes}))",
     "transpose": "{0}.transpose({axes})",
     "total": "{0}.sum(axis={axis}, keepdims={keepdims})",
     "maximum": "{0}.max(axis={axis})",
-    "concat": _joined,
+    "concat": "np.concatenate([{all}], axis={axis})",
     **dict.fromkeys(("alias", "cast"), "{0}"),
 }
 
 
-def _opening(trainer: Trainer, images: bool) -> str:
-    """The script's first lines."""
+def _opening(text: str, trainer: Trainer) -> str:
+    """The script's first lines, with the title and the constants of a run."""
     recipe, shape = trainer.recipe, trainer.form.shape
-    lines: list[dict[str, object]] = [{"LATENT": recipe.latent}]
-    if recipe.classes:
-        lines[0]["CLASSES"] = recipe.classes
-    if images:
-        zoom = max(1, (WIDEST - GAP * (COLUMNS + 1)) // (COLUMNS * shape[1]))
-        lines[0] |= {"LOW": float(recipe.low), "HIGH": float(recipe.high)}
-        lines.append({"ROWS": ROWS, "COLUMNS": COLUMNS, "ZOOM": zoom, "GAP": GAP})
-    else:
-        lines[0]["POINTS"] = POINTS
+    wide = shape[1] if len(shape) == 3 else WIDEST
+    zoom = max(1, (WIDEST - GAP * (script.COLUMNS + 1)) // (script.COLUMNS * wide))
+    drawn = recipe.latent, recipe.noise == "normal", int(Stream.SAMPLE), recipe.classes
+    constants = {
+        "LATENT, NORMAL, STREAM, CLASSES": drawn,
+        "SHAPE, LOW, HIGH, POINTS": (shape, float(recipe.low), float(recipe.high), POINTS),
+        "ROWS, COLUMNS, ZOOM, GAP": (script.ROWS, script.COLUMNS, zoom, GAP),
+    }
     name = re.sub(r"[^\w.-]+", "-", recipe.name)[:40]  # from a checkpoint, and the script is code
     title = f"Draws with a GAN, fastgan's {name} after {trainer.steps_done:,} steps: python {SCRIPT} 42"
-    return script.opening(title, lines, images=images)
+    text = re.sub(r'(?s)^""".*?"""', f'"""{title}"""', text)
+    for names, values in constants.items():
+        text = re.sub(f"(?m)^{names} = .*", f"{names} = {repr(values)[1:-1]}", text)
+    return text
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:

@@ -4,6 +4,7 @@ The content goes to a temporary file beside the target (from another file system
 is forced to the disk, and takes the target's name in one step; only then is the folder forced to the disk.
 What a killed process can leave behind is a hidden `.*.tmp`, which `clean_stale` removes. That a *process* may
 die at any moment is tested; that the *power* may fail rests on the order write, fsync, rename, fsync alone.
+Every failure of the system is an OutputError.
 """
 
 import errno
@@ -15,14 +16,15 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from fastgan.errors import OutputError, UsageError
+from fastgan.errors import OutputError
 
+_ASK = "ask for write permission there, or write to another folder (--out)"
 _NEXT_STEP = {
     errno.ENOSPC: "free some space there, or write to another disk (--out)",
     errno.EDQUOT: "free some of your quota, or write to another disk (--out)",
     errno.EROFS: "write to a folder that is not read-only (--out)",
-    errno.EACCES: "ask for write permission there, or write to another folder (--out)",
-    errno.EPERM: "ask for write permission there, or write to another folder (--out)",
+    errno.EACCES: _ASK,
+    errno.EPERM: _ASK,
     errno.ENOENT: "make the folder first, or write to another one (--out)",
     errno.ENOTDIR: "a part of the path is a file; write to another folder (--out)",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -48,15 +50,22 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that the old file, or the new one, is there whole at every moment.
 
     The folder of `path` is made when only that is missing. A link keeps being a link: the file that it points to
-    is replaced. OutputError when the target is a folder or a device, and on any failure of the system; the old
-    file is then intact and no temporary file remains.
+    is replaced. OutputError also when the target is a folder or a device; on any failure the old file is intact and
+    no temporary file remains.
     (When only the last step, forcing the folder to the disk, fails, the new file is already in place.)
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     with doing("write", path):
-        _refuse_special(target, path)
-        ensure_folder(target.parent)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(mode := target.stat().st_mode):
+                kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+                raise OutputError(
+                    f"cannot write {str(path)!r}: it is {kind}, wanted a file; choose another name"
+                )
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            _sync_folder(target.parent.parent)
         try:
             with open(temporary, "xb", buffering=0) as file:
                 _write_all(file.fileno(), content)
@@ -70,9 +79,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add `text` and a line end to a log; a line that does not fit on the disk is taken back. OutputError."""
-    if "\n" in text:
-        raise UsageError(f"append_line takes one line, got {text.count(chr(10)) + 1}: call it once for each")
+    """Add one line to a log; one that does not fit on the disk is taken back."""
     with doing("write", path), open(path, "a+b", buffering=0) as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - 1))
@@ -85,7 +92,7 @@ def append_line(path: Path, text: str) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, unless it is there. OutputError."""
+    """Make a directory and its parents, unless it is there."""
     with doing("make", path):
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -94,7 +101,7 @@ def make_directory(path: Path) -> None:
 
 
 def make_numbered(path: Path) -> Path:
-    """Make a new directory, name, name-2, ..., that no other process gets as well; its path. OutputError."""
+    """Make a new directory, name, name-2, ..., that no other process gets as well; its path."""
     make_directory(path.parent)
     places = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in count(1))
     for place in places:
@@ -104,16 +111,8 @@ def make_numbered(path: Path) -> Path:
     return place
 
 
-def ensure_folder(path: Path) -> None:
-    """Make a folder, such as one of a run directory, unless it is there; its parent must be. OutputError."""
-    if not path.is_dir():
-        with doing("make", path):
-            path.mkdir(exist_ok=True)
-            _sync_folder(path.parent)
-
-
 def clean_stale(directory: Path) -> int:
-    """Remove the `.*.tmp` of a killed process from a run directory and its folders; how many. OutputError."""
+    """Remove the `.*.tmp` of a killed process from a run directory and its folders; how many."""
     found = (*directory.glob(".*.tmp"), *directory.glob("*/.*.tmp"))
     stale = [path for path in found if stat.S_ISREG(path.lstat().st_mode)]
     for path in stale:
@@ -122,17 +121,9 @@ def clean_stale(directory: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, if it is there. OutputError."""
+    """Delete a file, if it is there."""
     with doing("delete", path):
         path.unlink(missing_ok=True)
-
-
-def _refuse_special(target: Path, path: Path) -> None:
-    with suppress(FileNotFoundError):
-        mode = target.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-            raise OutputError(f"cannot write {str(path)!r}: it is {kind}, wanted a file; choose another name")
 
 
 def _write_all(handle: int, content: bytes) -> None:

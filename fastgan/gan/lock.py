@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from fastgan.errors import OutputError
@@ -52,35 +52,33 @@ class Lock:
 
     def _take(self) -> int:
         """The file, open and locked."""
-        with files.doing("lock", self.path):
+        with files.doing("lock", self.path), ExitStack() as stack:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                self._lock(handle)
-                os.ftruncate(handle, 0)
-                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
-            except BlockingIOError as error:
+            stack.callback(os.close, handle)
+            if not self._locked(handle):
                 who = os.read(handle, 300).decode(errors="replace") or "one that has just begun"
-                os.close(handle)
                 raise OutputError(
                     f"a run is under way in {str(self.folder)!r} ({who}): wait for its end, or stop it first"
-                ) from error
-            except OSError:
-                os.close(handle)
-                raise
+                )
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            stack.pop_all()
         return handle
 
-    def _lock(self, handle: int) -> None:
+    def _locked(self, handle: int) -> bool:
+        """Whether nobody else has the lock; a warning, and no lock, where the disk has none."""
         try:
             if fcntl:
-                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+        except BlockingIOError:
+            return False
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-        warnings.warn(
-            f"no locks on the disk of {str(self.folder)!r}: see to it that only one run writes there",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        text = f"no locks on the disk of {str(self.folder)!r}: see to it that only one run writes there"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return True
 
 
 def claim(folder: Path) -> Lock:

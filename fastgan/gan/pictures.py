@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgan.data import Dataset
-from fastgan.errors import ShapeError, UsageError
+from fastgan.errors import ShapeError
 from fastgan.gan.files import write_atomic
 
 if TYPE_CHECKING:
@@ -33,17 +33,15 @@ Array = NDArray[Any]
 Rows = Sequence[Mapping[str, Any]]
 Critic = Callable[[Array], Array]  # scores (n,) of points (n, 2)
 
-IMAGES = 100  # of a sample picture
-COLUMNS = 10
-_WIDEST = 700  # pixels: fits beside text in a browser, and 8x8 digits are still large enough to judge
-_GAP, _GAP_GREY = 2, 48
+IMAGES, COLUMNS = 100, 10  # of a sample picture
+WIDEST = 700  # pixels: fits beside text in a browser, and 8x8 digits are still large enough to judge
+GAP, _GAP_GREY = 2, 48
 _FRAMES = 120  # more make a GIF of many megabytes and show nothing new
 _DPI = 100
 _POINTS = 2000  # of a curve; a figure of 900 pixels has no room for more
-_PLACES = 128  # of the critic's contours along each side, as in the article
-_LEVELS = 10
+_PLACES, _LEVELS = 128, 10  # of the critic's contours, places along each side, as in the article
 _REAL, _FAKE, _CRITIC, _GREY = "#e8710a", "#188038", "#1a62b5", "#5f6368"
-_LOSSES = {
+_LOSSES = {  # keys of metrics.jsonl: label, color
     "critic_loss": ("critic loss", _CRITIC),
     "critic_loss_held_out": ("critic loss, held-out samples", "#00a3b4"),
     "generator_loss": ("generator loss", _FAKE),
@@ -73,7 +71,7 @@ def picture(
         return image_grid(samples, columns)
     if samples.shape[1] == 2:
         return scatter(samples, real, modes=modes, critic=critic, title=title)
-    return profile(samples[:IMAGES], None if real is None else (float(real.min()), float(real.max())))
+    return profile(samples[:IMAGES], real)
 
 
 def real_images(dataset: Dataset) -> Image:
@@ -83,56 +81,42 @@ def real_images(dataset: Dataset) -> Image:
 
 
 def image_grid(samples: Array, columns: int | None = None) -> Image:
-    """(n, h, w, c), uint8 or floats in [0, 1], as one image, row by row; c is 1 or 3, or of floats 4, shown on white.
+    """Floats (n, h, w, c) in [0, 1] as one image, row by row; c is 1, 3, or 4, which is shown on white.
 
     `columns` None: as near to a square as n allows. Each pixel is as large as keeps the grid within 700 pixels, and at
-    least 1. Floats outside [0, 1] are clipped. ShapeError, UsageError.
+    least 1. What lies outside [0, 1] is clipped.
     """
     from PIL import Image
 
-    samples = np.asarray(samples)
-    channels = (1, 3, 4) if samples.dtype.kind == "f" else (1, 3)
-    if samples.ndim != 4 or samples.shape[3] not in channels or 0 in samples.shape:
-        raise ShapeError(f"image_grid needs (n, h, w, 1 or 3), n > 0, got {samples.shape}; reshape to it")
-    if columns is not None and columns < 1:
-        raise UsageError(f"image_grid: got {columns} columns, wanted at least 1")
     if samples.shape[3] == 4:
         alpha = samples[..., 3:]
         samples = samples[..., :3] * alpha + (1 - alpha)
     n, h, w, c = samples.shape
     columns = min(n, columns or math.ceil((n * h / w) ** 0.5))
-    zoom = max(1, (_WIDEST - _GAP * (columns + 1)) // (columns * w))
-    tall, wide = zoom * h + _GAP, zoom * w + _GAP
-    grid = np.full((-(-n // columns) * tall + _GAP, columns * wide + _GAP, c), _GAP_GREY, np.uint8)
+    zoom = max(1, (WIDEST - GAP * (columns + 1)) // (columns * w))
+    tall, wide = zoom * h + GAP, zoom * w + GAP
+    grid = np.full((-(-n // columns) * tall + GAP, columns * wide + GAP, c), _GAP_GREY, np.uint8)
     for i, sample in enumerate(_as_bytes(samples)):
-        top, left = _GAP + i // columns * tall, _GAP + i % columns * wide
+        top, left = GAP + i // columns * tall, GAP + i % columns * wide
         cell = sample.repeat(zoom, axis=0).repeat(zoom, axis=1)
         grid[top : top + zoom * h, left : left + zoom * w] = cell
     return Image.fromarray(grid[:, :, 0] if c == 1 else grid)
 
 
-def profile(samples: Array, limits: tuple[float, float] | None = None) -> Image:
-    """(n, d) vectors as n lines of d grey cells, from black to white between `limits`. ShapeError.
-
-    To compare pictures give the limits of the real data; None takes those of the samples.
-    """
+def profile(samples: Array, real: Array | None = None) -> Image:
+    """(n, d) vectors as n lines of d grey cells, black and white being the least and the most of the real ones."""
     from PIL import Image
 
-    samples = np.nan_to_num(np.asarray(samples, np.float64), posinf=0, neginf=0)
-    if samples.ndim != 2 or samples.size == 0:
-        raise ShapeError(f"profile needs (n, d) with n and d > 0, got {samples.shape}; reshape the samples")
-    low, high = limits or (samples.min(), samples.max())
+    samples = np.nan_to_num(samples.astype(np.float64), posinf=0, neginf=0)
+    window = samples if real is None else real
+    low, high = float(window.min()), float(window.max())
     n, d = samples.shape
     cells = _as_bytes((samples - low) / ((high - low) or 1.0))
-    tall, wide = min(24, max(1, _WIDEST // n)), max(1, _WIDEST // d)
+    tall, wide = min(24, max(1, WIDEST // n)), max(1, WIDEST // d)
     return Image.fromarray(cells.repeat(tall, axis=0).repeat(wide, axis=1))
 
 
 def _as_bytes(samples: Array) -> Array:
-    if samples.dtype == np.uint8:
-        return samples
-    if samples.dtype.kind != "f":
-        raise UsageError(f"pictures need uint8, or floats in [0, 1], got {samples.dtype}; convert them")
     return (np.clip(np.nan_to_num(samples.astype(np.float32)), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -143,8 +127,12 @@ def evenly(n: int, most: int) -> list[int]:
 
 def save_png(path: Path, image: Image) -> None:
     """Write the image as PNG, whole or not at all. OutputError."""
+    _save(path, image, format="PNG")
+
+
+def _save(path: Path, image: Image, **settings: Any) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, **settings)
     write_atomic(path, buffer.getvalue())
 
 
@@ -152,18 +140,13 @@ def save_gif(path: Path, frames: Sequence[Image], *, ms: int = 120, hold: int = 
     """Write frames of one size as an endless GIF: `ms` milliseconds each, the last held for `hold`.
 
     Of more than 120 frames an even choice, with the first and the last, is taken. Equal neighbours become one
-    frame, held longer. UsageError without frames; ShapeError for sizes that differ; OutputError.
+    frame, held longer. ShapeError for sizes that differ; OutputError.
     """
-    chosen = [frames[i] for i in evenly(len(frames), _FRAMES)]
-    if not chosen:
-        raise UsageError("save_gif needs at least one frame, got none")
-    if len(sizes := {frame.size for frame in chosen}) > 1:
+    if len(sizes := {frame.size for frame in frames}) > 1:
         raise ShapeError(f"save_gif needs frames of one size, got {sorted(sizes)}; make them with one grid")
-    buffer = io.BytesIO()
-    first, *others = _share_palette(chosen)
+    first, *others = _share_palette([frames[i] for i in evenly(len(frames), _FRAMES)])
     times = [ms] * len(others) + [hold]
-    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
-    write_atomic(path, buffer.getvalue())
+    _save(path, first, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
 
 
 def _share_palette(frames: Sequence[Image]) -> list[Image]:
@@ -189,12 +172,10 @@ def frames_of(folder: Path) -> list[Image]:
     """The pictures of the steps in their order, no more than a GIF takes; one that is damaged is left out."""
     from PIL import Image
 
-    paths = sorted(
-        (path for path in folder.glob("*.png") if path.stem.isdecimal()), key=lambda p: int(p.stem)
-    )
+    steps = sorted((int(path.stem), path) for path in folder.glob("*.png") if path.stem.isdecimal())
     frames = []
-    for i in evenly(len(paths), 2 * _FRAMES):
-        with suppress(OSError, SyntaxError, ValueError), Image.open(paths[i]) as image:
+    for i in evenly(len(steps), 2 * _FRAMES):
+        with suppress(OSError, SyntaxError, ValueError), Image.open(steps[i][1]) as image:
             frames.append(image.convert("L" if image.mode == "L" else "RGB"))
     return frames
 
@@ -230,7 +211,7 @@ def scatter(
     critic: Critic | None = None,
     title: str = "",
 ) -> Image:
-    """(n, 2) generated points over real ones, 480x480 pixels; `modes` (k, 2) are ringed. ShapeError.
+    """(n, 2) generated points over real ones, 480x480 pixels; `modes` (k, 2) are ringed.
 
     The limits come from the real points (else the modes, else the points), so that frames can be compared; how
     many generated points lie outside is written below. `critic` is drawn as contours underneath: the darker, the more
@@ -238,7 +219,7 @@ def scatter(
     """
     from matplotlib.figure import Figure
 
-    points, real, modes = _cloud("points", points), _cloud("real", real), _cloud("modes", modes)
+    points, real, modes = map(_cloud, (points, real, modes))
     window = next((cloud for cloud in (real, modes, points) if len(cloud)), np.zeros((1, 2)))
     low, high = window.min(axis=0), window.max(axis=0)
     middle, reach = (low + high) / 2, float((high - low).max()) * 0.575 or 1.0  # a margin of 15 %
@@ -258,10 +239,9 @@ def scatter(
     return _render(figure)
 
 
-def _cloud(name: str, points: Array | None) -> Array:
+def _cloud(points: Array | None) -> Array:
+    """The points that can be shown, as float64."""
     points = np.zeros((0, 2)) if points is None else np.asarray(points, np.float64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ShapeError(f"scatter needs {name} of shape (n, 2), got {points.shape}; choose two features")
     return points[np.isfinite(points).all(axis=1)]
 
 
@@ -295,8 +275,7 @@ def loss_curves(path: Path, rows: Rows) -> None:
     last = max([1.0, *_series(rows, "step")[0][-1:]])
     _, speed = _series(rows, "steps_per_second")
     pace = f", {np.median(speed):,.1f} steps per second" if speed.size else ""
-    title = f"Losses up to step {last:,.0f}{pace}" if rows else "No losses yet"
-    figure.suptitle(title, y=0.98, fontsize=13)
+    figure.suptitle(f"Losses up to step {last:,.0f}{pace}" if rows else "No losses yet", y=0.98, fontsize=13)
     _draw(panels[0], rows, _LOSSES)
     panels[0].set(ylabel="loss")
     if below:
@@ -356,14 +335,7 @@ def _render(figure: Figure) -> Image:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=9, labelcolor=_GREY)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                ncols=4,
-                columnspacing=1.2,
-                frameon=False,
-                borderpad=0.2,
-            )
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, borderpad=0.2)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).figure.savefig(buffer, format="png", dpi=_DPI)
     return Image.open(buffer).convert("RGB")

@@ -43,13 +43,8 @@ class ModeScores(NamedTuple):
     reverse_kl: float
 
 
-def class_votes(samples: NDArray[Any], dataset: Dataset) -> NDArray[np.int64]:
-    """Generated samples per class, (k,), in the order of the data's labels; see `vote`; ShapeError, DataError."""
-    return tally(vote(samples, dataset), dataset)
-
-
 def tally(voted: NDArray[np.int64], dataset: Dataset) -> NDArray[np.int64]:
-    """How many of some votes (n,) each class got, (k,), in the order of the data's labels."""
+    """How many of some votes (n,), see `vote`, each class got; (k,), in the order of the data's labels."""
     return np.array([(voted == k).sum() for k in np.unique(np.asarray(dataset.labels))], np.int64)
 
 

@@ -1,4 +1,4 @@
-"""How a Trainer is made from a checkpoint; state.py says what that holds."""
+"""How a Trainer is made from a checkpoint, or only what draws from its generator; state.py says what that holds."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,13 @@ from typing import Any
 
 from fastgan.device import resolve_device, to_device
 from fastgan.errors import CheckpointError
-from fastgan.gan import checkpoint
+from fastgan.gan import checkpoint, state
 from fastgan.gan.networks import build_generator
 from fastgan.gan.objectives import Objective
 from fastgan.gan.recipe import Recipe, from_dict
 from fastgan.gan.recipes import RECIPES
 from fastgan.gan.sampling import Sampler
 from fastgan.gan.source import Form, absolute, find
-from fastgan.gan.state import NETWORKS, STATE
 from fastgan.gan.trainer import Trainer
 from fastgan.nn import Module, flatten
 
@@ -46,8 +45,8 @@ def load(
             form.check(data)
             form = replace(form, source=found.source)
         trainer = Trainer(recipe, form, device=device, seed=meta["seed"], threads=threads, **given)
-        trainer.form, trainer.dataset = form, data
-        _fill(trainer, values, meta)
+        trainer.dataset = data
+        state.fill(trainer, values, meta)
         return trainer
 
 
@@ -59,7 +58,7 @@ def load_sampler(path: str | Path, *, device: str = "auto") -> Sampler:
     device = resolve_device(device)
     with _opened(path, {"critic": True, "objective": True}) as (recipe, form, values, meta):
         generator = build_generator(recipe, form.shape, meta["seed"])
-        generator.load(_part(values, "generator"))
+        generator.load(state.part(values, "generator"))
         flat = flatten(generator, device)
         if recipe.ema:
             flat.buffer[...] = to_device(values["generator_average"], device)
@@ -82,35 +81,9 @@ def _opened(
     try:
         if missing := [name for name in meta["own_networks"] if given.get(name) is None]:
             raise CheckpointError(f"{path}: the run had a {missing[0]} of its own; pass it to load() again")
-        recipe = recipe_of(meta)
+        base = RECIPES.get(meta["recipe"]["name"], next(iter(RECIPES.values())))
+        blank = base.replace(penalty=None, clip=None, generator_lr=None)  # None is written as nothing
+        recipe = from_dict(meta["recipe"], blank)
         yield recipe, Form.from_dict(meta["data"]).with_image_size(recipe.border), values, meta
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: lacks {error}; it was not written by fastgan train") from error
-
-
-def recipe_of(meta: dict[str, Any]) -> Recipe:
-    """The recipe that a description holds."""
-    values = dict(meta["recipe"])
-    base = RECIPES.get(values["name"], next(iter(RECIPES.values())))
-    blank = base.replace(penalty=None, clip=None, generator_lr=None)  # None is written as nothing
-    return from_dict(values, blank)
-
-
-def _fill(trainer: Trainer, values: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Put the arrays and counters of a checkpoint into a fresh Trainer."""
-    for network, steps in zip(NETWORKS, meta[f"{STATE}_steps"], strict=True):
-        getattr(trainer, network).load(_part(values, network))
-        optimizer = getattr(trainer, f"{network}_optimizer")
-        optimizer.steps = steps
-        for name, array in _part(values, f"{network}_{STATE}").items():
-            optimizer.state[name][...] = to_device(array, trainer.device)
-    if trainer.ema:
-        trainer.ema.average[...] = to_device(values["generator_average"], trainer.device)
-    trainer.begin_at(meta["steps_done"], values["losses"])
-    trainer.work.horizon = meta["horizon"]
-    trainer.arithmetic = meta.get("arithmetic", "")  # older files do not say
-
-
-def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix + "."): x for name, x in values.items() if name.startswith(prefix + ".")}

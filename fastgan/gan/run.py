@@ -42,14 +42,9 @@ class RunDirectory(Callback):
     is full or read-only or the directory is gone; the checkpoints made so far are then intact.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        go_on: bool = False,
-        save_every: float = SAVE_EVERY,
-    ) -> None:
+    def __init__(self, path: str | Path, *, go_on: bool = False, save_every: float = SAVE_EVERY) -> None:
         self.path, self.go_on, self.save_every = Path(path), go_on, save_every
+        self.metrics_file = self.path / "metrics.jsonl"
         self._saved = self._sampled = -1  # steps
         self._saved_at = 0.0  # seconds
         self._lock: Lock | None = None
@@ -75,7 +70,10 @@ class RunDirectory(Callback):
         except DivergedError as error:
             with suppress(FastganError):  # what went wrong first is what to report
                 self.finish()
-            raise DivergedError(f"{error}; {self._last_good()}") from error
+            good = "no checkpoint was saved"
+            with suppress(CheckpointError):
+                good = f"the last good checkpoint is {checkpoint.newest(self.path)}"
+            raise DivergedError(f"{error}; {good}") from error
 
     def on_start(self, trainer: Trainer) -> None:
         """A new directory with its first picture and checkpoint, or an old one put back to the Trainer's step."""
@@ -86,8 +84,7 @@ class RunDirectory(Callback):
         if self.go_on:
             return self._go_back(trainer)
         self.go_on = True
-        text = _HEAD + tomli_w.dumps(config(trainer))
-        files.write_atomic(self.path / "config.toml", text.encode())
+        files.write_atomic(self.path / "config.toml", (_HEAD + tomli_w.dumps(config(trainer))).encode())
         if trainer.dataset is not None and trainer.dataset.is_images:
             pictures.save_png(self.path / "samples" / "real.png", pictures.real_images(trainer.dataset))
         self._sample(trainer)
@@ -109,10 +106,8 @@ class RunDirectory(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         """The last checkpoint, then the pictures."""
-        if self._saved != trainer.steps_done:
-            self._save(trainer)
-        if self._sampled != trainer.steps_done:
-            self._sample(trainer)
+        self._save(trainer)
+        self._sample(trainer)
         self.finish()
 
     def on_close(self, trainer: Trainer) -> None:
@@ -125,24 +120,24 @@ class RunDirectory(Callback):
             pictures.save_gif(self.path / "training.gif", frames)
         pictures.loss_curves(self.path / "losses.png", read_metrics(self.metrics_file))
 
-    @property
-    def metrics_file(self) -> Path:
-        """Where the log is."""
-        return self.path / "metrics.jsonl"
-
     def picture_of(self, step: int) -> Path:
         """Where the picture of a step is."""
         return self.path / "samples" / f"{step:06d}.png"
 
     def _sample(self, trainer: Trainer) -> None:
-        """The picture of the run's fixed latents."""
+        """The picture of the run's fixed latents, unless it is there."""
         self._refuse_lost()
         step, data = trainer.steps_done, trainer.dataset
-        real, modes = (None, None) if data is None else (data.samples[:POINTS], data.modes)
-        samples = trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS)
-        shown: dict[str, Any] = {"columns": pictures.COLUMNS, "real": real, "modes": modes}
-        critic = quality.critic_of(trainer) if quality.has_contours(trainer) else None
-        image = pictures.picture(samples, critic=critic, title=f"step {step:,}", **shown)
+        if self._sampled == step:
+            return
+        image = pictures.picture(
+            trainer.sample(pictures.IMAGES if len(trainer.form.shape) == 3 else POINTS),
+            columns=pictures.COLUMNS,
+            real=data.samples[:POINTS] if data else None,
+            modes=data.modes if data else None,
+            critic=quality.critic_of(trainer) if quality.has_contours(trainer) else None,
+            title=f"step {step:,}",
+        )
         pictures.save_png(self.picture_of(step), image)
         self._sampled = step
 
@@ -153,15 +148,16 @@ class RunDirectory(Callback):
 
     def _save_if_due(self, trainer: Trainer) -> None:
         late = monotonic() - self._saved_at >= self.save_every
-        due = late or trainer.steps_done % trainer.recipe.checkpoint_every == 0
-        if due and self._saved != trainer.steps_done:
+        if late or trainer.steps_done % trainer.recipe.checkpoint_every == 0:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        """A checkpoint, unless it is there; the oldest goes."""
         self._refuse_lost()
-        trainer.save(checkpoint.path_for(self.path, trainer.steps_done))
-        checkpoint.prune(self.path, KEEP)
-        self._saved, self._saved_at = trainer.steps_done, monotonic()
+        if self._saved != trainer.steps_done:
+            trainer.save(checkpoint.path_for(self.path, trainer.steps_done))
+            checkpoint.prune(self.path, KEEP)
+            self._saved, self._saved_at = trainer.steps_done, monotonic()
 
     def _refuse_lost(self) -> None:
         """OutputError where the directory is not the one any more that the run began in."""
@@ -176,9 +172,9 @@ class RunDirectory(Callback):
         newest, own = checkpoint.newest(self.path), checkpoint.path_for(self.path, step)
         if newest > own:
             raise UsageError(f"{newest} is newer than step {step}: load that one, or give another directory")
-        config_file = self.path / "config.toml"
-        if edits := edited(config_file, trainer):
-            text = f"{config_file} was changed since ({edits}); resume uses the checkpoint's settings"
+        file = self.path / "config.toml"
+        if edits := edited(file, trainer):
+            text = f"{file} was changed since ({edits}); resume uses the checkpoint's settings"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         self._saved = step if newest == own else -1
         self._sampled = step if self.picture_of(step).exists() else -1
@@ -189,30 +185,21 @@ class RunDirectory(Callback):
             if path.stem.isdecimal() and int(path.stem) > step:
                 files.remove(path)
 
-    def _last_good(self) -> str:
-        try:
-            return f"the last good checkpoint is {checkpoint.newest(self.path)}"
-        except CheckpointError:
-            return "no checkpoint was saved"
-
 
 def config(trainer: Trainer) -> dict[str, Any]:
     """Plain values that repeat a run: version, recipe by name and field by field, seed, device, data."""
-    recipe = trainer.recipe.to_dict()
-    name, source = recipe.pop("name"), trainer.form.source
-    data: dict[str, Any] = {"data": f"the array {trainer.form.name!r}"}
-    if source is not None:
-        data = asdict(source)
-        data["data"] = data.pop("spec")
+    recipe, form = trainer.recipe.to_dict(), trainer.form
+    source = asdict(form.source) if form.source else {"spec": f"the array {form.name!r}"}
     values = {
         "fastgan": __version__,
-        "recipe": name,
+        "recipe": recipe.pop("name"),
         "seed": trainer.seed,
         "device": trainer.device,
         "as_published": recipe.pop("published", "") != "",
         "threads": trainer.threads.wanted,
         **recipe,
-        **data,
+        "data": source.pop("spec"),
+        **source,
         "own_networks": bool(trainer.own_networks) or None,
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -223,41 +210,30 @@ def edited(path: Path, trainer: Trainer) -> str:
 
     Device and threads are left out, as resume reads them there, and so is a folder that may have been moved.
     """
+    import tomli_w
+
     if not path.is_file():  # a pipe would block
         return "it is no file" if path.exists() else ""
     try:
         held = respelt(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):  # not to be read; no text, or no TOML
         return "it cannot be read"
-    now, begun = (
-        _plain(config(trainer)),
-        _plain(trainer.recipe.to_dict()),
-    )  # its data may have been moved since
+    # as they come back from a file; the recipe's own, as data may have been moved since
+    now, begun = (tomllib.loads(tomli_w.dumps(x)) for x in (config(trainer), trainer.recipe.to_dict()))
     if now.keys().isdisjoint(held):
         return "it is empty"
-    names = held.keys() - {"fastgan", "device", "threads", "as_published", "data_dir"}
-    return ", ".join(
-        name for name in held if name in names and held[name] not in (now.get(name), begun.get(name))
-    )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as they come back from a TOML file."""
-    import tomli_w
-
-    return tomllib.loads(tomli_w.dumps(values))
+    free = {"fastgan", "device", "threads", "as_published", "data_dir"}
+    return ", ".join(x for x in held if x not in free and held[x] not in (now.get(x), begun.get(x)))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics.jsonl; a line that a kill or a power cut tore is left out. CheckpointError for a folder."""
-    if path.exists() and not path.is_file():
+    if not path.exists():
+        return []
+    if not path.is_file():
         raise CheckpointError(f"{path} is not a file, wanted the log of a run; move it away")
     rows = []
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, Mapping) and isinstance(row.get("step"), int):

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgan import data
-from fastgan.data import Dataset, names
+from fastgan.data import Dataset, from_array, load, names
 from fastgan.data.dataset import CHANNELS
 from fastgan.device import from_any, to_host
 from fastgan.errors import DataError, UsageError
@@ -35,7 +34,7 @@ class Source:
 
     def load(self, batch: int = 1) -> Dataset:
         """The data set; UsageError or DataError where it is not to be had, or too small for a batch."""
-        return data.load(**asdict(self), batch=batch)
+        return load(**asdict(self), batch=batch)
 
 
 @dataclass(frozen=True)
@@ -55,29 +54,18 @@ class Form:
         """Numbers per sample."""
         return math.prod(self.shape)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "Form":
         """A Form from plain values; KeyError or TypeError for anything else."""
-        source = values["source"]
-        return Form(
-            **{**values, "shape": tuple(values["shape"]), "source": Source(**source) if source else None}
-        )
+        source = values["source"] and Source(**values["source"])
+        return Form(**{**values, "shape": tuple(values["shape"]), "source": source})
 
     def with_image_size(self, border: int) -> "Form":
         """The same, with an image size for a file of arrays: older runs took its rows for images without being told."""
-        h, w = (*self.shape, 0)[:2]
-        if (
-            not self.source
-            or len(self.shape) != 3
-            or h != w
-            or Path(self.source.spec).suffix not in (".npy", ".npz")
-        ):
+        side, square = self.shape[0], len(self.shape) == 3 and self.shape[0] == self.shape[1]
+        if not square or not self.source or Path(self.source.spec).suffix not in (".npy", ".npz"):
             return self
-        return replace(self, source=replace(self.source, image_size=h - 2 * border))
+        return replace(self, source=replace(self.source, image_size=side - 2 * border))
 
     def check(self, dataset: Dataset) -> None:
         """DataError unless a data set is the one that this describes."""
@@ -95,28 +83,21 @@ def find(data: Any, recipe: Recipe) -> tuple[Dataset | None, Form]:
     """A data set and its form, for whatever a Trainer takes as data; a Form alone stands for data to be found later."""
     if isinstance(data, Form):
         return None, data
-    source = None
+    source = data if isinstance(data, Source) else None
     if data is None or isinstance(data, str | Path):
         spec = own_data(recipe) if data is None else str(data)
         source = Source(spec if spec in names else absolute(spec), split=recipe.split)
-    elif isinstance(data, Source):
-        source = data
     if source and source.image_size is None and source.spec not in names and os.path.isdir(source.spec):
         source = replace(source, image_size=recipe.picture_size or None)
-    dataset = source.load(recipe.batch) if source else data if isinstance(data, Dataset) else from_array(data)
-    if recipe.points == dataset.is_images:
-        raise DataError(f"recipe {recipe.name}: {_misfit(dataset)}")
-    dataset = bordered(dataset, recipe.border)
-    form = Form(
-        dataset.name,
-        tuple(dataset.sample_shape),
-        dataset.n,
-        float(dataset.low),
-        float(dataset.high),
-        dataset.fingerprint(),
-        source,
-    )
-    return dataset, form
+    if source:
+        data = source.load(recipe.batch)
+    elif not isinstance(data, Dataset):
+        data = from_array(to_host(from_any(data)))
+    if recipe.points == data.is_images:
+        raise DataError(f"recipe {recipe.name}: {_misfit(data)}")
+    data = bordered(data, recipe.border)
+    low, high, fingerprint = float(data.low), float(data.high), data.fingerprint()
+    return data, Form(data.name, tuple(data.sample_shape), data.n, low, high, fingerprint, source)
 
 
 def _misfit(dataset: Dataset) -> str:
@@ -124,13 +105,11 @@ def _misfit(dataset: Dataset) -> str:
     if dataset.is_images:
         return f"got images of {dataset.sample_shape} from {dataset.name}, wanted points (try --data ring)"
     d = dataset.features
-    side = next((s for c in CHANNELS for s in (math.isqrt(d // c),) if s > 1 and s * s * c == d), 0)
-    remedy = (
-        f"if each is an image of {side}x{side}, give --image-size {side}, or reshape the array"
-        if side
-        else ""
-    )
-    return f"got rows of {d} numbers from {dataset.name}, wanted images (try --data digits){'; ' * bool(side)}{remedy}"
+    wrong = f"got rows of {d} numbers from {dataset.name}, wanted images (try --data digits)"
+    sides = [math.isqrt(d // c) for c in CHANNELS if math.isqrt(d // c) ** 2 * c == d > c]
+    for side in sides[:1]:
+        wrong += f"; if each is an image of {side}x{side}, give --image-size {side}, or reshape the array"
+    return wrong
 
 
 def absolute(path: str | Path) -> str:
@@ -167,8 +146,3 @@ def within_border(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) != 3:
         return shape
     return shape[0] + 2 * recipe.border, shape[1] + 2 * recipe.border, shape[2]
-
-
-def from_array(array: Any) -> Dataset:
-    """A data set of an array of any library."""
-    return data.from_array(to_host(from_any(array)))
