@@ -19,21 +19,6 @@ def logistic(x: Values) -> Values:
     return 1 / (1 + np.exp(-x))
 
 
-def sum_to(x: Values, *, shape: tuple[int, ...]) -> Values:
-    out = np.zeros(shape, x.dtype)
-    aligned = (1,) * (x.ndim - len(shape)) + shape
-    for place in np.ndindex(x.shape):
-        at = tuple(i if n > 1 else 0 for i, n in zip(place, aligned, strict=True))
-        out[at[x.ndim - len(shape) :]] += x[place]
-    return out
-
-
-def scatter(g: Values, *, key: Any, shape: tuple[int, ...]) -> Values:
-    out = np.zeros(shape, g.dtype)
-    np.add.at(out, key, g)
-    return out
-
-
 def normalized(x: Values, gamma: Values, beta: Values, *, eps: float = 1e-5) -> Values:
     flat = x.reshape(-1, x.shape[-1])
     return (((flat - flat.mean(0)) / np.sqrt(flat.var(0) + eps)) * gamma + beta).reshape(x.shape)
