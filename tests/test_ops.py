@@ -110,6 +110,7 @@ def test_elementwise_on_all_shapes_that_go_together(case):
 PAIR = {"size": (2, 2), "stride": (2, 2)}
 TIES = np.array([[0, 0, 0, 2], [1, 0, 2, 0], [0, 0, 0, 0], [0, 0, 3, 3]]).reshape(1, 4, 4, 1)
 FIRST = np.array([[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]).reshape(1, 4, 4, 1)
+OVERLAP = [[[[0], [2], [2], [0]]]]
 FAR, STEPS = [-1e4, -200, 0, 200, 1e4], [0, 0, 0.5, 1, 1]
 VALUES = [  # a formula, its operand, and the values and the gradient of their sum that it has
     (lambda x: x + 1, [1, 4], [2, 5], [1, 1]),
@@ -137,6 +138,12 @@ VALUES = [  # a formula, its operand, and the values and the gradient of their s
     (lambda x: ops.leaky_relu(x, slope=0.25), [0, -2, 3], [0, -0.5, 3], [0.25, 0.25, 1]),
     (lambda x: ops.maximum(x, axis=1), [[1, 5, 5], [2, 0, 1]], [5, 2], [[0, 0.5, 0.5], [1, 0, 0]]),
     (lambda x: ops.max_pool2d(x, **PAIR), TIES, np.reshape([1, 2, 0, 3], (1, 2, 2, 1)), FIRST),
+    (
+        lambda x: ops.max_pool2d(x, size=(1, 2), stride=(1, 1)),
+        OVERLAP,
+        [[[[2], [2], [2]]]],
+        [[[[0], [2], [1], [0]]]],
+    ),
     (lambda x: x[[0, 0, 1]], [1, 2, 4], [1, 1, 2], [2, 1, 0]),
     (lambda x: x[np.array([], int)], [1, 2, 4], [], [0, 0, 0]),
     (lambda x: x[np.array([2, 1, 2], np.uint8)], [1, 2, 4], [4, 2, 4], [0, 1, 2]),
