@@ -46,13 +46,12 @@ LINES = {  # on images of 8 x 8 with 2 channels: the layer, and what comes out; 
     "mean": (nn.Mean, 1),
     "minibatch_stddev": (nn.MinibatchStdDev, 8, 8, 3),
     "minibatch_stddev 2": (nn.MinibatchStdDev, 8, 8, 3),
-    **{name: (kind,) for name, kind in (("relu", nn.ReLU), ("leaky_relu", nn.LeakyReLU), ("tanh", nn.Tanh))},
-    **{
-        name: (kind,)
-        for name, kind in (("sigmoid", nn.Sigmoid), ("arctan", nn.Arctan), ("dropout 0.25", nn.Dropout))
-    },
-    **{name: (kind,) for name, kind in (("batch_norm", nn.BatchNorm), ("layer_norm", nn.LayerNorm))},
-    "instance_norm": (nn.InstanceNorm,),
+}
+SAME = [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Arctan, nn.BatchNorm, nn.LayerNorm, nn.InstanceNorm]
+NAMES = "relu leaky_relu tanh sigmoid arctan batch_norm layer_norm instance_norm"
+LINES |= {
+    "dropout 0.25": (nn.Dropout,),
+    **{name: (kind,) for name, kind in zip(NAMES.split(), SAME, strict=True)},
 }
 
 

@@ -101,18 +101,6 @@ def test_fifty_steps_follow_the_paper_in_the_parameters_dtype(rule, dtype, kerne
         assert (array.dtype, array.ctypes.data % 128) == (dtype, 0)
 
 
-@pytest.mark.parametrize("make", [Adam, AdamW, RMSProp, SGD])
-def test_an_optimizer_finds_the_lowest_point(make):
-    target = np.array([1.0, -2.0, 3.0], np.float32)
-    point = Point(np.zeros(3))
-    optimizer = make(point, lr=0.05)
-    for step in range(400):
-        optimizer.lr = 0.05 * (1 - step / 400)
-        grad(((point.x - Tensor(target)) ** 2).sum(), point.parameters(), out=optimizer.gradients)
-        optimizer.step()
-    np.testing.assert_allclose(point.x.data, target, atol=0.05)
-
-
 @KERNELS
 def test_moments_are_exact_to_float32(kernels):
     """1 - beta is rounded once: 1 - float32(0.999) would be wrong in the fifth digit."""
@@ -175,20 +163,6 @@ def test_an_average_follows_and_swaps():
 )
 def test_schedules(text, steps, wanted):
     assert {step: schedule(text, step, steps) for step in wanted} == pytest.approx(wanted)
-
-
-def test_the_minimax_orbit():
-    """min over x, max over y of xy by turns, y first, step 1: Goodfellow's example comes back to where it began."""
-    x, y = Point(1.0), Point(1.0)
-    descent, ascent = SGD(x, lr=1.0), SGD(y, lr=1.0)
-    places = []
-    for _ in range(6):
-        grad(-(x.x * y.x), [y.x], out=ascent.gradients)
-        ascent.step()
-        grad(x.x * y.x, [x.x], out=descent.gradients)
-        descent.step()
-        places.append((x.x.item(), y.x.item()))
-    assert places == [(-1, 2), (-2, 1), (-1, -1), (1, -2), (2, -1), (1, 1)]
 
 
 @pytest.mark.gpu
