@@ -46,9 +46,7 @@ def check_gradient(f, xs, *, order=1):
         way = [rng.normal(size=x.shape) for x in xs]
         length = np.sqrt(sum((d * d).sum() for d in way))
         up, down = (
-            scalar(
-                *(Tensor(x + e / length * d, requires_grad=True) for x, d in zip(xs, way, strict=True))
-            ).item()
+            scalar(*(Tensor(x + e / length * d, True) for x, d in zip(xs, way, strict=True))).item()
             for e in (EPS, -EPS)
         )
         slopes.append(sum(float((g * d).sum()) for g, d in zip(gradients, way, strict=True)) / length)

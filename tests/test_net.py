@@ -44,15 +44,13 @@ LINES = {  # on images of 8 x 8 with 2 channels: the layer, and what comes out; 
     "reshape 4x16xc": (nn.Reshape, 4, 16, 2),
     "flatten": (nn.Flatten, 128),
     "mean": (nn.Mean, 1),
+    "instance_norm": (nn.InstanceNorm,),
     "minibatch_stddev": (nn.MinibatchStdDev, 8, 8, 3),
     "minibatch_stddev 2": (nn.MinibatchStdDev, 8, 8, 3),
 }
-SAME = [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Arctan, nn.BatchNorm, nn.LayerNorm, nn.InstanceNorm]
-NAMES = "relu leaky_relu tanh sigmoid arctan batch_norm layer_norm instance_norm"
-LINES |= {
-    "dropout 0.25": (nn.Dropout,),
-    **{name: (kind,) for name, kind in zip(NAMES.split(), SAME, strict=True)},
-}
+SAME = [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Arctan, nn.BatchNorm, nn.LayerNorm, nn.Dropout]
+NAMES = "relu;leaky_relu;tanh;sigmoid;arctan;batch_norm;layer_norm;dropout 0.25"
+LINES |= {name: (kind,) for name, kind in zip(NAMES.split(";"), SAME, strict=True)}
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -74,11 +72,9 @@ def test_every_name_is_in_use_or_tested():
 
 def test_the_same_as_layers_by_hand():
     lines = ("image", "conv 4 3", "leaky_relu 0.2", "flatten", "linear 1")
-    by_hand = nn.Sequential(
-        nn.Reshape(8, 8, 1), nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(144, 1), seed=3
-    )
+    layers = nn.Reshape(8, 8, 1), nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(144, 1)
     x = Tensor(np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32))
-    assert (build(*lines)(x).data == by_hand(x).data).all()
+    assert (build(*lines)(x).data == nn.Sequential(*layers, seed=3)(x).data).all()
 
 
 def test_first_values_are_the_seeds_alone():
@@ -95,9 +91,8 @@ def test_first_values_are_the_seeds_alone():
 
 def test_sizes_are_worked_out_without_kernels(monkeypatch):
     """Which would be compiled for shapes that no step has."""
-    monkeypatch.setitem(
-        ops.convolve.forward.kernels, np.ndarray, lambda *x, **settings: pytest.fail("called")
-    )
+    kernels = ops.convolve.forward.kernels
+    monkeypatch.setitem(kernels, np.ndarray, lambda *x, **settings: pytest.fail("called"))
     build("image", "conv 4 3")
 
 
@@ -105,16 +100,10 @@ SETTINGS = [  # lines, settings of the network, and what its layers have: number
     (["pad 0 1 2 4", "pad 3"], {}, [(1, "pads", (0, 1, 2, 4)), (2, "pads", (3, 3, 3, 3))]),
     (["batch_norm", "layer_norm"], {"norm_eps": 1e-3}, [(1, "eps", 1e-3), (2, "eps", 1e-3)]),
     (["instance_norm"], {"norm_eps": 1e-3}, [(1, "eps", 1e-3)]),
-    (
-        ["batch_norm"],
-        {"batch_norm": 0.25, "norm_correction": 0.5},
-        [(1, "momentum", 0.25), (1, "correction", 0.5)],
-    ),
-    (
-        ["batch_norm momentum=0.5 eps=0.01 correction=0", "layer_norm eps=0.02"],
-        {},
-        [(1, "momentum", 0.5), (1, "eps", 0.01), (1, "correction", 0), (2, "eps", 0.02)],
-    ),
+    (["batch_norm"], {"batch_norm": 0.25}, [(1, "momentum", 0.25)]),
+    (["batch_norm"], {"norm_correction": 0.5}, [(1, "correction", 0.5)]),
+    (["batch_norm momentum=0.5 eps=0.01"], {}, [(1, "momentum", 0.5), (1, "eps", 0.01)]),
+    (["batch_norm correction=0", "layer_norm eps=0.02"], {}, [(1, "correction", 0), (2, "eps", 0.02)]),
     (["leaky_relu 0.3", "dropout 0.75"], {}, [(1, "slope", 0.3), (2, "rate", 0.75)]),
     (["leaky_relu", "dropout"], {}, [(1, "slope", 0.01), (2, "rate", 0.5)]),  # as PyTorch's
     (["conv 4 3", "conv 4 3 bias=yes"], {"bias": False}, [(1, "has_bias", False), (2, "has_bias", True)]),

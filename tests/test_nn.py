@@ -64,10 +64,8 @@ def test_orthogonal_is(shape):
 
 @pytest.mark.parametrize(("stride", "places"), [(1, 1), (2, 4), ((1, 3), 3)])
 def test_igul222s_first_values_count_what_a_stride_leaves_out(stride, places):
-    for layer in (
-        Conv2d(64, 128, 5, stride=stride, init="igul"),
-        ConvTranspose2d(128, 64, 5, stride=stride, init="igul"),
-    ):
+    more = {"stride": stride, "init": "igul"}
+    for layer in Conv2d(64, 128, 5, **more), ConvTranspose2d(128, 64, 5, **more):
         bound = sqrt(12 / (64 * 25 + 128 * 25 / places))
         assert abs(layer.weight.data).max() == pytest.approx(bound, rel=1e-3)
         assert layer.weight.data.std() == pytest.approx(bound / sqrt(3), rel=0.01)
@@ -97,9 +95,8 @@ def test_seeds_and_numbers_decide_first_values():
 
 
 def network():
-    return Sequential(
-        Linear(3, 5), LeakyReLU(0.2), BatchNorm(5), Linear(5, 7, bias=False), Linear(7, 1), seed=0
-    )
+    layers = Linear(3, 5), LeakyReLU(0.2), BatchNorm(5), Linear(5, 7, bias=False), Linear(7, 1)
+    return Sequential(*layers, seed=0)
 
 
 def batch(n):

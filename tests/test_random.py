@@ -71,9 +71,8 @@ def test_kernels_and_array_code_agree_in_every_bit(place):
     for size in SIZES:
         with use_kernels(False):
             plain = [normal((size,), **place), *(uniform((size,), *b, **place) for b in bounds)]
-        for x, y in zip(
-            [normal((size,), **place), *(uniform((size,), *b, **place) for b in bounds)], plain, strict=True
-        ):
+        fast = [normal((size,), **place), *(uniform((size,), *b, **place) for b in bounds)]
+        for x, y in zip(fast, plain, strict=True):
             same_bits(x, y)
 
 
@@ -131,7 +130,7 @@ def test_a_seed_or_number_out_of_range_is_refused(seed, kernels):
     ):
         with (
             use_kernels(kernels),
-            pytest.raises(UsageError, match=rf"got seed {seed}, wanted 0 <= seed < 2\*\*64"),
+            pytest.raises(UsageError, match=rf"seed {seed}, wanted 0 <= seed < 2\*\*64"),
         ):
             draw()
     for high in (0, -1, 2**32 + 1):

@@ -240,12 +240,8 @@ def test_a_gradient_through_parameters_that_changed_since_is_refused(change, for
     assert grad(before, [x])[0].data.any()
     change(network, optimizer)
     kept = optimizer.flat.gradient.copy()
-    for wanted, out in (
-        ([x], None),
-        ([weight], None),
-        ([x, weight], None),
-        (network.parameters(), optimizer.gradients),
-    ):
+    all_of_them = network.parameters(), optimizer.gradients
+    for wanted, out in (([x], None), ([weight], None), ([x, weight], None), all_of_them):
         with pytest.raises(UsageError, match=r"shape \(.*has changed since .* was computed"):
             grad(before, wanted, out=out)
     assert np.array_equal(optimizer.flat.gradient, kept)

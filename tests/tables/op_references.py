@@ -77,9 +77,8 @@ def pooled(x, *, size, stride, take=np.max):
 
 def picked(gg, x, *, size, stride):
     """What gg has where x has each window's first largest element."""
-    there, values = (
-        taps(a, size, stride).reshape(*pooled(x, size=size, stride=stride).shape, -1) for a in (x, gg)
-    )
+    shape = *pooled(x, size=size, stride=stride).shape, -1
+    there, values = (taps(a, size, stride).reshape(shape) for a in (x, gg))
     return np.take_along_axis(values, there.argmax(-1)[..., None], -1)[..., 0]
 
 

@@ -63,13 +63,19 @@ def row(op, reference, *shapes, **rest):
     return Case(op, reference, shapes, settings, **{k: v for k, v in rest.items() if k in MARKS})
 
 
+def einsum(text):
+    return lambda *xs, **_: np.einsum(text, *xs)
+
+
 X, PAIR, SQUARES, LAYER = (3, 4), ((3, 4), (3, 1)), ((3, 4), (3, 4)), ((4, 3), (3, 2), (2,))
 IMAGES, TAPS, WINDOWS = (2, 7, 6, 3), (3, 2, 3, 2), (2, 4, 6, 2)
 PLAIN = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
+LARGER = PLAIN | {"size": (5, 4)}
 RAGGED = {"stride": (2, 1), "pad": (1, 2, 0, 1)}  # (7, 6) by (3, 2): 4 x 6 windows
 KEY, ROWS = (slice(1, None, 2), 1), np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
 MIDDLE = (slice(None), None, ..., 2)
 RUNNING = {"mean": np.array([0.5, -1, 2], "f4"), "variance": np.array([0.5, 1.5, 2], "f4")}
+POWERS = (2, 3, 0.5, -1.5, 1)
 each = partial(row, elementwise=True)
 above = partial(row, elementwise=True, positive=True)
 
@@ -78,38 +84,29 @@ ARITHMETIC = [
     each(ops.subtract, np.subtract, *PAIR),
     each(ops.multiply, np.multiply, *PAIR),
     above(ops.divide, lambda x, y: x * (1 / y), *PAIR),
-    *(
-        above(ops.power, lambda x, exponent: np.power(x, exponent), X, exponent=e)
-        for e in (2, 3, 0.5, -1.5, 1)
-    ),
+    *(above(ops.power, lambda x, exponent: np.power(x, exponent), X, exponent=e) for e in POWERS),
     row(ops.power, lambda x, exponent: np.ones_like(x), X, exponent=0, gradient=False),
-    row(ops.matmul, lambda x, w: np.einsum("ni,io->no", x, w), (5, 3), (3, 4)),
-    row(ops.matmul, lambda x, w: np.einsum("ni,io->no", x, w), (1, 7), (7, 1)),
+    row(ops.matmul, einsum("ni,io->no"), (5, 3), (3, 4)),
+    row(ops.matmul, einsum("ni,io->no"), (1, 7), (7, 1)),
     row(ops.transpose, lambda x: np.swapaxes(x, 0, 1), X),
-    row(ops.transpose, lambda x, axes: np.einsum("abc->bca", x), (2, 3, 4), axes=(1, 2, 0)),
-    row(ops.transpose, lambda x, axes: np.einsum("abc->cab", x), (2, 3, 4), axes=(-1, 0, 1)),
+    row(ops.transpose, einsum("abc->bca"), (2, 3, 4), axes=(1, 2, 0)),
+    row(ops.transpose, einsum("abc->cab"), (2, 3, 4), axes=(-1, 0, 1)),
     row(ops.reshape, np.reshape, X, shape=(2, 6)),
     row(ops.reshape, np.reshape, X, shape=(-1,)),
-    row(ops.total, lambda x: np.einsum("ab->", x), X),
-    row(ops.total, lambda x, axis: np.einsum("ab->b", x), X, axis=0),
-    row(
-        ops.total,
-        lambda x, **_: np.einsum("abc->b", x)[None, :, None],
-        (2, 3, 4),
-        axis=(0, -1),
-        keepdims=True,
-    ),
+    row(ops.total, einsum("ab->"), X),
+    row(ops.total, einsum("ab->b"), X, axis=0),
+    row(ops.total, lambda x, **_: x.sum((0, 2))[None, :, None], (2, 3, 4), axis=(0, -1), keepdims=True),
     row(ops.broadcast_to, lambda x, shape: np.stack([np.hstack([x] * 4)] * 2), (3, 1), shape=(2, 3, 4)),
     row(ops.sum_to, lambda x, shape: np.einsum("abc->b", x)[:, None], (2, 3, 4), shape=(3, 1)),
-    row(ops.sum_to, lambda x, shape: np.einsum("abc->c", x), (2, 3, 4), shape=(4,)),
-    row(ops.sum_to, lambda x, shape: np.einsum("ab->", x), (2, 3), shape=()),
+    row(ops.sum_to, einsum("abc->c"), (2, 3, 4), shape=(4,)),
+    row(ops.sum_to, einsum("ab->"), (2, 3), shape=()),
     row(ops.index, lambda x, key: x[1:5][::2, 1], (5, 4), key=KEY),
     row(ops.index, lambda x, key: x[:, None, :, 2], (2, 3, 4), key=MIDDLE),
     row(ops.index, lambda x, key: np.stack([x[i] for i in (2, 0, 2, 2, 2)]), X, key=ROWS),
     row(ops.index, lambda x, key: x[2], X, key=-1),
     row(
         ops.unindex,
-        lambda g, **_: np.outer(np.eye(5)[[1, 3]].T @ g, np.eye(4)[1]),
+        lambda g, **_: np.outer(np.eye(5)[[1, 3]].T @ g, [0, 1, 0, 0]),
         (2,),
         key=KEY,
         shape=(5, 4),
@@ -192,11 +189,7 @@ LAYERS = [
 
 CONVOLUTIONS = [
     row(ops.conv2d, lambda *xs: plain.window_sum(*xs, **PLAIN), (2, 5, 4, 3), TAPS, (2,)),
-    row(
-        ops.conv_transpose2d,
-        lambda *xs: plain.window_spread(*xs, **PLAIN, size=(5, 4)),
-        *((2, 3, 3, 2), TAPS, (3,)),
-    ),
+    row(ops.conv_transpose2d, lambda *xs: plain.window_spread(*xs, **LARGER), (2, 3, 3, 2), TAPS, (3,)),
     row(ops.convolve, plain.window_sum, IMAGES, TAPS, **RAGGED),
     row(ops.convolve, plain.window_sum, IMAGES, TAPS, (2,), **RAGGED, slope=0.2),
     row(ops.convolve, plain.window_sum, (1, 3, 3, 1), (3, 3, 1, 4), (4,), **PLAIN),
@@ -239,7 +232,7 @@ SCORES = {
     "max(0, 1 - s)": lambda s: np.maximum(0, 1 - s),
     "max(0, 1 + s)": lambda s: np.maximum(0, 1 + s),
 }
-KINKS = {"max(0, 1 - s)": {"kink": 1.0}, "max(0, 1 + s)": {"kink": -1.0}}
+KINKS = {"max(0, 1 - s)": 1.0, "max(0, 1 + s)": -1.0}
 
 
 def score_losses(s, kinds, counts, weight=1.0):
@@ -247,20 +240,17 @@ def score_losses(s, kinds, counts, weight=1.0):
     return weight * sum(SCORES[kind](group).mean() for kind, group in zip(kinds, groups, strict=True))
 
 
+def penalized(loss, g, weight):
+    return loss + weight * np.mean((np.linalg.norm(g, axis=1) - 1) ** 2)
+
+
 LOSSES = [
     *(
-        row(ops.score_loss, score_losses, (6, 1), kinds=(kind,), counts=(6,), **KINKS.get(kind, {}))
+        row(ops.score_loss, score_losses, (6, 1), kinds=(kind,), counts=(6,), kink=KINKS.get(kind))
         for kind in ops.SCORE_LOSSES
     ),
-    row(
-        ops.score_loss, score_losses, (6, 1), kinds=("softplus(-s)", "softplus(s)"), counts=(2, 4), weight=0.5
-    ),
-    row(
-        ops.with_penalty,
-        lambda loss, g, weight: loss + weight * np.mean((np.linalg.norm(g, axis=1) - 1) ** 2),
-        *((), (5, 4)),
-        weight=3.0,
-    ),
+    row(ops.score_loss, score_losses, (6, 1), kinds=tuple(SCORES)[:2], counts=(2, 4), weight=0.5),
+    row(ops.with_penalty, penalized, (), (5, 4), weight=3.0),
     row(ops.mse, lambda x, t: np.var(x - t) + np.mean(x - t) ** 2, (5, 1), (5, 1)),
     row(ops.bce_with_logits, plain.entropy, (5, 1), (5, 1)),
 ]

@@ -93,12 +93,7 @@ OPS = raising(
     ShapeError,
     *map(unfit, parts(UNFIT + LINEAR)),
     *(unfit(text, slope=0.2) for text in parts(LINEAR)),
-    *(
-        unfit(text, **{name: value})
-        for text, own in SETTINGS_OF.items()
-        for name in own
-        for value in own[name]
-    ),
+    *(unfit(text, **{k: v}) for text, own in SETTINGS_OF.items() for k in own for v in own[k]),
     unfit("unindex 2x3", key=slice(0, 2), shape=(4, 4)),
     unfit("unindex 2x3", key=np.arange(3), shape=(4, 3)),
     ("mean: (0,3)", lambda: Tensor(np.ones((0, 3))).mean()),
@@ -387,8 +382,7 @@ LABELS += [(3, "5 labels ()"), (np.arange(5) / 2, "whole numbers"), (["a"] * 5, 
 PARTS = [{"samples": PIXELS}, {"samples": NOISE[:, 0]}, {"samples": np.zeros((0, 4, 4, 1), np.uint8)}]
 PARTS += [
     GREY | {"low": 1.0, "high": 1.0},
-    GREY | {"labels": np.arange(4)},
-    GREY | {"labels": np.arange(5, dtype="i4")},
+    *(GREY | {"labels": n} for n in (np.arange(4), np.arange(5, dtype="i4"))),
 ]
 NEAR = {"mnits": "mnist", "MNIST": "mnist", "fashion_mnist": "fashion-mnist", "rings": "ring"}
 ABSENT = ("no/such/folder", "images.npz", "a\0b.npy", "x" * 5000 + ".npy")
@@ -427,26 +421,17 @@ def latents(width, **settings):
     return trainer_of().sample(2, latent=np.zeros((2, width), "f"), **settings)
 
 
+def labelled_samples(label):
+    return trainer_of().sample(3, label=label)
+
+
 PENALIZED = Sequential(Linear(64, 8), nn.BatchNorm(8), Linear(8, 1))
 UNLABELLED = replace(labelled(), labels=None)
 BELOW = replace(labelled(), labels=labelled().labels - 1)
 PICTURES = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), np.uint8)
-CHANGES: Any = {
-    "batch": 0,
-    "noise": "pink",
-    "objective": "gan",
-    "ema": 1.0,
-    "sampling": "x",
-    "bach": 3,
-    "low": 1.0,
-}
-CHANGES |= {
-    "first": -5,
-    "generator_steps": 0,
-    "warmup_critic_steps": -1,
-    "warmup_every": 0,
-    "warmup_steps": -1,
-}
+CHANGES: Any = {"batch": 0, "noise": "pink", "objective": "gan", "ema": 1.0, "sampling": "x", "bach": 3}
+CHANGES |= {"low": 1.0, "first": -5, "generator_steps": 0, "warmup_critic_steps": -1, "warmup_every": 0}
+CHANGES |= {"warmup_steps": -1}
 TOGETHER: Any = {"critic_steps": 5, "generator_steps": 2, "warmup_critic_steps": 3}
 LABEL = [(K, f"{K} 0 4"), (-1, "-1 0 4"), ([0, 1, 9], "9 0 4"), ([0, 1], "[0,1] whole 3"), (1.5, "1.5 whole")]
 LABEL += [("7", "'7' whole"), (True, "True whole")]
@@ -462,10 +447,7 @@ TRAINERS = raising(
     *(("simultaneous", trainer(tiny("ring-gan").replace(**{name: n}))) for name, n in TOGETHER.items()),
     ("-1 0", lambda: trainer("digits")().fit(-1)),
     ("nothing", fg.recipes["cs231n-vanilla"].as_published),
-    *(
-        (f"sample: label {words}", partial(lambda k: trainer_of().sample(3, label=k), k))
-        for k, words in LABEL
-    ),
+    *((f"sample: label {words}", partial(labelled_samples, label)) for label, words in LABEL),
     ("label 3 classes", lambda: trainer_of(LABELLED.replace(classes=0)).sample(3, label=3)),
 )
 TRAINERS += raising(
