@@ -59,13 +59,20 @@ def test_every_subset_of_gradients(case, kernels):
                 agree(loss, some[0], wanted=some[1], tolerance=tolerance)
 
 
+def upon(y):
+    """A layer that hands its input's activation over, where there is one for such an input."""
+    if y.ndim == 2:
+        return ops.linear(y, leaf(y.shape[1], 2), leaf(2))
+    return ops.convolve(y, leaf(1, 1, y.shape[3], 2), stride=(1, 1), pad=(0,) * 4) if y.ndim == 4 else y
+
+
 @pytest.mark.parametrize("case", RULED, ids=str)
 @pytest.mark.parametrize("act", [{"act": "leaky", "slope": 0.2}, {"act": "tanh", "slope": 1.0}], ids=str)
 def test_an_activations_derivative_handed_over_is_there_once(case, act):
     """`below` and `premasked`: alone, and where a second use, a wanted value in between or a seed forbids it."""
     xs = [Tensor(x, requires_grad=True) for x in case.operands()]
     y = case.op(ops.activation(xs[0], **act), *xs[1:], **case.settings)
-    agree(energy(ops.tanh(y)), xs)
+    agree(energy(upon(y)), xs)
     z = ops.activation(xs[0], **act)
     before = energy(z)
     loss = energy(case.op(z, *xs[1:], **case.settings))
