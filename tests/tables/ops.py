@@ -74,7 +74,7 @@ LARGER = PLAIN | {"size": (5, 4)}
 RAGGED = {"stride": (2, 1), "pad": (1, 2, 0, 1)}  # (7, 6) by (3, 2): 4 x 6 windows
 KEY, ROWS = (slice(1, None, 2), 1), np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
 MIDDLE = (slice(None), None, ..., 2)
-RUNNING = {"mean": np.array([0.5, -1, 2], "f4"), "variance": np.array([0.5, 1.5, 2], "f4")}
+RUNNING = {"mean": np.array([0.5, -1, 2], "f4"), "variance": np.array([0.75, 2, 3.75], "f4")}
 POWERS = (2, 3, 0.5, -1.5, 1)
 each = partial(row, elementwise=True)
 above = partial(row, elementwise=True, positive=True)
@@ -181,9 +181,9 @@ LAYERS = [
     row(ops.batch_norm, normalized, (2, 3, 2, 4), (4,), (4,), eps=1e-3),
     row(
         ops.batch_norm,
-        lambda x, gamma, beta, training, mean, variance: (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta,
+        lambda x, gamma, beta, mean, variance, eps, **_: (x - mean) / np.sqrt(variance + eps) * gamma + beta,
         *((7, 3), (3,), (3,)),
-        **{"training": False, **RUNNING},
+        **{"training": False, "eps": 0.25, **RUNNING},  # roots that float32 has, on any device
     ),
 ]
 
