@@ -46,7 +46,8 @@ HEAVY = ["cupy", "numba", "matplotlib", "PIL", "click", "rich", "pooch", "torch"
 
 @cache
 def parsed(source):
-    return list(ast.walk(ast.parse(source)))
+    kept = ast.Import | ast.ImportFrom | ast.Constant
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, kept)]
 
 
 def imported(source, package):

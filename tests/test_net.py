@@ -166,7 +166,6 @@ def test_layers_on_the_command_line_and_in_its_file(capsys):
     ok(capsys, "train", "--config", "a/config.toml", "--out", "b")
     one, other = (fg.load(name, device="cpu").sample(2).tobytes() for name in "ab")
     assert one == other
-    shown = ok(capsys, "train", "cs231n-dcgan", "--help").split()
-    assert "[cs231n-dcgan: linear 1024; relu;" in " ".join(shown)
-    err = refused(capsys, 2, "train", "--generator-layers", "linear 9; rely", "--out", "c")
-    assert "layer 2, 'rely': got 'rely'; did you mean 'relu'?" in err
+    assert "layer 2, 'rely'" in refused(
+        capsys, 2, "train", "--generator-layers", "linear 9; rely", "--out", "c"
+    )

@@ -16,9 +16,9 @@ from labelled import K, labelled, trainer_of
 from tiny import samples, tiny
 
 import fastgan as fg
-from fastgan import data, nn, ops
+from fastgan import data, nn, ops, random
 from fastgan.data import Dataset
-from fastgan.errors import DataError, ShapeError, UsageError
+from fastgan.errors import DataError, DeviceError, ShapeError, UsageError
 from fastgan.gan.conditional import ConcatCritic
 from fastgan.gan.objectives import gradient_penalty, objective
 from fastgan.gan.recipe import from_dict
@@ -138,6 +138,31 @@ OPS += raising(
     ("convolve: float64 dtype", lambda: ops.convolve(PICTURE, NARROW_W, np.ones(1), **PLAIN)),
     ("convolve_transposed: float64", lambda: ops.convolve_transposed(PICTURE, WIDE_W, size=(5, 5), **PLAIN)),
 )
+
+# Random numbers, and arrays that come in
+
+DRAWS = [partial(draw, (3,)) for draw in (random.normal, random.uniform)]
+DRAWS += [partial(random.bits, 3), partial(random.permutation, 3), partial(random.integers, 3, 2)]
+DRAWS += [lambda seed, stream, step: random.Draws(seed, stream).normal((3,))]
+AT: Any = {"stream": 0, "step": 0}
+RANDOM = raising(
+    UsageError,
+    *((f"seed {n} 0<=seed<2**64", partial(draw, seed=n, **AT)) for draw, n in product(DRAWS, (-1, 2**64))),
+    *((f"high {n} 1 2**32", partial(random.integers, 3, n, seed=0, **AT)) for n in (0, -1, 2**32 + 1)),
+)
+NO_NUMBERS = [
+    np.array([object()]),
+    np.array([[1], [1, 2]], dtype=object),
+    np.array(["a"]),
+    [object()],
+    {"a": 1},
+]
+EXCHANGE = raising(
+    UsageError,
+    *(("got array", partial(tensor, x)) for x in (*NO_NUMBERS, None, "abc", ["a"], [[1], [2, 3]])),
+    ("int64 requires_grad", lambda: tensor(np.array([1, 2]), requires_grad=True)),
+)
+EXCHANGE += raising(DeviceError, ("'gpu' auto cpu cuda", lambda: tensor([1.0], device="gpu")))
 
 # The tape
 
@@ -469,5 +494,5 @@ TRAINERS += raising(
     ("ConcatCritic: x (2,6) (n,11)", lambda: ConcatCritic(Sequential(), (3, 2, 1), K)(image(2, 6))),
 )
 
-WITH_AND_WITHOUT_KERNELS = [*OPS, *LAYERS]
-ROWS = [*OPS, *TAPE, *LAYERS, *NETS, *OPTIMIZERS, *LOSSES, *DATA, *TRAINERS]
+WITH_AND_WITHOUT_KERNELS = [*OPS, *RANDOM, *LAYERS]
+ROWS = [*OPS, *RANDOM, *EXCHANGE, *TAPE, *LAYERS, *NETS, *OPTIMIZERS, *LOSSES, *DATA, *TRAINERS]
