@@ -166,6 +166,5 @@ def test_layers_on_the_command_line_and_in_its_file(capsys):
     ok(capsys, "train", "--config", "a/config.toml", "--out", "b")
     one, other = (fg.load(name, device="cpu").sample(2).tobytes() for name in "ab")
     assert one == other
-    assert "layer 2, 'rely'" in refused(
-        capsys, 2, "train", "--generator-layers", "linear 9; rely", "--out", "c"
-    )
+    wrong = "--generator-layers", "linear 9; rely"
+    assert "layer 2, 'rely'" in refused(capsys, 2, "train", *wrong, "--out", "c")

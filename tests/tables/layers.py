@@ -5,6 +5,7 @@ The sweeps in test_nn_layers.py run over these rows, so a new layer needs its ma
 
 from dataclasses import dataclass
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,8 @@ def put(module, parameters, state=()):
     names = [name for name, _ in module.named_parameters()]
     names += [name for name, _ in module.named_state()] if state else []
     for name, value in zip(names, [*parameters, *state], strict=True):
-        *path, last = name.split(".")
-        part = module
-        for step in path:
-            part = getattr(part, step)
-        setattr(part, last, value)
+        where, _, last = name.rpartition(".")
+        setattr(attrgetter(where)(module) if where else module, last, value)
 
 
 def row(kind, shape, *args, **settings):

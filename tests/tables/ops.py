@@ -73,6 +73,7 @@ PLAIN = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
 LARGER = PLAIN | {"size": (5, 4)}
 RAGGED = {"stride": (2, 1), "pad": (1, 2, 0, 1)}  # (7, 6) by (3, 2): 4 x 6 windows
 KEY, ROWS = (slice(1, None, 2), 1), np.array([2, 0, 2, 2, -1])  # row 2 is read four times: once as -1
+TWO = np.eye(5)[:, [1, 3]]  # the rows of KEY
 MIDDLE = (slice(None), None, ..., 2)
 RUNNING = {"mean": np.array([0.5, -1, 2], "f4"), "variance": np.array([0.75, 2, 3.75], "f4")}
 POWERS = (2, 3, 0.5, -1.5, 1)
@@ -104,13 +105,7 @@ ARITHMETIC = [
     row(ops.index, lambda x, key: x[:, None, :, 2], (2, 3, 4), key=MIDDLE),
     row(ops.index, lambda x, key: np.stack([x[i] for i in (2, 0, 2, 2, 2)]), X, key=ROWS),
     row(ops.index, lambda x, key: x[2], X, key=-1),
-    row(
-        ops.unindex,
-        lambda g, **_: np.outer(np.eye(5)[[1, 3]].T @ g, [0, 1, 0, 0]),
-        (2,),
-        key=KEY,
-        shape=(5, 4),
-    ),
+    row(ops.unindex, lambda g, **_: np.outer(TWO @ g, np.eye(4)[1]), (2,), key=KEY, shape=(5, 4)),
     row(ops.unindex, lambda g, **_: np.eye(3)[ROWS].T @ g, (5, 4), key=ROWS, shape=(3, 4)),
     each(alias, lambda x: x, X),
     row(cast, lambda x, like: x, X, (2,)),
