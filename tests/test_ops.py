@@ -1,243 +1,186 @@
-"""The sweeps over the op table: what every op promises, whatever it computes."""
+"""The sweeps over the op table: what every op promises, whatever it computes; values at kinks, ties and extremes."""
 
 import importlib
 import pkgutil
-import warnings
-from typing import Any
+from itertools import product
 
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from numpy.typing import NDArray
-from tables.ops import CASES, Case
+from tables.ops import CASES
 
 import fastgan
 from fastgan import ops
 from fastgan.device import module_of, to_device, to_host
 from fastgan.dispatch import use_kernels
-from fastgan.tape import Op, Tensor, grad, tensor
+from fastgan.tape import Op, Tensor, grad
 
-SMOOTH = [case for case in CASES if case.gradient]
-ELEMENTWISE = [case for case in CASES if case.elementwise]
-SHAPES: list[tuple[int, ...]] = [(), (1,), (7,), (0, 3), (2, 3, 1, 2)]
 TABLES = {"ACTIVATIONS", "SCORE_LOSSES"}
+OTHERS = ("fastgan.cli", "fastgan.benchmarks", "fastgan.kernels")  # which need click, peers, or make no ops
 FIRST_ORDER_ONLY = {"penalized_loss"}  # tested with the penalty
+DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 
-Arrays = list[NDArray[Any]]
 
-
-def run(case: Case, xs: Arrays) -> tuple[Tensor, list[Tensor]]:
+def run(case, xs):
     """The op's output, and the gradients of its energy where it has any."""
     inputs = [Tensor(x, requires_grad=True) for x in xs]
     y = case.op(*inputs, **case.settings)
-    return y, list(grad((y * y).sum(), inputs, allow_unused=True))
+    return [y, *grad((y * y).sum(), inputs, allow_unused=True)]
 
 
-def all_ops() -> dict[int, str]:
-    """Every Op that a module of fastgan has under a name; the command line, which needs click, and benchmarks, which
-    need their peers, are left out."""
-    found: dict[int, str] = {}
+def test_every_op_has_a_row():
+    """Every Op that a module of fastgan has under a name."""
+    found = {}
     for info in pkgutil.walk_packages(fastgan.__path__, "fastgan."):
-        if not info.name.startswith(("fastgan.cli", "fastgan.benchmarks")):
+        if not info.name.startswith(OTHERS):
             members = vars(importlib.import_module(info.name))
             found |= {id(x): x.name for x in members.values() if isinstance(x, Op)}
-    return found
-
-
-def test_every_op_has_a_row() -> None:
-    found = all_ops()
     rows = {id(case.op) for case in CASES}
     assert len(found) > 30
-    assert (
-        sorted(name for key, name in found.items() if key not in rows and name not in FIRST_ORDER_ONLY) == []
-    )
+    assert {name for key, name in found.items() if key not in rows} <= FIRST_ORDER_ONLY
     assert sorted(set(ops.__all__) - {case.name for case in CASES} - TABLES) == []
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_forward_is_the_reference_in_the_same_dtype(case: Case, dtype: Any) -> None:
-    xs = case.operands(dtype)
-    y, gradients = run(case, xs)
-    wanted = case.reference(*(x.astype(np.float64) for x in xs), **case.settings)
-    assert y.shape == wanted.shape
-    assert all(isinstance(t.data, np.ndarray) for t in (y, *gradients))  # and not a NumPy scalar
-    tolerance = 1e-12 if dtype == np.float64 else 5e-6
-    np.testing.assert_allclose(y.data, wanted, rtol=tolerance, atol=tolerance)
-    assert {y.dtype, *(g.dtype for g in gradients)} == {np.dtype(dtype)}
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if isinstance(case.op, Op)], ids=str)
-def test_an_op_whose_output_is_a_view_says_so(case: Case) -> None:
-    """`grad` looks through views for parameters that have changed."""
-    xs = case.operands()
-    y = case.op(*map(Tensor, xs), **case.settings)
-    assert case.op.is_view >= np.shares_memory(y.data, xs[0])
-
-
-@pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("case", SMOOTH, ids=str)
-def test_gradient(case: Case, order: int) -> None:
-    check_gradient(lambda *xs: case.op(*xs, **case.settings), case.operands(), order=order)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
-def test_elementwise_on_any_shape(case: Case, shape: tuple[int, ...]) -> None:
-    xs = case.operands(shapes=(shape,) * len(case.shapes))
-    y, gradients = run(case, xs)
-    np.testing.assert_allclose(y.data, case.reference(*xs, **case.settings), rtol=1e-12, atol=1e-12)
-    assert [g.shape for g in (y, *gradients)] == [shape] * (1 + len(xs))
-    if y.size:
-        check_gradient(lambda *ts: case.op(*ts, **case.settings), xs)
-
-
-def fortran(x: NDArray[Any]) -> NDArray[Any]:
-    return np.asfortranarray(x)
-
-
-def strided(x: NDArray[Any]) -> NDArray[Any]:
+def strided(x):
     wide = np.repeat(x, 2, axis=-1)
     wide[..., 1::2] = np.nan  # what lies between must not be read
     return wide[..., ::2]
 
 
-def backwards(x: NDArray[Any]) -> NDArray[Any]:
+def backwards(x):
     return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
 
 
-@pytest.mark.parametrize("layout", [fortran, strided, backwards])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@DTYPES
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_any_memory_layout(case: Case, dtype: Any, layout: Any) -> None:
+def test_an_op_is_its_reference_in_any_layout_and_leaves_its_operands(case, dtype):
     xs = case.operands(dtype)
-    wanted, wanted_gradients = run(case, xs)
-    got, gradients = run(case, [layout(x) if x.ndim else x for x in xs])
-    for a, b in zip([got, *gradients], [wanted, *wanted_gradients], strict=True):
-        np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_operands_stay_as_they_are(case: Case, dtype: Any) -> None:
-    xs = case.operands(dtype)
-    before = [x.copy() for x in xs]
+    results = run(case, xs)
+    y = results[0].data
+    wanted = np.asarray(case.reference(*(x.astype(np.float64) for x in xs), **case.settings))
+    tolerance = 1e-12 if dtype == np.float64 else 5e-6
+    assert y.shape == wanted.shape
+    np.testing.assert_allclose(y, wanted, rtol=tolerance, atol=tolerance)
+    for t in results:  # and not a NumPy scalar
+        assert isinstance(t.data, np.ndarray)
+        assert t.dtype == dtype
+    if isinstance(case.op, Op):  # `grad` looks through views for parameters that have changed
+        assert case.op.is_view >= np.shares_memory(y, xs[0])
+    for layout in (np.asfortranarray, strided, backwards):
+        for a, b in zip(run(case, [layout(x) if x.ndim else x for x in xs]), results, strict=True):
+            np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-5)
+    kept = y.copy()
     inputs = [Tensor(x, requires_grad=True) for x in xs]
-    y = case.op(*inputs, **case.settings)
-    output = y.data.copy()
-    first = grad((y * y).sum(), inputs, create_graph=True, allow_unused=True)
-    grad(sum((g * g).sum() for g in first), inputs, allow_unused=True)  # type: ignore[arg-type]
-    assert all(np.array_equal(a, b) for a, b in zip([*xs, y.data], [*before, output], strict=True))
+    out = case.op(*inputs, **case.settings)
+    first = grad((out * out).sum(), inputs, create_graph=True, allow_unused=True)
+    grad([(g * g).sum() for g in first], inputs, allow_unused=True)
+    for a, b in zip([*xs, out.data], [*case.operands(dtype), kept], strict=True):
+        assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_python_numbers_leave_the_dtype(dtype: Any) -> None:
-    x = Tensor(np.linspace(0.5, 2, 6, dtype=dtype).reshape(3, 2), requires_grad=True)
-    for y in (
-        x + 1,
-        1 + x,
-        x - 0.1,
-        1 - x,
-        x * 0.1,
-        2 * x,
-        x / 3,
-        3 / x,
-        x**2,
-        x**0.5,
-        -x,
-        x.mean(),
-        x.sum(axis=0),
-    ):
-        (gx,) = grad((y * y).sum(), [x])
-        assert (y.dtype, gx.dtype) == (x.dtype, x.dtype)
-    for op in (ops.relu, ops.sigmoid, ops.softplus, ops.tanh, ops.leaky_relu):
-        assert op(x).dtype == x.dtype
-    assert ops.mse(x, 1).dtype == x.dtype
-    assert ops.bce_with_logits(x, 0.9).dtype == x.dtype
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("case", [case for case in CASES if case.gradient], ids=str)
+def test_gradient(case, order):
+    check_gradient(lambda *xs: case.op(*xs, **case.settings), case.operands(), order=order)
 
 
-def test_numbers_on_either_side_mean_what_they_say() -> None:
-    x = tensor([1.0, 4.0])
-    results = [1 + x, x - 1, 1 - x, 2 * x, x / 2, 2 / x, -x, x**0.5]
-    wanted = [[2, 5], [0, 3], [0, -3], [2, 8], [0.5, 2], [2, 0.5], [-1, -4], [1, 2]]
-    assert [y.data.tolist() for y in results] == wanted
+SHAPES = [(), (1,), (3,), (0,), (1, 3), (2, 1), (2, 3), (0, 1), (1, 2, 1), (2, 1, 3), (2, 2, 1, 3)]
 
 
-def test_power_zero_has_gradient_zero_even_at_zero() -> None:
-    x = tensor([0.0, 2.0], requires_grad=True)
-    assert grad((x**0).sum(), [x])[0].data.tolist() == [0, 0]
+def together(shapes):
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
-def test_gradients_at_kinks() -> None:
-    x = tensor([0.0, -2.0, 3.0], requires_grad=True)
-    assert grad(ops.absolute(x).sum(), [x])[0].data.tolist() == [0, -1, 1]
-    assert grad(ops.leaky_relu(x, slope=0.25).sum(), [x])[0].data.tolist() == [0.25, 0.25, 1]
-    y = tensor([[1.0, 5.0, 5.0], [2.0, 0.0, 1.0]], requires_grad=True)
-    assert grad(ops.maximum(y, axis=1).sum(), [y])[0].data.tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+@pytest.mark.parametrize("case", [case for case in CASES if case.elementwise], ids=str)
+def test_elementwise_on_all_shapes_that_go_together(case):
+    for shapes in product(SHAPES, repeat=len(case.shapes)):
+        if (shape := together(shapes)) is None:
+            continue
+        xs = case.operands(shapes=shapes)
+        y, *gradients = run(case, xs)
+        np.testing.assert_allclose(y.data, case.reference(*xs, **case.settings), rtol=1e-12, atol=1e-12)
+        assert [y.shape, *(g.shape for g in gradients)] == [shape, *shapes]
+        for order in (1, 2) if y.size else ():
+            check_gradient(lambda *ts: case.op(*ts, **case.settings), xs, order=order)
 
 
-def test_large_scores_neither_overflow_nor_warn() -> None:
-    x = tensor([-1e4, -200.0, 0.0, 200.0, 1e4], requires_grad=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert ops.sigmoid(x).data.tolist() == [0, 0, 0.5, 1, 1]
-        np.testing.assert_allclose(ops.softplus(x).data, [0, 0, np.log(2), 200, 1e4], rtol=1e-7)
-        assert grad(ops.softplus(x).sum(), [x])[0].data.tolist() == [0, 0, 0.5, 1, 1]
-        assert np.isfinite(ops.bce_with_logits(x, 1.0).data)
+PAIR = {"size": (2, 2), "stride": (2, 2)}
+TIES = np.array([[0, 0, 0, 2], [1, 0, 2, 0], [0, 0, 0, 0], [0, 0, 3, 3]]).reshape(1, 4, 4, 1)
+FIRST = np.array([[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]).reshape(1, 4, 4, 1)
+OVERLAP, TAKEN = [[[[0], [2], [2], [0]]]], [[[[0], [2], [1], [0]]]]
+FAR, STEPS = [-1e4, -200, 0, 200, 1e4], [0, 0, 0.5, 1, 1]
+VALUES = [  # a formula, its operand, and the values and the gradient of their sum that it has
+    (lambda x: x + 1, [1, 4], [2, 5], [1, 1]),
+    (lambda x: 1 + x, [1, 4], [2, 5], [1, 1]),
+    (lambda x: x - 1, [1, 4], [0, 3], [1, 1]),
+    (lambda x: 1 - x, [1, 4], [0, -3], [-1, -1]),
+    (lambda x: 2 * x, [1, 4], [2, 8], [2, 2]),
+    (lambda x: x * np.float64(0.5), [1, 4], [0.5, 2], [0.5, 0.5]),
+    (lambda x: np.float64(2) - x, [1, 4], [1, -2], [-1, -1]),
+    (lambda x: x / 2, [1, 4], [0.5, 2], [0.5, 0.5]),
+    (lambda x: 2 / x, [1, 4], [2, 0.5], [-2, -0.125]),
+    (lambda x: -x, [1, 4], [-1, -4], [-1, -1]),
+    (lambda x: x**0.5, [1, 4], [1, 2], [0.5, 0.25]),
+    (lambda x: x ** np.float64(3), [1, 4], [1, 64], [3, 48]),
+    (lambda x: x**0, [0, 2], [1, 1], [0, 0]),
+    (lambda x: x.mean(), [1, 4], 2.5, [0.5, 0.5]),
+    (lambda x: ops.mse(x, 1), [1, 4], 4.5, [0, 3]),
+    (lambda x: ops.mse(x, 0.0), [[1], [3]], 5, [[1], [3]]),
+    (lambda x: ops.bce_with_logits(x, 1.0), [[0], [0]], np.log(2), [[-0.25], [-0.25]]),
+    (lambda x: ops.bce_with_logits(x, 1.0), FAR, (10_200 + np.log(2)) / 5, [-0.2, -0.2, -0.1, 0, 0]),
+    (ops.sigmoid, FAR, STEPS, [0, 0, 0.25, 0, 0]),
+    (ops.softplus, FAR, [0, 0, np.log(2), 200, 1e4], STEPS),
+    (ops.relu, [np.inf, -np.inf, 1], [np.inf, 0, 1], [1, 0, 1]),
+    (ops.absolute, [0, -2, 3], [0, 2, 3], [0, -1, 1]),
+    (lambda x: ops.leaky_relu(x, slope=0.25), [0, -2, 3], [0, -0.5, 3], [0.25, 0.25, 1]),
+    (lambda x: ops.maximum(x, axis=1), [[1, 5, 5], [2, 0, 1]], [5, 2], [[0, 0.5, 0.5], [1, 0, 0]]),
+    (lambda x: ops.max_pool2d(x, **PAIR), TIES, np.reshape([1, 2, 0, 3], (1, 2, 2, 1)), FIRST),
+    (lambda x: ops.max_pool2d(x, size=(1, 2), stride=(1, 1)), OVERLAP, np.full((1, 1, 3, 1), 2), TAKEN),
+    (lambda x: x[[0, 0, 1]], [1, 2, 4], [1, 1, 2], [2, 1, 0]),
+    (lambda x: x[np.array([], int)], [1, 2, 4], [], [0, 0, 0]),
+    (lambda x: x[np.array([2, 1, 2], np.uint8)], [1, 2, 4], [4, 2, 4], [0, 1, 2]),
+    (lambda x: x[np.array([1, 0, 1], bool)], [1, 2, 4], [1, 4], [1, 0, 1]),
+]
 
 
-def test_scores_are_means() -> None:
-    x = tensor([[1.0], [3.0]])
-    assert ops.mse(x, 0.0).item() == 5
-    assert ops.bce_with_logits(tensor([[0.0], [0.0]]), 1.0).item() == pytest.approx(np.log(2))
+@DTYPES
+def test_values_and_gradients_at_kinks_ties_and_extremes(dtype):
+    """And numbers on either side of a Tensor leave its dtype."""
+    for formula, x, wanted, slope in VALUES:
+        x = Tensor(np.array(x, dtype), requires_grad=True)
+        y = formula(x)
+        (g,) = grad(y.sum(), [x])
+        assert (y.dtype, g.dtype, y.shape) == (dtype, dtype, np.shape(wanted))
+        np.testing.assert_allclose(y.data, wanted, rtol=1e-6, atol=1e-30)
+        np.testing.assert_allclose(g.data, slope, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_window_with_a_nan_gives_nan_and_has_no_largest_element(kernels):
+    x = np.ones((1, 4, 2, 1), np.float32)
+    x[0, 1, 0] = np.nan
+    with use_kernels(kernels):
+        y = ops.max_pool2d(x, **PAIR).data.ravel()
+        g = ops.max_pool2d_grad(np.ones((1, 2, 1, 1), np.float32), x, **PAIR).data.ravel()
+        picked = ops.max_pool2d_pick(np.full_like(x, 7), x, **PAIR).data.ravel()
+    np.testing.assert_array_equal(y, [np.nan, 1])
+    assert (g.tolist(), picked.tolist()) == ([0, 0, 0, 0, 1, 0, 0, 0], [0, 7])
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_cuda_equals_cpu(case: Case) -> None:
+def test_cuda_equals_cpu(case):
     xp = module_of("cuda")
     on_device = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.settings.items()}
-    for dtype, kernels, tolerance in (
-        (np.float64, True, 1e-11),
-        (np.float32, True, 2e-5),
-        (np.float32, False, 2e-5),
-    ):
-        xs = case.operands(dtype)
-        wanted, wanted_gradients = run(case, xs)
+    for dtype, kernels in [(np.float64, True), (np.float32, True), (np.float32, False)]:
+        xs, tolerance = case.operands(dtype), 1e-11 if dtype == np.float64 else 2e-5
         inputs = [Tensor(to_device(x, "cuda"), requires_grad=True) for x in xs]
         with use_kernels(kernels):
             y = case.op(*inputs, **on_device)
             gradients = grad((y * y).sum(), inputs, allow_unused=True)
-        for a, b in zip([y, *gradients], [wanted, *wanted_gradients], strict=True):
+        for a, b in zip([y, *gradients], run(case, xs), strict=True):
             assert (a.device, a.dtype) == ("cuda", dtype)
             np.testing.assert_allclose(to_host(a.data), b.data, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        [0, 0, 1],
-        np.array([0, 0, 1]),
-        np.array([], int),
-        np.array([2, 1, 2], np.uint8),
-        np.array([1, 0, 1], bool),
-    ],
-    ids=str,
-)
-def test_the_gradient_of_rows(key: Any) -> None:
-    x, wanted = Tensor(np.ones((3, 2)), requires_grad=True), np.zeros((3, 2))
-    np.add.at(wanted, key, 1)
-    np.testing.assert_allclose(grad(x[key].sum(), [x])[0].data, wanted)
-
-
-def test_relu_of_infinity_is_no_nan() -> None:
-    x = tensor(np.array([np.inf, -np.inf, 1.0], np.float32))
-    with np.errstate(all="raise"):
-        assert ops.relu(x).data.tolist() == [np.inf, 0, 1]
-
-
-def test_numpy_scalars_do_not_widen() -> None:
-    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
-    for y in (x * np.float64(0.5), np.float64(2) - x, x ** np.float64(2)):
-        assert y.dtype == np.float32
-    assert grad((x ** np.float64(3)).sum(), [x])[0].data.tolist() == [[3] * 3] * 2

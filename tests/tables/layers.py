@@ -4,50 +4,41 @@ The sweeps in test_nn_layers.py run over these rows, so a new layer needs its ma
 """
 
 from dataclasses import dataclass
+from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from fastgan import nn
-from fastgan.nn import Module
-from fastgan.tape import Tensor
-from tables.layer_math import MATH, Math, Values, spectral
-
-Shape = tuple[int, ...]
+from tables.layer_math import MATH, spectral
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer by its name in fastgan.nn, the shape of a batch, and the layer's arguments and settings.
-
-    A batch with `ties` is rounded, so that some of its numbers are equal.
-    """
+    """A layer by its name in fastgan.nn, the shape of a batch, and the layer's arguments and settings."""
 
     kind: str
-    shape: Shape
+    shape: tuple[int, ...]
     args: tuple[Any, ...]
     settings: dict[str, Any]
-    ties: bool = False
 
     def __str__(self) -> str:
         words = [*map(str, self.args), *(f"{k}={v}" for k, v in self.settings.items())]
-        shape, ties = "x".join(map(str, self.shape)), " ties" * self.ties
-        return f"{self.kind}({','.join(words)}) {shape}{ties}".replace(", ", "x")
+        return f"{self.kind}({','.join(words)}) {'x'.join(map(str, self.shape))}".replace(", ", "x")
 
-    def make(self) -> Module:
+    def make(self) -> Any:
         """A new layer."""
         args = (arg.make() if isinstance(arg, Row) else arg for arg in self.args)
-        return getattr(nn, self.kind)(*args, **self.settings)  # type: ignore[no-any-return]
+        return getattr(nn, self.kind)(*args, **self.settings)
 
     @property
-    def math(self) -> Math:
+    def math(self):
         """What it computes."""
-        if self.kind == "SpectralNorm":
-            inner: Row = self.args[0]
-            return spectral(inner.kind, inner.args, inner.settings)
-        return MATH[self.kind]
+        inner = self.args[0] if self.kind == "SpectralNorm" else None
+        return spectral(inner.kind, inner.settings) if inner else MATH[self.kind]
 
-    def operands(self, dtype: Any = np.float64) -> tuple[Values, list[Values], list[Values]]:
+    def operands(self, dtype=np.float64):
         """Samples for a batch (whole numbers for an embedding), the parameters and the state."""
         rng, layer = np.random.default_rng(0), self.make()
         x = rng.normal(size=self.shape).astype(dtype)
@@ -57,14 +48,14 @@ class Row:
         state = {name: rng.normal(size=a.shape).astype(dtype) for name, a in layer.named_state()}
         if "variance" in state:
             state["variance"] = abs(state["variance"]) + dtype(0.5)
-        return np.rint(x) if self.ties else x, parameters, list(state.values())
+        return x, parameters, list(state.values())
 
-    def function(self, dtype: Any = np.float64, *, training: bool = True) -> tuple[Any, list[Values], Module]:
+    def function(self, dtype=np.float64, *, training=True):
         """The layer as a function of batch and parameters, from the same state at each call; arrays for it; itself."""
         layer, (x, parameters, state) = self.make().train(training), self.operands(dtype)
         fixed = [x] if self.kind == "Embedding" else []
 
-        def call(*tensors: Tensor) -> Tensor:
+        def call(*tensors):
             batch, *values = (*fixed, *tensors)
             put(layer, values, [a.copy() for a in state])
             layer.begin(1, 2)
@@ -73,25 +64,22 @@ class Row:
         return call, parameters if fixed else [x, *parameters], layer
 
 
-def put(module: Module, parameters: Any, state: Any = ()) -> None:
+def put(module, parameters, state=()):
     """Tensors and arrays in the place of a Module's own, wherever in it they are."""
     names = [name for name, _ in module.named_parameters()]
     names += [name for name, _ in module.named_state()] if state else []
     for name, value in zip(names, [*parameters, *state], strict=True):
-        *path, last = name.split(".")
-        part: Any = module
-        for step in path:
-            part = getattr(part, step)
-        setattr(part, last, value)
+        where, _, last = name.rpartition(".")
+        setattr(attrgetter(where)(module) if where else module, last, value)
 
 
-def row(kind: str, shape: Shape, *args: Any, **settings: Any) -> Row:
+def row(kind, shape, *args, **settings):
     return Row(kind, shape, args, settings)
 
 
-IMAGES = [(2, 4, 5, 3), (1, 2, 1, 3), (3, 1, 2, 1), (2, 7, 7, 4), (4, 2, 2, 16)]
-WIDE = [(1, 2), (3, 3), (4, 16), (2, 33), (7, 10)]
-SIZES = [(1, 1, 1, 1), (2, 3, 4, 1), (3, 2, 5, 2)]
+IMAGES = [(2, 4, 5, 3), (1, 2, 1, 3), (3, 1, 2, 1), (4, 2, 2, 16)]
+WIDE = [(1, 2), (3, 3), (4, 16), (2, 33)]
+SIZES = [(1, 1, 1, 1), (3, 2, 5, 2)]
 GROUPS = [((4, 2, 3, 2), 4), ((6, 3, 1, 2), 3), ((2, 4, 4, 1), 2), ((9, 2, 3), 3), ((5, 7), 5), ((8, 3), 2)]
 GROUPS += [((3, 2, 2, 2), 4)]  # a batch smaller than a group
 
@@ -124,29 +112,21 @@ TRANSPOSED = [
     row("ConvTranspose2d", (2, 3, 2, 2), 2, 2, 2, stride=3, padding="same"),  # gaps between windows
     row("ConvTranspose2d", (3, 2, 5, 1), 1, 2, (2, 5), stride=(2, 1), padding=(0, 2)),
 ]
-POOLS: list[tuple[Shape, Any, Any]] = [
-    ((2, 4, 6, 3), 2, None),
-    ((2, 24, 24, 4), 2, None),  # cs231n's
-    ((2, 5, 7, 3), 2, None),  # a row and a column left out
-    ((2, 6, 6, 2), (3, 2), None),
-    ((2, 6, 7, 2), 3, 1),
-    ((2, 7, 7, 2), 3, 2),
-    ((1, 9, 8, 2), (2, 3), (4, 5)),  # gaps between windows
-    ((3, 4, 5, 1), (4, 5), None),
-    ((2, 3, 3, 2), 1, None),
-    ((2, 5, 6, 2), (1, 3), (2, 1)),
+SPECTRAL = [*LINEAR, *(CONV[k] for k in (0, 6, 8, 11)), *(TRANSPOSED[k] for k in (0, 3, 4))]
+POOLS = [
+    ((2, 4, 6, 3), {"size": 2}),
+    ((2, 5, 7, 3), {"size": 2, "stride": None}),  # a row and a column left out
+    ((2, 6, 7, 2), {"size": (3, 2), "stride": 1}),
+    ((1, 9, 8, 2), {"size": (2, 3), "stride": (4, 5)}),  # gaps between windows
+    ((3, 4, 5, 1), {"size": (4, 5)}),
+    ((2, 3, 3, 2), {"size": 1}),
 ]
-
 ROWS = [
     *LINEAR,
     row("Linear", (4, 3), 3, 2, bias=False),
     *CONV,
     *TRANSPOSED,
-    *(
-        row("SpectralNorm", r.shape, r)
-        for r in (*LINEAR, CONV[0], CONV[6], CONV[8], CONV[11], *TRANSPOSED[:1])
-    ),
-    *(row("SpectralNorm", r.shape, r) for r in (TRANSPOSED[3], TRANSPOSED[4])),
+    *(row("SpectralNorm", inner.shape, inner) for inner in SPECTRAL),
     row("Maxout", (5, 3), 3, 2, pieces=4),
     row("LeakyReLU", (3, 4), slope=0.3),
     *(row(kind, (3, 4)) for kind in ("LeakyReLU", "ReLU", "Tanh", "Sigmoid", "Arctan")),
@@ -158,15 +138,10 @@ ROWS = [
     *(row("InstanceNorm", s, s[-1], eps=1e-2) for s in IMAGES),
     *(row("MinibatchStdDev", shape, group=group) for shape, group in GROUPS),
     *(row("Embedding", (6,), count, f) for count, f in WIDE),
-    *(
-        row(kind, s, size=size, stride=stride)
-        for kind in ("MaxPool2d", "AvgPool2d")
-        for s, size, stride in POOLS
-    ),
-    *(Row("MaxPool2d", s, (), {"size": size, "stride": stride}, ties=True) for s, size, stride in POOLS),
-    *(row("Upsample2d", s, factor=factor) for s in SIZES for factor in (2, (1, 3))),
-    *(row("Pad2d", s, padding=p) for s in SIZES for p in (2, (1, 0), (0, 1, 2, 3))),
-    *(row("Pad2d", s, padding=(0, 1, 2, 3), value=-1.0) for s in SIZES),
+    *(row(kind, shape, **by) for kind, (shape, by) in product(("MaxPool2d", "AvgPool2d"), POOLS)),
+    *(row("Upsample2d", s, factor=factor) for s, factor in product(SIZES, (2, (1, 3)))),
+    *(row("Pad2d", s, padding=padding) for s, padding in product(SIZES, (2, (1, 0), (0, 1, 2, 3)))),
+    row("Pad2d", SIZES[1], padding=(0, 1, 2, 3), value=-1.0),
     *(row("Crop2d", (2, 8, 8, 3), h=h, w=w) for h, w in [(7, 7), (8, 8), (1, 4), (2, 1)]),
     row("Reshape", (5, 24), 2, 3, 4),
     row("Flatten", (5, 2, 3, 4)),
