@@ -145,18 +145,14 @@ def _batch_of(x: Tensor) -> str:
 
 def _columns(*rows: tuple[str, ...]) -> list[str]:
     """Rows of text in columns; a column whose last cell is a number stands to the right."""
-    columns = [(max(map(len, column)), column[-1][:1].isdigit()) for column in zip(*rows, strict=True)]
-    lines = (
-        [f"{cell:{'>' if right else '<'}{n}}" for cell, (n, right) in zip(row, columns, strict=True)]
-        for row in rows
-    )
-    return ["   ".join(line).rstrip() for line in lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [">" if cell[:1].isdigit() else "<" for cell in rows[-1]]
+    form = "   ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]
 
 
 def _shape(size: str) -> tuple[int, ...]:
     if not SIZE.fullmatch(size):
-        raise UsageError(
-            f"--size is {size!r}, wanted height x width (x channels) like 28x28, or 2 for points"
-        )
+        raise UsageError(f"--size is {size!r}, wanted height x width (x channels), or 2 for points: 28x28")
     shape = tuple(map(int, size.split("x")))
     return (*shape, 1) if len(shape) == 2 else shape

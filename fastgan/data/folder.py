@@ -100,7 +100,8 @@ def _classes(paths: list[Path]) -> tuple[list[int] | None, tuple[str, ...]]:
     names = sorted({path.parts[0] for path in paths})
     if len(names) < 2 or any(len(path.parts) == 1 for path in paths):
         return None, ()
-    return [names.index(path.parts[0]) for path in paths], tuple(names)
+    number = {name: i for i, name in enumerate(names)}
+    return [number[path.parts[0]] for path in paths], tuple(names)
 
 
 def read_pixels(path: Path, image_size: int | None = None) -> Pixels:
