@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32
 
-from fastgan.kernels.compiling import made_of
+from fastgan.kernels.compiling import compiled, inlined, made_of
 
 WASTE = (
     0.05,
@@ -149,7 +149,12 @@ def _windows(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top
                     at += wide
 
 
-def _taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
+_copy_windows, _add_windows = made_of(_windows, "copy", move=_copy), made_of(_windows, "add", move=_add)
+_adding = inlined(_add)
+
+
+@compiled
+def _copy_taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
     """The windows of `_windows`, transposed: for each tap and channel, all outputs."""
     n, h, w, c = size
     wide = x1 - x0
@@ -163,13 +168,39 @@ def _taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, l
                 for i in range(n):
                     for y in range(y0, y1):
                         row = y * down + ky - top
-                        source = ((i * h + row) * w + begin + skip * right) * c + channel
-                        move(cols, at, wide, skip, end, x, source, right * c, 0 <= row < h)
+                        to = cols[at : at + wide]
                         at += wide
+                        if row < 0 or row >= h:
+                            to[:] = float32(0)
+                            continue
+                        if end - skip < wide:
+                            to[:skip] = float32(0)
+                            to[end:] = float32(0)
+                        source = ((i * h + row) * w + begin + skip * right) * c + channel
+                        seen, step = to[skip:end], right * c
+                        some = x[source : source + (end - skip - 1) * step + 1]
+                        for k in range(len(seen)):
+                            seen[k] = some[k * step]
 
 
-_copy_windows, _add_windows = made_of(_windows, "copy", move=_copy), made_of(_windows, "add", move=_add)
-_copy_taps, _add_taps = made_of(_taps, "copy", move=_copy), made_of(_taps, "add", move=_add)
+@compiled
+def _add_taps(cols, x, size, y0, y1, x0, x1, ky0, ky1, kx0, kx1, down, right, top, left):
+    """The adjoint of `_copy_taps`."""
+    n, h, w, c = size
+    wide = x1 - x0
+    at = 0
+    for ky in range(ky0, ky1):
+        for kx in range(kx0, kx1):
+            begin = x0 * right + kx - left
+            skip = min(wide, max(0, -(begin // right)))
+            end = max(skip, min(wide, -((begin - w) // right)))
+            for channel in range(c):
+                for i in range(n):
+                    for y in range(y0, y1):
+                        row = y * down + ky - top
+                        source = ((i * h + row) * w + begin + skip * right) * c + channel
+                        _adding(cols, at, wide, skip, end, x, source, right * c, 0 <= row < h)
+                        at += wide
 
 
 def copied(x, buffer, plan, block):

@@ -4,10 +4,10 @@ A block has a part of one sample's row and writes it as real, as fake and as mix
 words, as in fastgan/random.py; products and sums are rounded apart, so the bits are the array code's.
 """
 
-from numba import cuda, float32, int32, int64
+from numba import cuda, float32, int32, int64, uint32
 
 from fastgan.kernels import batch as cpu
-from fastgan.kernels.cuda.clock import count, divided, number, of_words, uint32
+from fastgan.kernels.cuda.clock import count, divided, number
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, of_four, of_fours
 from fastgan.kernels.cuda.launching import (
     FLOAT,
@@ -21,6 +21,7 @@ from fastgan.kernels.cuda.launching import (
     Argument,
     Kernel,
     blocks,
+    is_plain,
     vectors,
 )
 from fastgan.kernels.cuda.noise import SEPARATELY, words
@@ -32,8 +33,8 @@ KINDS = {"replacement": REPLACEMENT, "epochs": EPOCHS, "sequential": SEQUENTIAL}
 BATCH, EPSILON = cpu.BATCH, cpu.EPSILON
 IN_WORDS, IN_BYTES = (Argument(kind, pointer=True, reads=True) for kind in ("uint32", "uint8"))
 
-_word_below = of_words(cpu.word_below)
-_word_unit = of_words(cpu.word_unit)
+_word_below = inlined(cpu.word_below)
+_word_unit = inlined(cpu.word_unit)
 
 
 @inlined
@@ -136,11 +137,6 @@ NUMBERS = INOUT_LONGS, LONG, LONG, INT, INT, INT, FLOAT
 RECORD = Kernel(write_losses, (OUT, IN, IN, IN, *NUMBERS), block=1, name="record")
 
 
-def _is_ready(a, like, dtype, shape):
-    """Whether an array given by name can be pointed at."""
-    return type(a) is type(like) and a.dtype == dtype and a.flags.c_contiguous and a.shape == shape
-
-
 def assemble(
     x, *, rows, batch, scale, offset, seed, update, sampling="replacement", order=None, fake=None, mixed=False
 ):
@@ -150,13 +146,13 @@ def assemble(
     (n, f), parts = rows.shape, 1 + (fake is not None) + bool(mixed and fake is not None)
     kind = SEQUENTIAL if sampling == "epochs" and order is None else KINDS[sampling]
     slots = len(order) if kind == EPOCHS else 1
-    if not _is_ready(rows, x, rows.dtype, (n, f)) or x.shape != (parts * batch, f):
+    if not is_plain(rows, (n, f), rows.dtype) or x.shape != (parts * batch, f):
         return NotImplemented
     if max(x.size, n) >= 2**31 or (kind != REPLACEMENT and not 0 < batch <= n):
         return NotImplemented
-    if kind == EPOCHS and not _is_ready(order, x, "int64", (slots, n)):
+    if kind == EPOCHS and not (type(order) is type(x) and is_plain(order, (slots, n), "int64")):
         return NotImplemented
-    if fake is not None and not _is_ready(fake, x, "float32", (batch, f)):
+    if fake is not None and not is_plain(fake, (batch, f)):
         return NotImplemented
     wide = f % 4 == 0 and vectors(x, fake, rows)
     source = rows.view("uint32") if wide and rows.dtype == "uint8" else rows
@@ -179,7 +175,7 @@ def record(ring, generator_loss, critic_loss, *, step, more=None, scale=1.0, adv
     """See fastgan.gan.step.record."""
     if ring.ndim != 2 or ring.shape[1] != 2 or generator_loss.size != 1 or critic_loss.size != 1:
         return NotImplemented
-    if more is not None and not _is_ready(more, ring, "float32", more.shape):
+    if more is not None and not is_plain(more, more.shape):
         return NotImplemented
     clock, times, plus = count(step)
     advances = int(advance and clock is not None)

@@ -1,33 +1,12 @@
 """Numbers that change from step to step: read on the device, because a captured step repeats the arguments it had.
 
 A count is `times` * clock[0] + `plus`, with a clock on the device, or `plus` alone; a rate is an element on the device
-or a number. Beside them: whole numbers of 32 and 64 bits as the simulator has to be told them, whose NumPy scalars
-warn of every carry that Philox drops.
+or a number.
 """
 
 from numba import int32, int64
 
-from fastgan.kernels.compiling import rebound
-from fastgan.kernels.cuda.launching import SIMULATED
 from fastgan.kernels.cuda.vector import inlined, quotient
-
-if SIMULATED:
-
-    def uint32(x):
-        """The lower 32 bits of a whole number."""
-        return int(x) & 0xFFFFFFFF
-
-    def uint64(x):
-        """A whole number that has no more than 64 bits."""
-        return int(x)
-
-else:
-    from numba import uint32, uint64  # type: ignore[no-redef]
-
-
-def of_words(formula):
-    """`inlined` for a formula of a CPU family that counts in words."""
-    return inlined(rebound(formula, uint32=uint32, uint64=uint64))
 
 
 def count(x):

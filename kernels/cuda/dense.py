@@ -8,7 +8,7 @@ Shapes: `n` batch, `i`/`o` features in/out.
 
 from fastgan.kernels.cuda import products
 from fastgan.kernels.cuda.epilogues import ACTS, THREADS
-from fastgan.kernels.cuda.launching import blocks, empty
+from fastgan.kernels.cuda.launching import blocks, empty, is_plain
 from fastgan.kernels.cuda.products import BIAS, MASK, PLAIN
 from fastgan.kernels.cuda.sums import column_sums
 from fastgan.kernels.cuda.tiles import TILES, WEIGHT_TILES
@@ -95,9 +95,9 @@ def activation_grad(g, y, *, act="leaky", slope=0.2, out=None):
     """g times the derivative of the activation whose output is y; g and y of one shape, `out` may be g."""
     if g.shape != y.shape or not _counts(g.size):
         return NotImplemented
-    if out is not None and not (_is_plain(out) and out.shape == g.shape):
-        return NotImplemented
     out = empty(g.shape, g) if out is None else out
+    if not is_plain(out, g.shape):
+        return NotImplemented
     _mask(g, y, out, act, slope)
     return out
 
@@ -113,9 +113,10 @@ def tangent(p, w, a, *, act="leaky", slope=0.2, out=None):
     fits = p.ndim == 2 and w.ndim == 2 and p.shape[1] == w.shape[0] and a.shape == (p.shape[0], w.shape[1])
     if not fits or len(p) > TALLEST or not _counts(p.size, w.size, a.size):
         return NotImplemented
-    if out is not None and not (_is_plain(out) and out.shape == a.shape):
+    out = empty(a.shape, a) if out is None else out
+    if not is_plain(out, a.shape):
         return NotImplemented
-    out, name = empty(a.shape, a) if out is None else out, schedule("tangent", len(p), len(w), w.shape[1])
+    name = schedule("tangent", len(p), len(w), w.shape[1])
     if name == "blas":
         product = empty(a.shape, a)
         _blas(p, w, product)
@@ -211,12 +212,11 @@ def matmul(x, w, *, out=None):
     if len(x) > TALLEST or not _counts(x.size, w.size, len(x) * w.shape[1]):
         return NotImplemented
     turned = [not y.flags.c_contiguous for y in (x, w)]
-    if all(turned) or not all(_is_plain(y.T if t else y) for y, t in zip((x, w), turned, strict=True)):
-        return NotImplemented
+    straight = [y.T if t else y for y, t in zip((x, w), turned, strict=True)]
     (n, i), o = x.shape, w.shape[1]
-    if out is not None and not (_is_plain(out) and out.shape == (n, o)):
-        return NotImplemented
     out, form = empty((n, o), x) if out is None else out, "TN" if turned[0] else "NT" if turned[1] else "NN"
+    if all(turned) or not all(is_plain(y, y.shape) for y in straight) or not is_plain(out, (n, o)):
+        return NotImplemented
     if form == "TN":
         return turned_product(x.T, w, out)
     name = schedule(form, n, i, o)
@@ -243,7 +243,3 @@ def turned_product(a, v, out):
     if slices > 1:
         column_sums(sliced, out.reshape(i * o))
     return out
-
-
-def _is_plain(x):
-    return x.dtype == "float32" and x.flags.c_contiguous

@@ -146,6 +146,11 @@ def vectors(*arrays):
     return not any(_address(x) % 16 for x in arrays if x is not None)
 
 
+def is_plain(x, shape, dtype="float32"):
+    """Whether an array given by name can be pointed at: of this shape and type, C-contiguous."""
+    return x.dtype == dtype and x.flags.c_contiguous and x.shape == tuple(shape)
+
+
 def _address(x):
     if isinstance(x, np.ndarray):
         return x.ctypes.data

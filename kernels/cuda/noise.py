@@ -4,10 +4,10 @@ No multiplication is fused with an addition here, as nothing is fused on the CPU
 """
 
 import numpy as np
-from numba import cuda, float32
+from numba import cuda, float32, uint32
 
 from fastgan.kernels import noise
-from fastgan.kernels.cuda.clock import count, number, of_words, uint32
+from fastgan.kernels.cuda.clock import count, number
 from fastgan.kernels.cuda.epilogues import STORES, of_four
 from fastgan.kernels.cuda.launching import FLOAT, IN_LONGS, INT, LONG, OUT4, WORD, Wide, blocks
 from fastgan.kernels.cuda.vector import inlined
@@ -15,8 +15,8 @@ from fastgan.kernels.cuda.vector import inlined
 THREADS = 128
 SEPARATELY = {"fma": False}  # every operation is rounded
 
-philox = of_words(noise.philox)
-_box_muller = of_words(noise.box_muller)
+philox = inlined(noise.philox)
+_box_muller = inlined(noise.box_muller)
 
 
 @of_four

@@ -26,7 +26,7 @@ from fastgan.kernels.cuda.epilogues import (
     times4,
     zero4,
 )
-from fastgan.kernels.cuda.launching import FLOAT, IN4, INOUT4, INT, OUT4, Wide, empty
+from fastgan.kernels.cuda.launching import FLOAT, IN4, INOUT4, INT, OUT4, Wide, empty, is_plain
 from fastgan.kernels.cuda.sums import POOL, Layout, added_up, place
 from fastgan.kernels.cuda.vector import inlined, ld4
 
@@ -214,11 +214,9 @@ def _rows(x, rows=(), pairs=(), like=(), act="leaky", slope=1.0):
     if x.ndim < 2 or x.size >= 2**31 or act not in ACTS or not 0 <= slope <= 1:
         return None
     f = x.shape[-1]
-    fits = all(a.shape == (f,) for a in rows) and all(a.shape == (2, f) for a in pairs)
-    if not fits or any(a.shape != x.shape for a in like):
-        return None
-    plain = all(a.dtype == "float32" and a.flags.c_contiguous for a in (x, *rows, *pairs, *like))
-    return x.reshape(x.size // f, f) if plain else None
+    wanted = ((f,), rows), ((2, f), pairs), (x.shape, like)
+    fits = all(is_plain(a, shape) for shape, arrays in wanted for a in arrays)
+    return x.reshape(x.size // f, f) if fits else None
 
 
 def _sliced(name, n, f, *arrays):

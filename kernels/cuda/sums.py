@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numba import cuda, float32
 
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, plus4, put4, zero4
-from fastgan.kernels.cuda.launching import IN4, INT, OUT4, Wide, blocks, empty
+from fastgan.kernels.cuda.launching import IN4, INT, OUT4, Wide, blocks, empty, is_plain
 from fastgan.kernels.cuda.vector import inlined, ld4, quotient
 
 POOL = 4 * THREADS  # numbers: four of each thread
@@ -121,7 +121,7 @@ def sum_to(x, *, shape, out=None):
     f, lead = math.prod(kept), x.ndim - len(kept)
     if lead < 1 or len(shape) > x.ndim or x.shape[lead:] != kept or x.size == f or x.size >= 2**31:
         return NotImplemented
-    if out is not None and not (out.shape == shape and out.dtype == "float32" and out.flags.c_contiguous):
+    if out is not None and not is_plain(out, shape):
         return NotImplemented
     out = empty(shape, x) if out is None else out
     n = x.size // f

@@ -12,7 +12,7 @@ from numba import cuda, float32
 from fastgan.kernels import update
 from fastgan.kernels.cuda.clock import count, number, rate, rate_of
 from fastgan.kernels.cuda.epilogues import LOADS, STORES, THREADS, of_four, of_fours, zero4
-from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, IN_LONGS, INOUT4, INT, LONG, Wide, blocks
+from fastgan.kernels.cuda.launching import FLOAT, IN, IN4, IN_LONGS, INOUT4, INT, LONG, Wide, blocks, is_plain
 from fastgan.kernels.cuda.vector import inlined
 
 BLOCKS = 1024  # at most: what a large GPU holds at once; a thread works out the corrections once
@@ -104,9 +104,7 @@ def _launch(name, arrays, average, lr, t, settings, clip, follow):
     """One pass over arrays of one size, the parameters first."""
     size = arrays[0].size
     also = () if average is None else (average,)
-    if size >= 2**31 or any(x.shape != arrays[0].shape for x in (*arrays, *also)):
-        return NotImplemented
-    if any(x.dtype != "float32" or not x.flags.c_contiguous for x in also):
+    if size >= 2**31 or not all(is_plain(x, arrays[0].shape) for x in (*arrays, *also)):
         return NotImplemented
     states, share = (*arrays[2:], None)[:2], follow if also else 0.0
     rates, there, value = rate(lr)
