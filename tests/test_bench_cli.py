@@ -220,17 +220,6 @@ def shown(capsys, *rows):
 CASE = "kernels/linear_leaky_relu_forward/128x1024x1024"
 
 
-def test_names_are_not_cut(capsys):
-    names = [
-        CASE,
-        CASE.replace("x1024x1024", "x1024x100"),
-        "layers/conv_transpose2d_forward_backward/1x2x3x4",
-    ]
-    lines = shown(capsys, *(bench_files.row(name, "numpy", (1.0,)) for name in names))
-    assert len({line.partition(" numpy")[0] for line in lines if not line.startswith("--")}) == 3
-    assert any("linear_leaky_relu_forward 128x1024x1024 " in line for line in lines)
-
-
 def test_cases_that_nobody_had_time_for_are_one_line(capsys):
     late = [
         bench_files.row(f"kernels/adam/{n}", c, error=results.OUT_OF_TIME)
