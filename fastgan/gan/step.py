@@ -58,6 +58,8 @@ class Step:
         self.critic_updates = recipe.critic_steps * (1 + recipe.split_updates)  # a step's
         self._together = not mixes(self.critic)  # real and fake samples share a pass
         self._apart = mixes(self.generator) and not recipe.inference_fakes  # a fake depends on its batch
+        # the generator's layers where fakes are made in inference mode; to find them takes as long as one of them
+        self._inferring = [*self.generator.modules()] if recipe.inference_fakes else []
         self._draws = any(isinstance(m, Dropout) for net in networks for m in net.modules())
         # whether points between real and fake samples are drawn
         self._mixed = bool(objective.penalty) and not objective.penalty_of
@@ -195,15 +197,15 @@ class Step:
         """
         n = self.recipe.batch
         pieces = [slice(first, first + n) for first in range(0, len(z), n)]
-        if self.recipe.inference_fakes:  # going through all layers takes as long as one of them
-            self.generator.eval()
+        for module in self._inferring:
+            module.training = False
         fakes = []
         with no_grad():
             for k, rows in enumerate(pieces if self._apart else [slice(None)]):
                 self._begin(k)
                 fakes.append(told(self.generator, rows_of(y, rows))(Tensor(z[rows])).data)
-        if self.recipe.inference_fakes:
-            self.generator.train()
+        for module in self._inferring:
+            module.training = True
         if not self._apart:
             fakes = [fakes[0][rows] for rows in pieces]
         return [(fake, rows_of(y, rows)) for fake, rows in zip(fakes, pieces, strict=True)]
