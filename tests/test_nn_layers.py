@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradcheck import check_gradient, squares
+from tables.layer_twins import torch, twin_of
 from tables.layers import ROWS, put
 
 from fastgan import nn
@@ -41,6 +42,23 @@ def test_every_layer_has_a_row():
     public = {name: getattr(nn, name) for name in nn.__all__}
     layers = {name for name, x in public.items() if isinstance(x, type) and issubclass(x, Module)}
     assert layers - {row.kind for row in ROWS} == {"Module", "Sequential"}
+
+
+@pytest.mark.skipif(torch is None, reason="PyTorch is not installed: references are asked, twins are not")
+@pytest.mark.parametrize("row", [row for row in ROWS if twin_of(row)], ids=str)
+def test_a_layer_is_pytorchs_to_second_derivatives(row):
+    call, arrays, _ = row.function()
+    x, parameters, state = row.operands()
+    ours, theirs = tensors(arrays), [torch.tensor(a, requires_grad=True) for a in arrays]
+    batch = [torch.tensor(x)] if len(arrays) == len(parameters) else []
+    y = call(*ours)
+    z = twin_of(row)(*batch, *theirs, *map(torch.tensor, state), **row.settings)
+    weights = np.random.default_rng(1).normal(size=y.shape)
+    first = grad((y * y * weights).sum(), ours, create_graph=True)
+    wanted = torch.autograd.grad((z * z * torch.tensor(weights)).sum(), theirs, create_graph=True)
+    second = torch.autograd.grad(squares(wanted), theirs)
+    for got, there in zip((y, *first, *grad(squares(first), ours)), (z, *wanted, *second), strict=True):
+        close(got.data, there.detach().numpy())
 
 
 @pytest.mark.parametrize("training", [True, False])

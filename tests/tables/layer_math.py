@@ -39,15 +39,20 @@ def conv(x, w, b=0.0, *, stride=1, padding=0, **_):
     return plain.window_sum(x, w, b, stride=both(stride), pad=pad)
 
 
-def conv_transpose(x, w, b=0.0, *, stride=1, padding=0, output_padding=0):
-    stride, more, (h, v) = both(stride), both(output_padding), x.shape[1:3]
-    size = h * stride[0], v * stride[1]
-    if padding != "same":
-        top, bottom, left, right = around(padding)
-        down = (h - 1) * stride[0] + w.shape[0] + more[0] - top - bottom
-        size = down, (v - 1) * stride[1] + w.shape[1] + more[1] - left - right
+def conv_transpose_size(shape, kernel, *, stride=1, padding=0, output_padding=0):
+    """Height and width of what a transposed convolution makes of images and a weight of these shapes."""
+    stride, more, (h, v) = both(stride), both(output_padding), shape[1:3]
+    if padding == "same":
+        return h * stride[0], v * stride[1]
+    top, bottom, left, right = around(padding)
+    down = (h - 1) * stride[0] + kernel[0] + more[0] - top - bottom
+    return down, (v - 1) * stride[1] + kernel[1] + more[1] - left - right
+
+
+def conv_transpose(x, w, b=0.0, *, stride=1, padding=0, **more):
+    size = conv_transpose_size(x.shape, w.shape, stride=stride, padding=padding, **more)
     pad = around(padding, size, w.shape[:2], stride)
-    return plain.window_spread(x, w, b, stride=stride, pad=pad, size=size)
+    return plain.window_spread(x, w, b, stride=both(stride), pad=pad, size=size)
 
 
 def standard(x, eps):
