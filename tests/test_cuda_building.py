@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numba import float32
 
-from fastgan.dispatch import Fusable
 from fastgan.kernels.cuda import building, keeping, launching
 from fastgan.kernels.cuda.building import CannotBuild, build, kept, load, problem
 from fastgan.kernels.cuda.launching import FLOAT, IN, IN_BYTES, INOUT_LONGS, INT, LONG, OUT, WORD, Kernel
@@ -242,21 +241,6 @@ def test_what_does_not_load_is_said_in_one_line(cache, monkeypatch):
     monkeypatch.setattr(building, "problem", lambda: "libnvvm is not found")
     with pytest.raises(ImportError, match=r"^libnvvm is not found$"):
         load(make(1.0))
-
-
-def test_array_code_runs_where_kernels_cannot_be_built(cache, monkeypatch):
-    kernel = make(1.0)
-    monkeypatch.setitem(sys.modules, "cupy", Driver(error=ValueError("no binary")))
-
-    def host(x):
-        kernel.launch(1, (x, 0))  # as on a GPU
-
-    code = Fusable(lambda x: "array code")
-    code.register("numpy", "no.module", "host")
-    code.kernels[np.ndarray] = host
-    with pytest.warns(RuntimeWarning, match="no kernels: fill does not load"):
-        assert code(np.ones(3, np.float32)) == "array code"
-    assert code(np.ones(3, np.float32)) == "array code"
 
 
 def test_problem_numba_cuda_missing(monkeypatch):

@@ -56,8 +56,10 @@ def code_faults(kernel, ptx, *, wide):
         found.append("a function that is not inlined")
     if ".local" in text:
         found.append("an array in local memory, which is slow")
-    if wide and not re.search(r"ld\.global(\.nc)?\.v4\.f32", text):
-        found.append("no 16-byte load")
+    reads = any(a.reads and a.dtype == "float32" for a in kernel.arguments)  # noise only writes
+    access, kind = ("ld", "load") if reads else ("st", "store")
+    if wide and not re.search(rf"{access}\.global(\.nc)?\.v4\.f32", text):
+        found.append(f"no 16-byte {kind}")
     if re.search(r"\.shared \.align [1248]\b", text) and ".shared.v4" in text:
         found.append("a 16-byte access to a shared array that starts anywhere")
     if re.search(r"\b(atom|red)\.[\w.]*f(32|64)", text):

@@ -85,7 +85,7 @@ class Kernel:
         return building.load(self)
 
     def simulate(self, grid, values):
-        """In Numba's simulator, on NumPy arrays: for tests, about 200 us a thread."""
+        """In Numba's simulator, on NumPy arrays: for tests."""
         if not SIMULATED:
             raise RuntimeError(
                 f"{self.name}: a NumPy array needs NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
