@@ -58,7 +58,9 @@ def split(work: Callable[[int, int], None], n: int, *, least: int = 1) -> None:
 def edges(n: int, *, least: int = 1) -> list[int]:
     """Where the pieces that `split` makes of range(n) begin, and n: for work that keeps a sum for each."""
     pool = _pool.get()
-    pieces = max(1, min(pool[0] if pool else 1, n // max(least, 1)))
+    if pool is None:
+        return [0, n]
+    pieces = max(1, min(pool[0], n // max(least, 1)))
     return [n * k // pieces for k in range(pieces + 1)]
 
 
