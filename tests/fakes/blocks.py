@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 from greenlet import getcurrent, greenlet
 from numba import types
-from numba.cuda.np.numpy_support import as_dtype
 from numba.cuda.simulator import kernel, kernelapi
+from numba.np.numpy_support import as_dtype
 
 
 class Thread(greenlet):
