@@ -1,7 +1,18 @@
-"""Lines of Python by house: what there is, what is allowed now, and the budget that the design wants.
+"""Lines of Python by house: what there is, the budget, and what the design had hoped for; exit code 1 beyond a budget.
 
-What is allowed only ever goes down: exit code 1 where a house has grown beyond it. Benchmarks and their tests are only
-counted, until the issue that cuts them.
+The hopes were estimates made before anything was cut. Three rounds of cutting ended where these budgets are; what
+stands above the hopes are features and checks that users have and the estimates had left out:
+
+- engine: a dozen first-order rules with what hands them masks and places, checks of changed parameters and of gradients
+  that were never written, threads that make room for other programs.
+- gan: 29 recipes, of which an estimate would have dropped 17, conditional networks, files from before, run directories
+  that survive crashes and two programs at once, export, the articles' log lines, interpolation.
+- cli: an option for every setting, doctor, signals, progress that fits a narrow terminal.
+- data: folders with labels, damaged files, MNIST's mirrors.
+- kernels: each family twice, for the CPU and for CUDA, and measured schedules that no GPU has chosen from yet.
+- tests: hundreds of wrong inputs, crash and resume, the simulator's rows, two orders of derivatives of each row.
+
+Benchmarks and their tests are counted, and get budgets in the issue that cuts them.
 """
 
 import sys
@@ -25,19 +36,19 @@ def of_benchmarks(path: Path) -> bool:
     )
 
 
-HOUSES = [  # lines, allowed, budget
-    ("fastgan, the engine", lines("fastgan", lambda path: path.parts[0] not in OTHERS), 5_400, 4_300),
-    ("fastgan/gan", lines("fastgan/gan"), 5_000, 2_300),
-    ("fastgan/data", lines("fastgan/data"), 1_000, 700),
-    ("fastgan/cli", lines("fastgan/cli"), 1_650, 1_100),
-    ("kernels", lines("kernels"), 5_220, 4_600),
+HOUSES = [  # lines, budget, hope
+    ("fastgan, the engine", lines("fastgan", lambda path: path.parts[0] not in OTHERS), 5_350, 4_300),
+    ("fastgan/gan", lines("fastgan/gan"), 4_650, 2_300),
+    ("fastgan/data", lines("fastgan/data"), 860, 700),
+    ("fastgan/cli", lines("fastgan/cli"), 1_550, 1_100),
+    ("kernels", lines("kernels"), 5_000, 4_600),
     ("benchmarks", lines("benchmarks"), None, 4_200),
-    ("tests", lines("tests", lambda path: not of_benchmarks(path)), 17_500, 12_000),
+    ("tests", lines("tests", lambda path: not of_benchmarks(path)), 15_750, 12_000),
     ("tests of benchmarks", lines("tests", of_benchmarks), None, 1_500),
 ]
-print(f"{'house':<20} {'lines':>7} {'allowed':>8} {'budget':>7}")
-for name, count, allowed, budget in HOUSES:
-    over = "  OVER" if allowed and count > allowed else ""
-    print(f"{name:<20} {count:>7,} {f'{allowed:,}' if allowed else '':>8} {budget:>7,}{over}")
+print(f"{'house':<20} {'lines':>7} {'budget':>7} {'hope':>7}")
+for name, count, budget, hope in HOUSES:
+    over = "  OVER" if budget and count > budget else ""
+    print(f"{name:<20} {count:>7,} {f'{budget:,}' if budget else '':>7} {hope:>7,}{over}")
 print(f"{'all':<20} {sum(count for _, count, _, _ in HOUSES):>7,}")
-sys.exit(any(allowed and count > allowed for _, count, allowed, _ in HOUSES))
+sys.exit(any(budget and count > budget for _, count, budget, _ in HOUSES))
