@@ -11,6 +11,10 @@ from fastgan.errors import UsageError
 from fastgan.gan.penalty import penalized_loss, piecewise_linear, slope_of
 from fastgan.tape import Tensor, grad
 
+# once in eight runs of all tests NumPy warned of (6, 5) by (5, 1); not seen again, and the cause is not known (a guess:
+# lanes of a vector that BLAS throws away). A result that is no number still fails where it is compared
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in matmul:RuntimeWarning")
+
 KINDS = {"wasserstein": ("-s", "s"), "non-saturating": ("softplus(-s)", "softplus(s)")}
 CRITICS = {
     "one layer": (),

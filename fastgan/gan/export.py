@@ -64,19 +64,12 @@ def script_of(trainer: Trainer) -> tuple[str, dict[str, Array]]:
 
 def _network(trainer: Trainer) -> tuple[list[str], str, dict[str, Array]]:
     """The lines of the generator, of its average in inference mode, the name of what they end in, and their arrays."""
-    generator, y = trainer.generator.eval(), trainer.labels(SAMPLES, 0)
-    if trainer.ema:
-        trainer.ema.swap()
-    try:
-        inputs = {"x": Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)}
-        if y is not None:
-            inputs["y"] = Tensor(y, requires_grad=True)
+    inputs = {"x": Tensor(trainer.latent(SAMPLES, 0), requires_grad=True)}
+    if (y := trainer.labels(SAMPLES, 0)) is not None:
+        inputs["y"] = Tensor(y, requires_grad=True)
+    with trainer.sampler().drawing() as generator:
         writer = Writer(generator, inputs)
         value = writer.write(generator(*inputs.values()))
-    finally:
-        if trainer.ema:
-            trainer.ema.swap()
-        generator.train()
     return writer.lines, value, writer.arrays
 
 

@@ -66,11 +66,15 @@ class Objective:
 
 # losses in the order real, fake, generator
 NON_SATURATING = Objective(
-    *(ScoreLoss("softplus(-s)"), ScoreLoss("softplus(s)"), ScoreLoss("softplus(-s)")),
+    ScoreLoss("softplus(-s)"),
+    ScoreLoss("softplus(s)"),
+    ScoreLoss("softplus(-s)"),
     source="-log D(x) - log(1 - D(G(z))); G: -log D(G(z)). Goodfellow et al. 2014",
 )
 WASSERSTEIN = Objective(
-    *(ScoreLoss("-s"), ScoreLoss("s"), ScoreLoss("-s")),
+    ScoreLoss("-s"),
+    ScoreLoss("s"),
+    ScoreLoss("-s"),
     boundary=None,
     logits=False,
     clip=0.01,
@@ -84,7 +88,9 @@ OBJECTIVES = {
     ),
     "non-saturating": NON_SATURATING,
     "least-squares": Objective(
-        *(ScoreLoss("(s - 1)^2 / 2"), ScoreLoss("s^2 / 2"), ScoreLoss("(s - 1)^2 / 2")),
+        ScoreLoss("(s - 1)^2 / 2"),
+        ScoreLoss("s^2 / 2"),
+        ScoreLoss("(s - 1)^2 / 2"),
         boundary=0.5,
         logits=False,
         source="1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2; G: 1/2 (D(G(z)) - 1)^2. Mao et al. 2017",
@@ -97,7 +103,9 @@ OBJECTIVES = {
         source="D(G(z)) - D(x) + 10 (|dD/dx| - 1)^2; G: -D(G(z)). Gulrajani et al. 2017",
     ),
     "hinge": Objective(
-        *(ScoreLoss("max(0, 1 - s)"), ScoreLoss("max(0, 1 + s)"), ScoreLoss("-s")),
+        ScoreLoss("max(0, 1 - s)"),
+        ScoreLoss("max(0, 1 + s)"),
+        ScoreLoss("-s"),
         logits=False,
         source="max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim and Ye 2017",
     ),

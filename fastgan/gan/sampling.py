@@ -1,5 +1,7 @@
 """Samples of a generator: what pictures, `fastgan sample` and Trainer.sample draw, without critic and optimizer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,17 +43,22 @@ class Sampler:
             raise UsageError(f"sample: got n {n}, wanted at least 1")
         z = self.latent(n, seed) if latent is None else to_device(latent, self.device)
         y = self._labels(len(z), label)
+        with self.drawing() as generator, no_grad():
+            x = to_host(told(generator, y)(Tensor(z)).data)
+        return self.pixels(x)
+
+    @contextmanager
+    def drawing(self) -> Iterator[Module]:
+        """A block in which the generator is in inference mode and has its average where there is one."""
         self.generator.eval()
         if self.ema:
             self.ema.swap()
         try:
-            with no_grad():
-                x = to_host(told(self.generator, y)(Tensor(z)).data)
+            yield self.generator
         finally:
             if self.ema:
                 self.ema.swap()
             self.generator.train()
-        return self.pixels(x)
 
     def latent(self, n: int, seed: int | None = None) -> Array:
         """The latents (n, z) that a seed stands for; the run's fixed ones without a seed."""

@@ -296,7 +296,9 @@ class Trainer:
     def sampler(self) -> Sampler:
         """What draws samples from the generator as it is now, or from its average where the recipe has one."""
         return Sampler(
-            *(self.recipe, self.form, self.generator),
+            self.recipe,
+            self.form,
+            self.generator,
             device=self.device,
             seed=self.seed,
             steps_done=self.steps_done,

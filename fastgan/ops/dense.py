@@ -83,7 +83,7 @@ def masked_back(
 def _(p: Tensor, _: Tensor, g: Tensor, y: Tensor, w: Tensor, **act: Any) -> tuple[Thunk, ...]:
     return (
         lambda: masked_forth(p, w, y, **act),
-        through_mask(p @ w, g, y, **act),
+        through_mask(lambda: p @ w, g, y, **act),
         lambda: masked_outer(p, g, y, **act),
     )
 
@@ -129,7 +129,7 @@ def _(
     return (
         lambda: masked_back(g, y, w, **act),
         lambda: masked_outer(p, g, y, **act),
-        through_mask(g, p @ w, y, **act),
+        through_mask(lambda: p @ w, g, y, **act),
     )
 
 
@@ -144,7 +144,7 @@ def _(u: Tensor, _: Tensor, a: Tensor, g: Tensor, y: Tensor, **act: Any) -> tupl
     return (
         lambda: masked_back(g, y, u, **act),
         lambda: masked_forth(a, u, y, **act),
-        through_mask(a @ u, g, y, **act),
+        through_mask(lambda: a @ u, g, y, **act),
     )
 
 

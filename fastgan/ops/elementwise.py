@@ -4,6 +4,7 @@ Activations are rows of one table, ACTIVATIONS, which dense, convolutional and b
 backward is an op of its own, so it can have a kernel too and can be differentiated again.
 """
 
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -115,14 +116,17 @@ def activation_grad(
 
 @activation_grad.vjp
 def _(gg: Tensor, _: Tensor, g: Tensor, y: Tensor, out: Any = None, **act: Any) -> tuple[Thunk, ...]:
-    return lambda: activation_grad(gg, y, **act), through_mask(gg, g, y, **act)
+    return lambda: activation_grad(gg, y, **act), through_mask(lambda: gg, g, y, **act)
 
 
-def through_mask(upstream: Tensor, g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2) -> Thunk:
-    """The gradient for y of the sum of upstream * g * act'(y); None where the activation is piecewise linear."""
+def through_mask(
+    upstream: Callable[[], Tensor], g: Tensor, y: Tensor, *, act: str = "leaky", slope: float = 0.2
+) -> Thunk:
+    """The gradient for y of the sum of upstream() * g * act'(y); None where the activation is piecewise linear."""
     if act == "leaky":
         return None
-    return vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))(upstream, g, y)[0]
+    rule = vjp_of(lambda y: ACTIVATIONS[act].masked(TENSORS, g, y, slope))
+    return lambda: rule(upstream(), g, y)[0]()  # type: ignore[misc]
 
 
 def masked(g: Array, y: Array, act: str, slope: float, out: Array | None = None) -> Array:

@@ -46,6 +46,5 @@ def _(g: Tensor, y: Tensor, *xs: Tensor, axis: int = 0) -> tuple[Thunk, ...]:
 def _(g: Array, y: Array, *xs: Array, axis: int = 0, wanted: Any) -> list[Array | None]:
     xp, ends = array_module(g), list(accumulate(x.shape[axis] for x in xs))
     parts = zip(xp.split(g, ends[:-1], axis=axis), wanted, strict=True)
-    return [
-        xp.ascontiguousarray(part) if want else None for part, want in parts
-    ]  # GEMMs' kernels take no views
+    # whole arrays, as the kernels of products take no views
+    return [xp.ascontiguousarray(part) if want else None for part, want in parts]

@@ -225,9 +225,9 @@ class _Walk:
     def _free(self, keys: Sequence[Any]) -> list[Array | None]:
         """Where each gradient may be written: not for a second use of a value, whose gradient is added to the first."""
         places: list[Array | None] = []
-        seen = set(self.grads)
+        seen: set[Any] = set()
         for key in keys:
-            places.append(None if key in seen else self.places.get(key))
+            places.append(None if key in seen or key in self.grads else self.places.get(key))
             seen.add(key)
         return places
 
